@@ -1,0 +1,236 @@
+//! A slab whose keys carry a generation.
+//!
+//! Owns: slots, and the generation of each. A key that outlived its value finds nothing, so that an
+//! event that comes late for a slot's former tenant cannot reach the new one.
+//! Never: shrinks while in use, or hands out a slot twice.
+
+use std::fmt;
+
+/// Generations have 24 bits, because a driver's token has room for 24.
+const GENERATION_MASK: u32 = (1 << 24) - 1;
+
+/// Names one value of a [`Slab`]: a slot and the generation of its tenant.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    index: u32,
+    generation: u32,
+}
+
+impl Key {
+    /// Puts a key together from its parts; `generation` keeps its lower 24 bits.
+    pub const fn from_parts(index: u32, generation: u32) -> Key {
+        Key {
+            index,
+            generation: generation & GENERATION_MASK,
+        }
+    }
+
+    /// The slot's index.
+    pub const fn index(self) -> u32 {
+        self.index
+    }
+
+    /// The tenant's generation, 24 bits.
+    pub const fn generation(self) -> u32 {
+        self.generation
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}#{}", self.index, self.generation)
+    }
+}
+
+#[derive(Debug)]
+enum Slot<T> {
+    Vacant { generation: u32, next: u32 },
+    Occupied { generation: u32, value: T },
+}
+
+/// No next vacant slot.
+const NONE: u32 = u32::MAX;
+
+/// A growing array of slots, reused last in, first out. All operations take constant time.
+#[derive(Debug)]
+pub struct Slab<T> {
+    slots: Vec<Slot<T>>,
+    vacant: u32,
+    len: usize,
+}
+
+impl<T> Default for Slab<T> {
+    fn default() -> Slab<T> {
+        Slab::new()
+    }
+}
+
+impl<T> Slab<T> {
+    /// An empty slab; allocates nothing.
+    pub const fn new() -> Slab<T> {
+        Slab {
+            slots: Vec::new(),
+            vacant: NONE,
+            len: 0,
+        }
+    }
+
+    /// How many values it holds.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Whether `key` still names a value.
+    pub fn contains(&self, key: Key) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// The value that `key` names, if it is still there.
+    #[inline]
+    pub fn get(&self, key: Key) -> Option<&T> {
+        match self.slots.get(key.index as usize) {
+            Some(Slot::Occupied { generation, value }) if *generation == key.generation => {
+                Some(value)
+            }
+            _ => None,
+        }
+    }
+
+    /// The value that `key` names, to change it.
+    #[inline]
+    pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+        match self.slots.get_mut(key.index as usize) {
+            Some(Slot::Occupied { generation, value }) if *generation == key.generation => {
+                Some(value)
+            }
+            _ => None,
+        }
+    }
+
+    /// Every key and its value, in the order of slots.
+    pub fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
+        (0..)
+            .zip(&self.slots)
+            .filter_map(|(index, slot)| match slot {
+                Slot::Occupied { generation, value } => Some((
+                    Key {
+                        index,
+                        generation: *generation,
+                    },
+                    value,
+                )),
+                Slot::Vacant { .. } => None,
+            })
+    }
+
+    /// Puts `value` in a slot and names it.
+    ///
+    /// # Panics
+    /// If 2³² − 1 slots are in use.
+    pub fn insert(&mut self, value: T) -> Key {
+        self.insert_with(|_| value)
+    }
+
+    /// As [`insert`](Slab::insert), for a value that has to know its own key.
+    pub fn insert_with(&mut self, make: impl FnOnce(Key) -> T) -> Key {
+        self.len += 1;
+        if self.vacant == NONE {
+            let index = u32::try_from(self.slots.len()).expect("a slab has under 2^32 slots");
+            assert!(index != NONE, "a slab has under 2^32 - 1 slots");
+            let key = Key::from_parts(index, 1);
+            self.slots.push(Slot::Occupied {
+                generation: 1,
+                value: make(key),
+            });
+            return key;
+        }
+        let index = self.vacant;
+        let slot = &mut self.slots[index as usize];
+        let Slot::Vacant { generation, next } = *slot else {
+            unreachable!("the list of vacant slots names an occupied one");
+        };
+        self.vacant = next;
+        let key = Key { index, generation };
+        *slot = Slot::Occupied {
+            generation,
+            value: make(key),
+        };
+        key
+    }
+
+    /// Takes the value that `key` names out, and makes the key void.
+    pub fn remove(&mut self, key: Key) -> Option<T> {
+        if !self.contains(key) {
+            return None;
+        }
+        // Generation 0 is skipped when it wraps, so that no valid key is all zeroes.
+        let generation = (key.generation + 1) & GENERATION_MASK;
+        let vacated = Slot::Vacant {
+            generation: generation.max(1),
+            next: self.vacant,
+        };
+        self.vacant = key.index;
+        self.len -= 1;
+        match std::mem::replace(&mut self.slots[key.index as usize], vacated) {
+            Slot::Occupied { value, .. } => Some(value),
+            Slot::Vacant { .. } => unreachable!("checked above"),
+        }
+    }
+
+    /// Returns memory to the allocator when nothing is stored. Generations start anew, so only call
+    /// it where no key can still be around.
+    pub fn reset_if_empty(&mut self) {
+        if self.is_empty() {
+            *self = Slab::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_outlives_its_value_and_finds_nothing() {
+        let mut slab = Slab::new();
+        let old = slab.insert("old");
+        assert_eq!(slab.remove(old), Some("old"));
+        let new = slab.insert("new");
+        assert_eq!(old.index(), new.index());
+        assert_eq!(slab.get(old), None);
+        assert_eq!(slab.remove(old), None);
+        assert_eq!(slab.get(new), Some(&"new"));
+        assert_eq!(slab.len(), 1);
+    }
+
+    #[test]
+    fn slots_are_reused_last_in_first_out() {
+        let mut slab = Slab::new();
+        let keys: Vec<Key> = (0..4).map(|n| slab.insert(n)).collect();
+        slab.remove(keys[1]);
+        slab.remove(keys[3]);
+        assert_eq!(slab.insert(10).index(), 3);
+        assert_eq!(slab.insert(11).index(), 1);
+        assert_eq!(slab.insert(12).index(), 4);
+    }
+
+    #[test]
+    fn a_generation_wraps_without_becoming_zero() {
+        let mut slab = Slab::new();
+        let key = slab.insert(());
+        slab.remove(key);
+        slab.slots[0] = Slot::Vacant {
+            generation: GENERATION_MASK,
+            next: NONE,
+        };
+        let last = slab.insert(());
+        assert_eq!(last.generation(), GENERATION_MASK);
+        slab.remove(last);
+        assert_eq!(slab.insert(()).generation(), 1);
+    }
+}

@@ -1,0 +1,56 @@
+//! The only file that reads a clock.
+
+use super::Time;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Where a shard learns what time it is. Clones tell the same time.
+#[derive(Clone, Debug)]
+pub struct Clock(Source);
+
+#[derive(Clone, Debug)]
+enum Source {
+    /// CLOCK_MONOTONIC, counted from the engine's start.
+    System(Instant),
+    /// Moved by hand, for tests and simulation.
+    Manual(Arc<AtomicU64>),
+}
+
+impl Clock {
+    /// A clock that begins now and follows CLOCK_MONOTONIC: it stands still while the machine is
+    /// suspended, and never jumps.
+    pub fn system() -> Clock {
+        Clock(Source::System(Instant::now()))
+    }
+
+    /// A clock that stands still until [`advance`](Clock::advance) moves it.
+    pub fn manual() -> Clock {
+        Clock(Source::Manual(Arc::new(AtomicU64::new(0))))
+    }
+
+    /// What time it is.
+    pub fn now(&self) -> Time {
+        match &self.0 {
+            Source::System(start) => {
+                let nanos = start.elapsed().as_nanos();
+                Time::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+            }
+            Source::Manual(nanos) => Time::from_nanos(nanos.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// Moves a manual clock forward, for every clone of it.
+    ///
+    /// # Panics
+    /// On a system clock.
+    pub fn advance(&self, by: Duration) {
+        match &self.0 {
+            Source::System(_) => panic!("a system clock cannot be moved"),
+            Source::Manual(nanos) => {
+                let by = u64::try_from(by.as_nanos()).expect("under 584 years");
+                nanos.fetch_add(by, Ordering::Relaxed);
+            }
+        }
+    }
+}
