@@ -1,0 +1,204 @@
+//! Finds every mistake in a configuration, not the first only.
+
+use super::{Config, UpstreamConfig};
+use crate::error::{Error, ErrorKind};
+use std::time::Duration;
+
+pub(super) fn config(config: &Config) -> Result<(), Error> {
+    let mut mistakes = Mistakes {
+        prefix: String::new(),
+        found: Vec::new(),
+    };
+    mistakes.range("shards", config.shards as u64, 0, 1024);
+    mistakes.range("connections_max", config.connections_max.into(), 1, 1 << 24);
+    mistakes.range("upstreams_max", config.upstreams_max as u64, 1, 1 << 20);
+    mistakes.range("mailbox_max", config.mailbox_max as u64, 1, 1 << 20);
+    mistakes.range("ring_entries", config.ring_entries.into(), 8, 32_768);
+    mistakes.range("receive_buffers", config.receive_buffers.into(), 2, 32_768);
+    if !config.receive_buffers.is_power_of_two() {
+        mistakes.add(
+            "receive_buffers",
+            format!("is {}, not a power of two", config.receive_buffers),
+        );
+    }
+    mistakes.range(
+        "receive_buffer_size",
+        config.receive_buffer_size.into(),
+        1024,
+        1 << 20,
+    );
+    let most = config.receive_buffers / 2;
+    mistakes.range(
+        "receive_buffers_per_connection",
+        config.receive_buffers_per_connection.into(),
+        1,
+        most.max(1).into(),
+    );
+    mistakes.prefix = "defaults.".into();
+    upstream(&config.defaults, config, &mut mistakes);
+    for (name, settings) in &config.upstreams {
+        if name.is_empty() {
+            mistakes.prefix = String::new();
+            mistakes.add("upstreams", "has one with an empty name".into());
+        }
+        mistakes.prefix = format!("upstreams.{name}.");
+        upstream(settings, config, &mut mistakes);
+    }
+    mistakes.into_result()
+}
+
+fn upstream(settings: &UpstreamConfig, config: &Config, mistakes: &mut Mistakes) {
+    mistakes.range(
+        "connections_max",
+        settings.connections_max.into(),
+        1,
+        1 << 24,
+    );
+    mistakes.range(
+        "idle_min",
+        settings.idle_min.into(),
+        0,
+        settings.connections_max.into(),
+    );
+    if settings.idle_min > config.connections_max {
+        mistakes.add(
+            "idle_min",
+            format!(
+                "is over the engine's connections_max, {}",
+                config.connections_max
+            ),
+        );
+    }
+    mistakes.range("waiters_max", settings.waiters_max.into(), 0, 1 << 24);
+    mistakes.range("dials_max", settings.dials_max.into(), 1, 1 << 16);
+    if settings.uses_max == Some(0) {
+        mistakes.add("uses_max", "is 0; write \"off\" for no limit".into());
+    }
+    for (name, value) in [
+        ("idle_timeout", settings.idle_timeout),
+        ("age_max", settings.age_max),
+        ("user_timeout", settings.user_timeout),
+        ("keepalive.idle", settings.keepalive.idle),
+        ("wait_timeout", Some(settings.wait_timeout)),
+        ("dial_timeout", Some(settings.dial_timeout)),
+        ("call_timeout", Some(settings.call_timeout)),
+        ("dial_backoff_min", Some(settings.dial_backoff_min)),
+        ("continue_timeout", Some(settings.continue_timeout)),
+        ("keepalive.interval", Some(settings.keepalive.interval)),
+    ] {
+        if value == Some(Duration::ZERO) {
+            mistakes.add(name, "is 0".into());
+        }
+    }
+    if settings.dial_backoff_max < settings.dial_backoff_min {
+        mistakes.add("dial_backoff_max", "is below dial_backoff_min".into());
+    }
+    // The kernel counts keepalive in whole seconds up to 32,767 and 127 probes (tcp(7)).
+    let second = Duration::from_secs(1);
+    let most = Duration::from_secs(32_767);
+    for (name, value) in [
+        ("keepalive.idle", settings.keepalive.idle),
+        ("keepalive.interval", Some(settings.keepalive.interval)),
+    ] {
+        if value.is_some_and(|value| value < second || value > most) {
+            mistakes.add(
+                name,
+                "is outside of 1s to 32767s, which the kernel takes".into(),
+            );
+        }
+    }
+    mistakes.range("keepalive.count", settings.keepalive.count.into(), 1, 127);
+    mistakes.range(
+        "head_bytes_max",
+        settings.head_bytes_max as u64,
+        256,
+        1 << 24,
+    );
+    mistakes.range("headers_max", settings.headers_max as u64, 1, 256);
+    mistakes.range(
+        "informational_max",
+        settings.informational_max.into(),
+        0,
+        1 << 16,
+    );
+    if settings
+        .tls
+        .alpn
+        .iter()
+        .any(|name| name.is_empty() || name.len() > 255)
+    {
+        mistakes.add("tls.alpn", "has a name that is not 1 to 255 bytes".into());
+    }
+}
+
+struct Mistakes {
+    prefix: String,
+    found: Vec<String>,
+}
+
+impl Mistakes {
+    fn add(&mut self, field: &str, what: String) {
+        self.found.push(format!("{}{field} {what}", self.prefix));
+    }
+
+    fn range(&mut self, field: &str, value: u64, least: u64, most: u64) {
+        if value < least || value > most {
+            self.add(field, format!("is {value}, outside of {least} to {most}"));
+        }
+    }
+
+    fn into_result(self) -> Result<(), Error> {
+        if self.found.is_empty() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Config, self.found.join("; ")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_valid() {
+        config(&Config::default()).unwrap();
+    }
+
+    #[test]
+    fn all_mistakes_are_listed() {
+        let mut wrong = Config {
+            receive_buffers: 100,
+            ..Config::default()
+        };
+        let mut users = UpstreamConfig::at("https://users").unwrap();
+        users.connections_max = 0;
+        users.uses_max = Some(0);
+        users.keepalive.count = 200;
+        wrong.upstreams.insert("users".into(), users);
+        let error = config(&wrong).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        let text = error.to_string();
+        for part in [
+            "receive_buffers is 100",
+            "users.connections_max",
+            "users.uses_max",
+            "users.keepalive.count",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_file_names_only_what_differs_and_nothing_unknown() {
+        let text = r#"{"upstreams":{"users":{"url":"https://users:8443","idle_timeout":"off","call_timeout":"2s"}}}"#;
+        let read: Config = serde_json::from_str(text).unwrap();
+        let users = &read.upstreams["users"];
+        assert_eq!(users.idle_timeout, None);
+        assert_eq!(users.call_timeout, Duration::from_secs(2));
+        assert_eq!(users.age_max, UpstreamConfig::default().age_max);
+        let again: Config = serde_json::from_str(&serde_json::to_string(&read).unwrap()).unwrap();
+        assert_eq!(again, read);
+        assert!(serde_json::from_str::<Config>(r#"{"shard":1}"#).is_err());
+        assert!(serde_json::from_str::<Config>(r#"{"defaults":{"uses_max":"none"}}"#).is_err());
+    }
+}

@@ -1,0 +1,94 @@
+//! What an engine is told: plain structs, the same fields in code and in a file.
+//!
+//! Owns: defaults with their reasons, and checks. Never: state.
+//!
+//! Every field has a default; a file need only name what differs. Durations are written `"50s"`;
+//! where a limit may be absent, `"off"` says so. Unknown fields are refused.
+
+mod check;
+mod serial;
+mod upstream;
+mod url;
+
+pub use upstream::{KeepaliveConfig, TlsConfig, TrustRoots, UpstreamConfig};
+pub use url::{Scheme, UpstreamUrl, UrlError};
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Settings of a whole engine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// How many shards, each a thread with its own ring. 0, the default, is one per core that the
+    /// process may run on: shards share nothing, so a second one on a core only adds switches.
+    pub shards: usize,
+    /// Whether shard threads are pinned to a core each. Default true: a shard's slab, ring and
+    /// buffers stay in that core's caches. Turn it off where other work owns the cores.
+    pub pin: bool,
+    /// The cores to pin to, shard by shard, going round if there are fewer than shards. Empty, the
+    /// default, takes the cores that the process may run on, in order.
+    pub cores: Vec<usize>,
+    /// The most connections the engine has open at once, over all upstreams; strict. Default 8192:
+    /// well below the 20,000 descriptors that services commonly get, beside their inbound ones.
+    pub connections_max: u32,
+    /// The most upstreams made on the fly for absolute URLs. Past it, the one unused longest is
+    /// given up; if all are in use the call is refused. Default 1024.
+    pub upstreams_max: usize,
+    /// The most calls on their way from other threads to one shard. Past it, calls are shed.
+    /// Default 4096: at 100,000 calls a second and shard, 40 ms of work.
+    pub mailbox_max: usize,
+    /// Entries of each shard's submission queue. Default 1024. A full queue is handed to the kernel
+    /// early, nothing is lost; larger only batches more.
+    pub ring_entries: u32,
+    /// Receive buffers per shard, a power of two up to 32,768. Default 256. Idle connections hold
+    /// none: what counts is how many pieces of responses are being looked at at once.
+    pub receive_buffers: u16,
+    /// Bytes per receive buffer, 1 KiB to 1 MiB. Default 16 KiB: one TLS record, and most small
+    /// responses whole. 256 of them are 4 MiB a shard.
+    pub receive_buffer_size: u32,
+    /// How many receive buffers one connection may fill without being read. Past it receiving
+    /// pauses, and TCP slows the peer down. Default 8 (128 KiB). A piece that has to be read for one
+    /// TLS record counts as well, so at least 2.
+    pub receive_buffers_per_connection: u16,
+    /// What upstreams made on the fly for absolute URLs go by; its `url` is ignored.
+    pub defaults: UpstreamConfig,
+    /// The named upstreams.
+    pub upstreams: BTreeMap<String, UpstreamConfig>,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            shards: 0,
+            pin: true,
+            cores: Vec::new(),
+            connections_max: 8192,
+            upstreams_max: 1024,
+            mailbox_max: 4096,
+            ring_entries: 1024,
+            receive_buffers: 256,
+            receive_buffer_size: 16 * 1024,
+            receive_buffers_per_connection: 8,
+            defaults: UpstreamConfig::default(),
+            upstreams: BTreeMap::new(),
+        }
+    }
+}
+
+impl Config {
+    /// A configuration with one named upstream and defaults for everything else.
+    pub fn with_upstream(name: impl Into<String>, upstream: UpstreamConfig) -> Config {
+        let mut config = Config::default();
+        config.upstreams.insert(name.into(), upstream);
+        config
+    }
+
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// One error of kind [`Config`](crate::ErrorKind::Config) that lists *all* mistakes.
+    pub fn validate(&self) -> Result<(), crate::Error> {
+        check::config(self)
+    }
+}
