@@ -1,1 +1,96 @@
-fn main() {}
+//! `stress`: loads an HTTP server through ringpool and says what connection reuse is worth.
+//!
+//! Owns the dispatch of commands and the exit codes: 0 fine, 1 requests failed, 2 usage, 3 the
+//! machine cannot run it. It must never measure anything itself: that is `measure`, and the
+//! engine is reached only through `drive`.
+
+mod backend;
+mod certificates;
+mod cli;
+mod drive;
+mod failure;
+mod interrupt;
+mod load;
+mod measure;
+mod progress;
+mod report;
+mod scenario;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+
+use cli::{Arguments, Command, RunOptions, ScenarioOptions};
+use failure::Failure;
+use interrupt::Interrupt;
+use load::LoadPlan;
+use progress::Progress;
+use report::{JsonTarget, Phase, Report};
+use scenario::{SCENARIOS, Stage};
+
+fn main() -> ExitCode {
+    let command = Arguments::parse().command.unwrap_or_default();
+    let outcome = match command {
+        Command::Run(options) => run(options),
+        Command::Serve(options) => backend::serve(&options).map(|()| ExitCode::SUCCESS),
+        Command::Scenario(options) => scenario(options),
+    };
+    outcome.unwrap_or_else(|failure| {
+        eprintln!("stress: {failure}");
+        failure.exit_code()
+    })
+}
+
+/// Loads the one URL that the user named.
+fn run(options: RunOptions) -> Result<ExitCode, Failure> {
+    let json = options.json.map(JsonTarget::open).transpose()?;
+    measure::raise_descriptor_limit();
+    let interrupt = Interrupt::install()?;
+    let progress = Progress::on_stderr();
+    let plan = LoadPlan {
+        url: options.url,
+        connections: options.connections,
+        shards: options.shards.unwrap_or_else(measure::shards_default),
+        duration: options.duration,
+        warmup: options.warmup,
+        reuse: options.reuse.is_on(),
+        rate: options.rate,
+        ca: options.insecure_ca,
+    };
+    let phase = Phase::measure("run", plan, &progress, &interrupt)?;
+    finish(Report::of_run(phase), json)
+}
+
+/// Runs a scenario of the registry, or lists the registry where none is named.
+fn scenario(options: ScenarioOptions) -> Result<ExitCode, Failure> {
+    let Some(name) = options.name else {
+        report::write(std::io::stdout(), &scenario::list())?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let Some(scenario) = SCENARIOS.iter().find(|s| s.name == name) else {
+        return Err(Failure::Usage(format!(
+            "there is no scenario `{name}`; those that exist:\n{}",
+            scenario::list()
+        )));
+    };
+    let json = options.json.map(JsonTarget::open).transpose()?;
+    measure::raise_descriptor_limit();
+    let stage = Stage {
+        duration: options.duration.unwrap_or(Duration::from_secs(3)),
+        progress: Progress::on_stderr(),
+        interrupt: Interrupt::install()?,
+    };
+    let report = (scenario.run)(&stage)?;
+    finish(report, json)
+}
+
+/// Shows the report, and turns what it says into the exit code.
+fn finish(report: Report, json: Option<JsonTarget>) -> Result<ExitCode, Failure> {
+    report::show(&report, json)?;
+    Ok(if report.is_fine() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(failure::EXIT_REQUESTS_FAILED)
+    })
+}

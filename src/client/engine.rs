@@ -1,0 +1,185 @@
+//! The engine, as a service holds it.
+
+use super::body::Body;
+use super::on_each::OnEach;
+use super::shard::Shard;
+use super::snapshot::Snapshot;
+use super::upstream::{Upstream, send};
+use crate::config::{Config, UpstreamUrl};
+use crate::driver::uring::Uring;
+use crate::engine::resolver::SystemResolver;
+use crate::engine::threads::Threads;
+use crate::engine::{EngineShared, cores};
+use crate::error::{Error, ErrorKind, Phase};
+use crate::shard::mailbox::Control;
+use crate::shard::serve::Underway;
+use crate::time::clock::Clock;
+use futures_channel::oneshot;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The whole: shard threads, and the connections that they keep.
+///
+/// Dropping it stops the shards, closes every connection and waits until that is done; calls still
+/// under way fail with [`Draining`](ErrorKind::Draining).
+pub struct Engine {
+    // Before `shared`: it ends the threads.
+    threads: Threads,
+    shared: Arc<EngineShared<Uring>>,
+}
+
+impl Engine {
+    /// Starts an engine: checks `config` as a whole, starts the shards, and begins to dial warm
+    /// connections. Returns when every shard runs, not when every connection is up; for that there
+    /// is [`ready`](Engine::ready).
+    ///
+    /// # Errors
+    /// [`Config`](ErrorKind::Config), with all mistakes; [`Unsupported`](ErrorKind::Unsupported) where
+    /// the machine refuses io_uring, with what refuses it and the remedy.
+    pub fn start(config: Config) -> Result<Engine, Error> {
+        config.validate()?;
+        let shards = cores::shards(&config);
+        let resolver = Arc::new(SystemResolver::new());
+        let shared = Arc::new(EngineShared::new(config, shards, Clock::system(), resolver)?);
+        let threads = Threads::start(&shared)?;
+        Ok(Engine { threads, shared })
+    }
+
+    /// How many shards there are.
+    pub fn shards(&self) -> usize {
+        self.shared.mailboxes.len()
+    }
+
+    /// A handle on a named upstream.
+    ///
+    /// # Errors
+    /// [`Config`](ErrorKind::Config) if the configuration has none of that name.
+    pub fn upstream(&self, name: &str) -> Result<Upstream, Error> {
+        match self.shared.named(name) {
+            Some(upstream) => Ok(Upstream::new(self.shared.clone(), upstream)),
+            None => Err(unknown(name)),
+        }
+    }
+
+    /// Sends a request to wherever its absolute URL says. The upstream is found or made, with the
+    /// settings in `defaults` of the configuration; at most `upstreams_max` of those are kept.
+    ///
+    /// # Errors
+    /// As [`Upstream::call`]; also [`Request`](ErrorKind::Request) if the URL is not absolute, and
+    /// [`Refused`](ErrorKind::Refused) if there are too many upstreams and all are in use.
+    pub async fn call<B: Into<Body>>(&self, request: http::Request<B>) -> Result<http::Response<Body>, Error> {
+        let url = destination(request.uri())?;
+        let (upstream, (shard, underway)) = self.shared.by_url(&url, |upstream| {
+            let shard = self.shared.shard_for(upstream);
+            (shard, Underway::new(&self.shared.mailboxes[shard], upstream))
+        })?;
+        send(&self.shared, shard, underway, upstream, request).await
+    }
+
+    /// Waits until every warm connection (`idle_min`) is up, for `within` at most.
+    ///
+    /// # Errors
+    /// [`Timeout`](ErrorKind::Timeout) of phase [`Ready`](Phase::Ready); the message says what is
+    /// missing, and why.
+    pub async fn ready(&self, within: Duration) -> Result<(), Error> {
+        let ask = |reply| Control::Ready(within, reply);
+        let missing: Vec<String> = self.ask_all(ask).await?.into_iter().flatten().collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let what = format!("not ready within {within:?}: {}", missing.join("; "));
+        Err(Error::new(ErrorKind::Timeout(Phase::Ready), what))
+    }
+
+    /// Runs a task on every shard, on its thread: `task` is called once on each, and the future that
+    /// it returns need not be `Send`. A panic ends that task alone.
+    pub fn spawn_on_each<F, R>(&self, task: F) -> OnEach<R::Output>
+    where
+        F: Fn(Shard) -> R + Clone + Send + 'static,
+        R: Future + 'static,
+        R::Output: Send + 'static,
+    {
+        let shards = (0..self.shards()).map(|shard| self.spawn(shard, task.clone())).collect();
+        OnEach::new(shards)
+    }
+
+    /// What the engine has counted, and what it holds.
+    ///
+    /// # Errors
+    /// [`Draining`](ErrorKind::Draining) if it is stopping.
+    pub async fn snapshot(&self) -> Result<Snapshot, Error> {
+        let mut snapshot = Snapshot::default();
+        for shard in self.ask_all(Control::Figures).await? {
+            snapshot.add(&shard);
+        }
+        Ok(snapshot)
+    }
+
+    /// Stops the engine and waits until nothing is left of it. The same as dropping it.
+    pub fn stop(self) {
+        drop(self.threads);
+    }
+
+    fn spawn<F, R>(&self, shard: usize, task: F) -> oneshot::Receiver<R::Output>
+    where
+        F: Fn(Shard) -> R + Send + 'static,
+        R: Future + 'static,
+        R::Output: Send + 'static,
+    {
+        let (result, receiver) = oneshot::channel();
+        // A mailbox that refuses drops the task, and with it the sender: the receiver learns it.
+        let _ = self.shared.submit(
+            shard,
+            Box::new(move |local| {
+                let handle = Shard::new(local.clone());
+                local.spawn(async move {
+                    // Whoever wanted the result may be gone.
+                    let _ = result.send(task(handle).await);
+                });
+            }),
+        );
+        receiver
+    }
+
+    /// Asks every shard, and waits for all answers.
+    async fn ask_all<T>(&self, question: impl Fn(oneshot::Sender<T>) -> Control) -> Result<Vec<T>, Error> {
+        let mut answers = Vec::new();
+        for mailbox in self.shared.mailboxes.iter() {
+            let (reply, answer) = oneshot::channel();
+            mailbox.control(question(reply));
+            answers.push(answer);
+        }
+        let mut all = Vec::new();
+        for answer in answers {
+            all.push(answer.await.map_err(|_| Error::draining())?);
+        }
+        Ok(all)
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.shared.directory.keys().map(|name| &**name).collect();
+        f.debug_struct("Engine").field("shards", &self.shards()).field("upstreams", &names).finish_non_exhaustive()
+    }
+}
+
+pub(crate) fn unknown(name: &str) -> Error {
+    Error::new(ErrorKind::Config, format!("there is no upstream named {name:?} in the configuration"))
+}
+
+/// Scheme, host and port of an absolute URL.
+fn destination(uri: &http::Uri) -> Result<UpstreamUrl, Error> {
+    let refuse = |what: String| Error::new(ErrorKind::Request, what);
+    let secure = match uri.scheme_str() {
+        Some("http") => false,
+        Some("https") => true,
+        Some(other) => return Err(refuse(format!("{other:?} is neither http nor https"))),
+        None => return Err(refuse(format!("{uri} is not an absolute URL"))),
+    };
+    let host = uri.host().unwrap_or_default();
+    let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
+    UpstreamUrl::http(secure, host, port).map_err(|error| refuse(error.to_string()).caused_by(error))
+}

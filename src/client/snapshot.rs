@@ -1,0 +1,200 @@
+//! A copy of the engine's figures.
+
+use crate::pool::CloseReason;
+use crate::shard::figures::ShardFigures;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What the engine has counted since its start, and what it holds now: added up over its shards, each
+/// copied between two turns. The shards are not stopped for it, so sums may be off by what happened
+/// in between.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// Checkouts answered at once with an idle connection.
+    pub hits: u64,
+    /// Checkouts that were not.
+    pub misses: u64,
+    /// Checkouts that waited in the queue.
+    pub waits: u64,
+    /// Those of them whose time ran out.
+    pub wait_timeouts: u64,
+    /// Checkouts refused because the queue was full.
+    pub refused: u64,
+    /// Time spent waiting, added up.
+    pub wait_time: Duration,
+    /// Dials begun.
+    pub dials: u64,
+    /// Dials that failed.
+    pub dials_failed: u64,
+    /// Connections made: dialled, and handshaken where TLS is spoken.
+    pub connections_opened: u64,
+    /// Full TLS handshakes.
+    pub handshakes_full: u64,
+    /// Resumed TLS handshakes.
+    pub handshakes_resumed: u64,
+    /// Time from dial to connection, added up over all connections made.
+    pub dial_time: Duration,
+    /// Time that reuse saved: for every use of a connection after its first, what making it took.
+    pub handshake_time_avoided: Duration,
+    /// Idle connections closed by policy: idle time, age, uses, or because a permit was needed.
+    pub evicted_by_policy: u64,
+    /// Idle connections closed because the peer closed or reset them.
+    pub evicted_peer_closed: u64,
+    /// Idle connections closed because the peer sent bytes that nobody had asked for.
+    pub evicted_stray_bytes: u64,
+    /// Idle connections closed because they failed otherwise.
+    pub evicted_failed: u64,
+    /// Connections closed because their user gave them up in a state that cannot be reused.
+    pub discarded: u64,
+    /// Times that receiving was paused because a reader was too slow.
+    pub receive_pauses: u64,
+    /// Tasks on shards that ended by a panic.
+    pub task_panics: u64,
+    /// What is there now.
+    pub now: Gauges,
+    /// What the drivers counted.
+    pub driver: DriverFigures,
+    /// By upstream's name.
+    pub upstreams: BTreeMap<String, UpstreamFigures>,
+    /// How many shards are in these figures.
+    pub shards: usize,
+}
+
+/// What an engine holds at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Gauges {
+    /// Connections in any state, those being dialled or closed included.
+    pub connections: u64,
+    /// Open sockets.
+    pub sockets: u64,
+    /// Receive buffers held by somebody.
+    pub buffers_held: u64,
+    /// Callers waiting for a connection.
+    pub waiters: u64,
+    /// Timers armed.
+    pub timers: u64,
+    /// Tasks on the shards.
+    pub tasks: u64,
+}
+
+/// What the kernel was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DriverFigures {
+    /// Turns of the shards' loops.
+    pub turns: u64,
+    /// System calls to submit, reap or sleep.
+    pub enters: u64,
+    /// Those of them made because deferred work was left over.
+    pub enters_extra: u64,
+    /// Operations submitted.
+    pub submissions: u64,
+    /// Completions reaped.
+    pub completions: u64,
+    /// Receives that ended for want of a buffer.
+    pub out_of_buffers: u64,
+    /// Completions with EFAULT: must be zero.
+    pub faults: u64,
+}
+
+/// One upstream's figures, added up over shards.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UpstreamFigures {
+    /// Idle connections now.
+    pub idle: u64,
+    /// Leased connections now.
+    pub leased: u64,
+    /// Connections being dialled now.
+    pub dialing: u64,
+    /// Callers waiting now.
+    pub waiters: u64,
+    /// Checkouts answered at once, since the start.
+    pub hits: u64,
+    /// Checkouts that were not.
+    pub misses: u64,
+    /// Dials begun.
+    pub dials: u64,
+    /// Dials that failed.
+    pub dials_failed: u64,
+    /// Connections closed because they were idle too long.
+    pub evicted_idle: u64,
+    /// Connections closed because of their age.
+    pub evicted_age: u64,
+    /// Connections closed because of their number of uses.
+    pub evicted_uses: u64,
+}
+
+impl Snapshot {
+    /// The share of checkouts that were answered at once, 0 to 1; `None` before the first.
+    pub fn hit_rate(&self) -> Option<f64> {
+        let checkouts = self.hits + self.misses;
+        (checkouts > 0).then(|| self.hits as f64 / checkouts as f64)
+    }
+
+    /// Idle connections that were closed, for whatever reason.
+    pub fn evictions(&self) -> u64 {
+        self.evicted_by_policy + self.evicted_peer_closed + self.evicted_stray_bytes + self.evicted_failed
+    }
+
+    pub(crate) fn add(&mut self, shard: &ShardFigures) {
+        debug_assert!(shard.shard < 1 << 16);
+        self.shards += 1;
+        let (tally, totals) = (&shard.tally, &shard.totals);
+        self.hits += totals.hits;
+        self.misses += totals.misses;
+        self.waits += totals.waits;
+        self.wait_timeouts += totals.wait_timeouts;
+        self.refused += totals.refused;
+        self.wait_time += Duration::from_nanos(tally.wait_nanos);
+        self.dials += totals.dials;
+        self.dials_failed += totals.dials_failed;
+        self.connections_opened += tally.connections_opened;
+        self.handshakes_full += tally.handshakes_full;
+        self.handshakes_resumed += tally.handshakes_resumed;
+        self.dial_time += Duration::from_nanos(tally.dial_nanos);
+        self.handshake_time_avoided += Duration::from_nanos(tally.avoided_nanos);
+        self.evicted_by_policy += tally.evicted_by_policy;
+        self.evicted_peer_closed += tally.evicted_peer_closed;
+        self.evicted_stray_bytes += tally.evicted_stray_bytes;
+        self.evicted_failed += tally.evicted_failed;
+        self.discarded += tally.discards;
+        self.receive_pauses += tally.pauses;
+        self.task_panics += shard.task_panics;
+        self.add_gauges(shard);
+        for (name, (census, counters)) in &shard.upstreams {
+            let figures = self.upstreams.entry(name.to_string()).or_default();
+            figures.idle += u64::from(census.idle);
+            figures.leased += u64::from(census.leased);
+            figures.dialing += u64::from(census.dialing);
+            figures.waiters += u64::from(census.waiters);
+            figures.hits += counters.hits;
+            figures.misses += counters.misses;
+            figures.dials += counters.dials;
+            figures.dials_failed += counters.dials_failed;
+            figures.evicted_idle += counters.evicted(CloseReason::IdleTimeout);
+            figures.evicted_age += counters.evicted(CloseReason::Age);
+            figures.evicted_uses += counters.evicted(CloseReason::Uses);
+        }
+    }
+
+    fn add_gauges(&mut self, shard: &ShardFigures) {
+        let now = &mut self.now;
+        now.connections += shard.connections as u64;
+        now.sockets += shard.driver.sockets;
+        now.buffers_held += shard.driver.buffers_held;
+        now.waiters += shard.waiters as u64;
+        now.timers += shard.timers as u64;
+        now.tasks += shard.tasks as u64;
+        let driver = &mut self.driver;
+        driver.turns += shard.tally.turns;
+        driver.enters += shard.driver.enters;
+        driver.enters_extra += shard.driver.enters_extra;
+        driver.submissions += shard.driver.submissions;
+        driver.completions += shard.driver.completions;
+        driver.out_of_buffers += shard.driver.out_of_buffers;
+        driver.faults += shard.driver.faults;
+    }
+}

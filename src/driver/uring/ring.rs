@@ -1,0 +1,251 @@
+//! The two queues shared with the kernel, and the one system call.
+//!
+//! Owns: the ring, what does not fit in its submission queue, the counting of calls. Never: looks at
+//! what an operation is.
+//!
+//! Every call names its flags: `IoUring::submit` would leave GETEVENTS out whenever the flag of
+//! deferred work is down, and a DEFER_TASKRUN ring polled that way can stall.
+
+use super::probe::Probe;
+use crate::driver::Wait;
+use io_uring::{EnterFlags, IoUring, cqueue, squeue, types};
+use std::collections::VecDeque;
+use std::io;
+
+/// How many further calls one [`Ring::enter`] makes while deferred work is left: a pass runs about
+/// 20 items of it. What is left even then keeps [`Ring::deferred`] up.
+const EXTRA_PASSES: u32 = 8;
+
+pub(super) struct Ring {
+    ring: IoUring,
+    /// What the kernel would not take yet, oldest first. Bounded by what the callers may have in
+    /// flight: a few operations for each socket.
+    backlog: VecDeque<squeue::Entry>,
+    /// Whether the kernel tells of deferred work in shared memory (TASKRUN_FLAG).
+    tells_of_work: bool,
+    /// Whether a sleep can be kept out of the accounts of waiting for disks (6.15).
+    no_iowait: bool,
+    pub(super) enters: u64,
+    pub(super) enters_extra: u64,
+    pub(super) submissions: u64,
+    pub(super) lost: u64,
+}
+
+impl Ring {
+    /// Sets a ring up with every flag that `probe` found accepted. It belongs to this thread.
+    pub(super) fn new(entries: u32, completions: u32, probe: &Probe) -> io::Result<Ring> {
+        let mut builder = IoUring::builder();
+        builder.setup_clamp().setup_cqsize(completions.max(entries));
+        if probe.submit_all {
+            builder.setup_submit_all();
+        }
+        if probe.single_issuer {
+            builder.setup_single_issuer();
+        }
+        if probe.defer_taskrun {
+            builder.setup_defer_taskrun();
+        }
+        if probe.coop_taskrun {
+            builder.setup_coop_taskrun();
+        }
+        if probe.taskrun_flag {
+            builder.setup_taskrun_flag();
+        }
+        if probe.no_sqarray {
+            builder.setup_no_sqarray();
+        }
+        let ring = builder.build(entries)?;
+        Ok(Ring {
+            backlog: VecDeque::new(),
+            tells_of_work: probe.taskrun_flag,
+            no_iowait: ring.params().is_feature_no_iowait(),
+            ring,
+            enters: 0,
+            enters_extra: 0,
+            submissions: 0,
+            lost: 0,
+        })
+    }
+
+    pub(super) fn io_uring(&self) -> &IoUring {
+        &self.ring
+    }
+
+    /// Whether anything waits in the completion queue, or to be put there. No system call.
+    pub(super) fn pending(&self) -> bool {
+        let (work, overflow) = self.flags();
+        work || overflow || !self.is_reaped()
+    }
+
+    /// Whether completions wait that found no room.
+    pub(super) fn overflowed(&self) -> bool {
+        self.flags().1
+    }
+
+    /// The completions that are there.
+    #[inline]
+    pub(super) fn completions(&mut self) -> cqueue::CompletionQueue<'_> {
+        self.ring.completion()
+    }
+
+    /// Queues `entry`. Makes a system call only if the submission queue is full.
+    ///
+    /// # Safety
+    /// What `entry` points to stays valid until its final completion.
+    #[inline]
+    pub(super) unsafe fn push(&mut self, entry: squeue::Entry) {
+        // SAFETY: the caller's promise is the one that is asked for.
+        if !self.backlog.is_empty() || unsafe { self.ring.submission().push(&entry) }.is_err() {
+            self.push_slowly(entry);
+        }
+    }
+
+    #[cold]
+    fn push_slowly(&mut self, entry: squeue::Entry) {
+        self.backlog.push_back(entry);
+        self.flush_backlog();
+    }
+
+    /// Moves the backlog to the submission queue, and that to the kernel when it is full. Ends when
+    /// the kernel takes no more for now.
+    fn flush_backlog(&mut self) {
+        while let Some(entry) = self.backlog.front() {
+            // SAFETY: whoever queued the entry promised that what it points to stays valid.
+            if unsafe { self.ring.submission().push(entry) }.is_ok() {
+                self.backlog.pop_front();
+                continue;
+            }
+            // Errors are left to `enter`, which meets them again and has somebody to tell.
+            if !matches!(self.call(0, EnterFlags::empty(), None), Ok(taken) if taken > 0) {
+                return;
+            }
+        }
+    }
+
+    /// Hands over what is queued, runs deferred work, sleeps as `wait` says unless completions are
+    /// there already.
+    ///
+    /// # Errors
+    /// Those that no retry cures. EBADR among them: the kernel had no memory to keep a completion
+    /// that found no room, so an operation will never end.
+    pub(super) fn enter(&mut self, wait: Wait) -> io::Result<()> {
+        self.flush_backlog();
+        let sleeps = wait != Wait::No && self.backlog.is_empty() && self.is_reaped();
+        if sleeps || !self.is_handed_over() || !self.tells_of_work || self.has_work() {
+            tolerate(self.call_and_wait(if sleeps { wait } else { Wait::No }))?;
+        }
+        for _ in 0..EXTRA_PASSES {
+            if !self.tells_of_work || !self.flags().0 {
+                break;
+            }
+            self.enters_extra += 1;
+            tolerate(self.call_and_wait(Wait::No))?;
+        }
+        Ok(())
+    }
+
+    /// Lets completions in that found no room.
+    pub(super) fn flush_overflow(&mut self) -> io::Result<()> {
+        tolerate(self.call(0, EnterFlags::GETEVENTS, None))
+    }
+
+    fn call_and_wait(&mut self, wait: Wait) -> io::Result<usize> {
+        let mut flags = EnterFlags::GETEVENTS;
+        if wait != Wait::No && self.no_iowait {
+            flags |= EnterFlags::NO_IOWAIT;
+        }
+        match wait {
+            Wait::No => self.call(0, flags, None),
+            Wait::Event => self.call(1, flags, None),
+            Wait::EventOr(limit) => {
+                let limit = types::Timespec::from(limit);
+                let limit = types::SubmitArgs::new().timespec(&limit);
+                self.call(1, flags | EnterFlags::EXT_ARG, Some(&limit))
+            }
+        }
+    }
+
+    fn call(
+        &mut self,
+        want: u32,
+        flags: EnterFlags,
+        limit: Option<&types::SubmitArgs<'_, '_>>,
+    ) -> io::Result<usize> {
+        self.enters += 1;
+        let queued = self.ring.submission().len() as u32;
+        // SAFETY: `flags` has EXT_ARG exactly if there is a `limit`, whose type is the one that
+        // EXT_ARG stands for. The entries are valid: `push` asks for it.
+        let result = unsafe {
+            self.ring
+                .submitter()
+                .enter(queued, want, flags.bits(), limit)
+        };
+        match &result {
+            Ok(taken) => self.submissions += *taken as u64,
+            Err(error) if error.raw_os_error() == Some(libc::EBADR) => self.lost += 1,
+            Err(_) => {}
+        }
+        result
+    }
+
+    fn is_handed_over(&mut self) -> bool {
+        self.ring.submission().is_empty()
+    }
+
+    fn is_reaped(&self) -> bool {
+        // SAFETY: no other view of the queue lives: all are temporaries of this type's methods, or
+        // borrow it mutably.
+        unsafe { self.ring.completion_shared() }.is_empty()
+    }
+
+    fn has_work(&self) -> bool {
+        let (work, overflow) = self.flags();
+        work || overflow
+    }
+
+    /// SQ_TASKRUN and SQ_CQ_OVERFLOW.
+    fn flags(&self) -> (bool, bool) {
+        // SAFETY: no other view of the queue lives: all are temporaries of this type's methods.
+        let queue = unsafe { self.ring.submission_shared() };
+        (queue.taskrun(), queue.cq_overflow())
+    }
+
+    #[cfg(test)]
+    pub(super) fn backlog_len(&self) -> usize {
+        self.backlog.len()
+    }
+}
+
+/// What passes by itself is no error: a signal, a time-out, a full completion queue, a moment without
+/// memory. Whatever was not submitted is still queued.
+fn tolerate(result: io::Result<usize>) -> io::Result<()> {
+    match result {
+        Ok(_) => Ok(()),
+        Err(error) => match error.raw_os_error() {
+            Some(libc::EINTR | libc::ETIME | libc::EBUSY | libc::EAGAIN) => Ok(()),
+            Some(_) | None => Err(error),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_passes_by_itself_is_tolerated() {
+        for errno in [libc::EINTR, libc::ETIME, libc::EBUSY, libc::EAGAIN] {
+            assert!(tolerate(Err(io::Error::from_raw_os_error(errno))).is_ok());
+        }
+        for errno in [
+            libc::EBADR,
+            libc::EBADF,
+            libc::EINVAL,
+            libc::EEXIST,
+            libc::EFAULT,
+        ] {
+            assert!(tolerate(Err(io::Error::from_raw_os_error(errno))).is_err());
+        }
+        assert!(tolerate(Ok(3)).is_ok());
+    }
+}

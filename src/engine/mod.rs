@@ -1,0 +1,202 @@
+//! The whole: shards, the upstreams that they share, and how a call finds its shard.
+//!
+//! Owns: what is made once, at start. Never: stands on the path of a call that a shard makes itself.
+
+pub(crate) mod cores;
+pub(crate) mod registry;
+pub(crate) mod resolver;
+pub(crate) mod threads;
+
+use crate::config::{Config, TrustRoots, UpstreamConfig, UpstreamUrl};
+use crate::driver::Driver;
+use crate::error::{Error, ErrorKind};
+use crate::pool::Counter;
+use crate::random::Random;
+use crate::shard::Parts;
+use crate::shard::core::CoreSettings;
+use crate::shard::local::Directory;
+use crate::shard::lookup::Resolver;
+use crate::shard::mailbox::{Control, Mailbox, Work};
+use crate::shard::upstream::{UpstreamId, UpstreamShared};
+use crate::time::clock::Clock;
+use crate::tls::{ClientTls, Identity, Roots, TicketStore};
+use registry::Registry;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What every handle and every shard of an engine refers to.
+pub(crate) struct EngineShared<D: Driver> {
+    pub(crate) config: Config,
+    pub(crate) mailboxes: Arc<[Arc<Mailbox<D>>]>,
+    /// The named upstreams.
+    pub(crate) directory: Directory,
+    /// Those made on the fly.
+    registry: Registry,
+    connections: Arc<Counter>,
+    tickets: TicketStore,
+    next_id: AtomicU64,
+    choices: AtomicU64,
+    clock: Clock,
+    resolver: Resolver,
+}
+
+impl<D: Driver> EngineShared<D> {
+    /// Checks the configuration and makes everything but the shards.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration, files it names included.
+    pub(crate) fn new(
+        config: Config,
+        shards: usize,
+        clock: Clock,
+        resolver: Resolver,
+    ) -> Result<EngineShared<D>, Error> {
+        config.validate()?;
+        let mailboxes = (0..shards).map(|_| Arc::new(Mailbox::new(config.mailbox_max))).collect();
+        let mut shared = EngineShared {
+            mailboxes,
+            directory: Directory::default(),
+            registry: Registry::new(config.upstreams_max),
+            connections: Arc::new(Counter::new(config.connections_max)),
+            tickets: TicketStore::new(),
+            next_id: AtomicU64::new(1),
+            choices: AtomicU64::new(0),
+            clock,
+            resolver,
+            config,
+        };
+        let named: Result<_, Error> = shared
+            .config
+            .upstreams
+            .iter()
+            .map(|(name, settings)| {
+                let name: Arc<str> = name.as_str().into();
+                let upstream = shared.make_upstream(name.clone(), settings.clone())?;
+                Ok((name, upstream))
+            })
+            .collect();
+        shared.directory = Arc::new(named?);
+        for upstream in shared.directory.values() {
+            shared.warm(upstream);
+        }
+        Ok(shared)
+    }
+
+    /// What shard `index` is made of.
+    pub(crate) fn parts(&self, index: usize, driver: D) -> Parts<D> {
+        let config = &self.config;
+        let per_connection = u32::from(config.receive_buffers_per_connection);
+        Parts {
+            driver,
+            clock: self.clock.clone(),
+            index,
+            seed: index as u64 + 1,
+            settings: CoreSettings {
+                buffers_per_connection: per_connection,
+                unread_max: per_connection as usize * config.receive_buffer_size as usize,
+                buffers_low: u32::from(config.receive_buffers) / 8,
+            },
+            resolver: self.resolver.clone(),
+            directory: self.directory.clone(),
+            mailboxes: self.mailboxes.clone(),
+        }
+    }
+
+    /// A named upstream.
+    pub(crate) fn named(&self, name: &str) -> Option<Arc<UpstreamShared>> {
+        self.directory.get(name).cloned()
+    }
+
+    /// The upstream of an absolute URL, made now if there is none yet; in use until the guard that
+    /// `begin` makes of it is dropped.
+    ///
+    /// # Errors
+    /// [`Refused`](ErrorKind::Refused) if there are too many and all are in use.
+    pub(crate) fn by_url<G>(
+        &self,
+        url: &UpstreamUrl,
+        begin: impl FnOnce(&Arc<UpstreamShared>) -> G,
+    ) -> Result<(Arc<UpstreamShared>, G), Error> {
+        let make = |name: Arc<str>| {
+            let settings = UpstreamConfig { url: url.clone(), ..self.config.defaults.clone() };
+            self.make_upstream(name, settings)
+        };
+        let (upstream, guard, given_up) = self.registry.find_or_make(url, make, begin)?;
+        if let Some(id) = given_up {
+            for mailbox in self.mailboxes.iter() {
+                mailbox.control(Control::Forget(id));
+            }
+        }
+        Ok((upstream, guard))
+    }
+
+    /// The shard for a call from outside: one of the upstream's homes, of two picked by chance the
+    /// one with less to do (Mitzenmacher, "The power of two choices", 2001).
+    pub(crate) fn shard_for(&self, upstream: &UpstreamShared) -> usize {
+        let homes = upstream.homes();
+        if let [only] = homes {
+            return *only;
+        }
+        let mut random = Random::new(self.choices.fetch_add(1, Ordering::Relaxed));
+        let mut pick = || homes[random.below(homes.len() as u64) as usize];
+        let (one, two) = (pick(), pick());
+        if self.mailboxes[two].depth() < self.mailboxes[one].depth() { two } else { one }
+    }
+
+    /// Queues work on a shard.
+    ///
+    /// # Errors
+    /// See [`Mailbox::submit`].
+    pub(crate) fn submit(&self, shard: usize, work: Work<D>) -> Result<(), Error> {
+        self.mailboxes[shard].submit(work)
+    }
+
+    /// Tells every shard to end.
+    pub(crate) fn stop(&self) {
+        for mailbox in self.mailboxes.iter() {
+            mailbox.control(Control::Stop);
+        }
+    }
+
+    fn warm(&self, upstream: &Arc<UpstreamShared>) {
+        for (shard, mailbox) in self.mailboxes.iter().enumerate() {
+            if upstream.idle_min_on(shard) > 0 {
+                mailbox.control(Control::Warm(upstream.clone()));
+            }
+        }
+    }
+
+    fn make_upstream(&self, name: Arc<str>, settings: UpstreamConfig) -> Result<Arc<UpstreamShared>, Error> {
+        let tls = if settings.url.is_tls() { Some(self.client_tls(&name, &settings)?) } else { None };
+        let id = UpstreamId(self.next_id.fetch_add(1, Ordering::Relaxed));
+        let shards = self.mailboxes.len();
+        Ok(Arc::new(UpstreamShared::new(id, name, settings, tls, &self.connections, shards)))
+    }
+
+    fn client_tls(&self, name: &Arc<str>, settings: &UpstreamConfig) -> Result<ClientTls, Error> {
+        let wrong = |what: String| Error::new(ErrorKind::Config, what).at_upstream(name);
+        let roots = match &settings.tls.roots {
+            TrustRoots::WebPki => Roots::WebPki,
+            TrustRoots::Pem(text) => Roots::Pem(text.as_bytes().into()),
+            TrustRoots::PemFile(path) => {
+                let read = std::fs::read(path);
+                let bytes = read.map_err(|error| {
+                    wrong(format!("cannot read the roots in {}: {error}", path.display())).caused_by(error)
+                })?;
+                Roots::Pem(bytes.into())
+            }
+        };
+        let server_name = match settings.tls.server_name.as_str() {
+            "" => settings.url.host().unwrap_or_default().to_owned(),
+            name => name.to_owned(),
+        };
+        let alpn: Vec<Vec<u8>> = if settings.tls.alpn.is_empty() && settings.url.is_http() {
+            vec![b"http/1.1".to_vec()]
+        } else {
+            settings.tls.alpn.iter().map(|name| name.clone().into_bytes()).collect()
+        };
+        let identity = Identity { server_name, alpn, roots, resumption: settings.tls.resumption };
+        ClientTls::new(identity, &self.tickets)
+            .map_err(|error| wrong(format!("its TLS settings are of no use: {error}")).caused_by(error))
+    }
+}

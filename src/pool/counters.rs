@@ -1,0 +1,117 @@
+//! What a pool tells about itself.
+//!
+//! Owns: counts, the census and moving averages. Never: decides anything.
+
+use std::time::Duration;
+
+use super::message::CloseReason;
+
+/// How many connections are in each state, and how many callers wait, at one moment.
+/// Connections being closed are not among them: the pool forgets one before it is closed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Open and unused.
+    pub idle: u32,
+    /// Open and granted.
+    pub leased: u32,
+    /// Dialled for, not open yet.
+    pub dialing: u32,
+    /// Callers in the queue.
+    pub waiters: u32,
+}
+
+/// Totals since the pool began, and two averages.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PoolCounters {
+    /// Checkouts answered at once with an idle connection.
+    pub hits: u64,
+    /// Checkouts that were not.
+    pub misses: u64,
+    /// Misses that went into the queue (the others were refused at once).
+    pub waits: u64,
+    /// Waiters granted a connection that had been open before.
+    pub waits_reused: u64,
+    /// Waiters that failed by their deadline.
+    pub wait_timeouts: u64,
+    /// Checkouts refused because the queue was full.
+    pub refused: u64,
+    /// Dials begun.
+    pub dials: u64,
+    /// Those of them that nobody waited for, begun to keep `idle_min`.
+    pub dials_warm: u64,
+    /// Dials that failed.
+    pub dials_failed: u64,
+    /// Connections closed by the pool, by the discriminant of [`CloseReason`].
+    pub evictions: [u64; CloseReason::ALL.len()],
+    /// The moving average of the time from a grant to its release or close.
+    pub hold: Option<Duration>,
+    /// The moving average of the time that a successful dial takes.
+    pub dial: Option<Duration>,
+}
+
+impl PoolCounters {
+    /// How many connections the pool closed for `reason`.
+    pub fn evicted(&self, reason: CloseReason) -> u64 {
+        self.evictions[reason as usize]
+    }
+
+    pub(super) fn count_eviction(&mut self, reason: CloseReason) {
+        self.evictions[reason as usize] += 1;
+    }
+}
+
+/// An exponentially weighted moving average of durations, each new one with the weight of 1/8
+/// (as in TCP's estimate of the round trip, RFC 6298 section 2).
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ewma {
+    nanos: Option<u64>,
+}
+
+impl Ewma {
+    #[inline]
+    pub(super) fn observe(&mut self, sample: Duration) {
+        let sample = u64::try_from(sample.as_nanos()).unwrap_or(u64::MAX);
+        self.nanos = Some(match self.nanos {
+            None => sample,
+            Some(mean) => mean - mean / 8 + sample / 8,
+        });
+    }
+
+    pub(super) fn nanos(self) -> Option<u64> {
+        self.nanos
+    }
+
+    pub(super) fn duration(self) -> Option<Duration> {
+        self.nanos.map(Duration::from_nanos)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_stand_at_their_discriminants() {
+        for (index, reason) in CloseReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, index);
+        }
+    }
+
+    #[test]
+    fn an_average_starts_at_its_first_sample_and_follows() {
+        let mut mean = Ewma::default();
+        assert_eq!(mean.duration(), None);
+        mean.observe(Duration::from_millis(80));
+        assert_eq!(mean.duration(), Some(Duration::from_millis(80)));
+        for _ in 0..100 {
+            mean.observe(Duration::from_millis(8));
+        }
+        let mean = mean.duration().unwrap();
+        assert!(mean >= Duration::from_micros(7999) && mean < Duration::from_micros(8010));
+        let mut largest = Ewma::default();
+        for _ in 0..10 {
+            largest.observe(Duration::MAX);
+        }
+        assert!(largest.nanos().unwrap() > u64::MAX / 2);
+    }
+}

@@ -1,0 +1,207 @@
+//! When connections go, and when they are replaced.
+
+use super::*;
+
+fn idle_limited() -> Limits {
+    Limits {
+        idle_timeout: Some(100 * MS),
+        ..roomy()
+    }
+}
+
+#[test]
+fn idle_ones_expire_from_the_oldest() {
+    let mut rig = Rig::with_idle(3, 10, idle_limited());
+    let start = rig.now;
+    rig.now = start + 60 * MS;
+    assert_eq!(rig.checkout(), Some(0));
+    rig.released(0);
+    assert_eq!(rig.pool.deadline(), Some(start + 100 * MS));
+    rig.now = start + 100 * MS;
+    assert_eq!(
+        rig.tick(),
+        [
+            Did::Close(2, CloseReason::IdleTimeout),
+            Did::Close(1, CloseReason::IdleTimeout)
+        ]
+    );
+    assert_eq!(rig.pool.deadline(), Some(start + 160 * MS));
+    assert_eq!(rig.pool.counters().evicted(CloseReason::IdleTimeout), 2);
+}
+
+#[test]
+fn a_checkout_never_hands_out_what_is_past_a_limit_even_before_the_tick() {
+    let mut rig = Rig::with_idle(2, 2, idle_limited());
+    rig.now = rig.now + 100 * MS;
+    assert_eq!(rig.checkout(), None);
+    assert_eq!(
+        rig.enqueue(1)[..2],
+        [
+            Did::Close(1, CloseReason::IdleTimeout),
+            Did::Close(0, CloseReason::IdleTimeout)
+        ]
+    );
+
+    let limits = Limits {
+        age_max: Some(100 * MS),
+        ..roomy()
+    };
+    let mut rig = Rig::new(2, limits);
+    rig.enqueue(1);
+    rig.dialed(0);
+    rig.now = ms(80);
+    rig.enqueue_fresh(2);
+    rig.dialed(1);
+    rig.released(1);
+    rig.now = ms(74);
+    rig.released(0);
+    rig.now = ms(100);
+    assert_eq!(rig.checkout(), Some(1), "the newest is past its age");
+    assert_eq!(rig.checkout(), None);
+    assert_eq!(rig.tick(), [Did::Close(0, CloseReason::Age)]);
+}
+
+#[test]
+fn age_ends_a_lease_only_at_its_release_and_never_all_at_once() {
+    let limits = Limits {
+        idle_min: 20,
+        age_max: Some(1000 * MS),
+        ..roomy()
+    };
+    let mut rig = Rig::new(20, limits);
+    rig.tick();
+    for member in 0..20 {
+        rig.dialed(member);
+    }
+    assert_eq!(rig.checkout(), Some(19));
+    rig.now = ms(749);
+    assert_eq!(rig.tick(), []);
+    let mut closed_at = Vec::new();
+    while rig.pool.census().idle > 0 {
+        rig.now = rig.pool.deadline().unwrap();
+        let did = rig.tick();
+        let closed = did.iter().filter(|did| matches!(did, Did::Close(..)));
+        for close in closed {
+            assert!(matches!(close, Did::Close(member, CloseReason::Age) if *member != 19));
+            closed_at.push(rig.now);
+        }
+    }
+    assert_eq!(closed_at.len(), 19);
+    assert!(*closed_at.last().unwrap() <= ms(1000));
+    closed_at.dedup();
+    assert!(closed_at.len() > 15, "expiries are spread out");
+    rig.now = ms(2000);
+    rig.tick();
+    assert_eq!(rig.pool.census().leased, 1);
+    assert_eq!(rig.released(19)[0], Did::Close(19, CloseReason::Age));
+}
+
+#[test]
+fn uses_are_grants_and_the_last_one_closes_at_release() {
+    let limits = Limits {
+        uses_max: Some(2),
+        ..roomy()
+    };
+    let mut rig = Rig::new(1, limits);
+    rig.enqueue(1);
+    rig.dialed(0);
+    rig.enqueue(2);
+    assert_eq!(rig.released(0), [Did::Grant(2, 0, true)]);
+    rig.enqueue(3);
+    assert_eq!(rig.released(0)[0], Did::Close(0, CloseReason::Uses));
+    assert_eq!(rig.permit_back(0), [Did::Dial(1)]);
+    assert_eq!(rig.dialed(1), [Did::Grant(3, 1, false)]);
+}
+
+#[test]
+fn a_warm_floor_is_kept_refilled_and_counts_leased_ones() {
+    let limits = Limits {
+        idle_min: 3,
+        ..idle_limited()
+    };
+    let mut rig = Rig::new(3, limits);
+    assert_eq!(rig.pool.deadline(), Some(Time::ZERO));
+    assert!(!rig.pool.is_vacant());
+    assert_eq!(rig.tick(), [Did::Dial(0), Did::Dial(1), Did::Dial(2)]);
+    assert_eq!(rig.pool.deadline(), None);
+    for member in 0..3 {
+        assert_eq!(rig.dialed(member), []);
+    }
+    // All leased: none idle, and still no more is opened.
+    while rig.checkout().is_some() {}
+    assert_eq!(rig.tick(), []);
+    assert_eq!(rig.closed(1), [], "its permit is not back yet");
+    assert_eq!(rig.permit_back(1), [Did::Dial(3)]);
+    rig.released(0);
+    rig.now = ms(100);
+    assert_eq!(rig.tick(), [Did::Close(0, CloseReason::IdleTimeout)]);
+    assert_eq!(rig.permit_back(0), [Did::Dial(4)]);
+    assert_eq!(rig.pool.counters().dials_warm, 5);
+}
+
+#[test]
+fn a_connection_given_up_is_not_dialled_again_at_once() {
+    let limits = Limits {
+        idle_min: 2,
+        ..roomy()
+    };
+    let mut rig = Rig::new(2, limits);
+    rig.tick();
+    rig.dialed(0);
+    rig.dialed(1);
+    assert_eq!(
+        rig.handle(Input::GiveUp),
+        [Did::Close(0, CloseReason::Capacity)]
+    );
+    assert_eq!(rig.permit_back(0), [], "the sibling comes first");
+    let again = rig.pool.deadline().unwrap();
+    assert_eq!(again, ms(500));
+    rig.now = again;
+    assert_eq!(rig.tick(), [Did::Dial(2)]);
+}
+
+#[test]
+fn warmth_without_a_permit_starves_nobody_and_tries_again_later() {
+    let limits = Limits {
+        idle_min: 2,
+        ..roomy()
+    };
+    let mut rig = Rig::new(1, limits);
+    assert_eq!(rig.tick(), [Did::Dial(0)]);
+    rig.dialed(0);
+    assert_eq!(rig.pool.deadline(), Some(ms(500)));
+    rig.upstream.set_max(2);
+    assert_eq!(rig.handle(Input::Capacity), [Did::Dial(1)]);
+}
+
+#[test]
+fn new_limits_hold_at_once() {
+    let mut rig = Rig::with_idle(3, 10, roomy());
+    rig.checkout();
+    rig.now = rig.now + 200 * MS;
+    // Past both the idle limit and the number of uses, but only since now.
+    let strict = Limits {
+        idle_timeout: Some(100 * MS),
+        age_max: Some(10_000 * MS),
+        uses_max: Some(1),
+        ..roomy()
+    };
+    let did = rig.handle(Input::Configure(strict));
+    assert_eq!(
+        did,
+        [
+            Did::Close(1, CloseReason::Reconfigured),
+            Did::Close(2, CloseReason::Reconfigured)
+        ]
+    );
+    assert!(rig.pool.deadline().unwrap() < rig.now + 10_000 * MS);
+    assert_eq!(rig.released(0), [Did::Close(0, CloseReason::Uses)]);
+    let warm = Limits {
+        idle_min: 2,
+        ..roomy()
+    };
+    assert_eq!(
+        rig.handle(Input::Configure(warm)),
+        [Did::Dial(3), Did::Dial(4)]
+    );
+}

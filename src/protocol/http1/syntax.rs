@@ -1,0 +1,89 @@
+//! The small pieces that header fields and start lines are made of (RFC 9110 §5).
+//!
+//! Never: repairs anything; a piece is well-formed or it is not.
+
+/// Whether a comma-separated list holds `token`, in any case.
+pub(super) fn has_token(list: &[u8], token: &str) -> bool {
+    list.split(|&b| b == b',')
+        .any(|element| trim(element).eq_ignore_ascii_case(token.as_bytes()))
+}
+
+/// `value` without the spaces and tabs around it.
+pub(super) fn trim(value: &[u8]) -> &[u8] {
+    let blank = |b: &u8| matches!(b, b' ' | b'\t');
+    let start = value.iter().position(|b| !blank(b)).unwrap_or(value.len());
+    let end = value
+        .iter()
+        .rposition(|b| !blank(b))
+        .map_or(start, |n| n + 1);
+    &value[start..end]
+}
+
+/// A number of digits and nothing else: no sign, no space, no overflow.
+pub(super) fn parse_decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0u64, |number, &b| {
+        let digit = b.is_ascii_digit().then(|| u64::from(b - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    })
+}
+
+/// A token (RFC 9110 §5.6.2).
+pub(super) fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().all(|&b| TOKEN[usize::from(b)])
+}
+
+/// Which bytes a token may hold: visible ASCII but for delimiters. A table, since every byte of every
+/// header name we send is looked up.
+const TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut b = b'!';
+    while b <= b'~' {
+        table[b as usize] = !matches!(
+            b,
+            b'"' | b'('
+                | b')'
+                | b','
+                | b'/'
+                | b':'
+                | b';'
+                | b'<'
+                | b'='
+                | b'>'
+                | b'?'
+                | b'@'
+                | b'['
+                | b'\\'
+                | b']'
+                | b'{'
+                | b'}'
+        );
+        b += 1;
+    }
+    table
+};
+
+/// A request target, of whichever form: visible ASCII, and some of it.
+pub(super) fn is_target(bytes: &[u8]) -> bool {
+    !bytes.is_empty()
+        && bytes
+            .iter()
+            .fold(true, |good, b| good & b.is_ascii_graphic())
+}
+
+/// A field value (RFC 9110 §5.5): anything but control characters; tabs are fine. Without a branch,
+/// so that the compiler can take many bytes at once.
+pub(super) fn is_value(bytes: &[u8]) -> bool {
+    bytes.iter().fold(true, |good, &b| {
+        good & ((b >= b' ') | (b == b'\t')) & (b != 0x7f)
+    })
+}
+
+/// What may stand in Host: `uri-host [":" port]` in outline, or nothing.
+pub(super) fn is_host(bytes: &[u8]) -> bool {
+    bytes
+        .iter()
+        .all(|&b| b.is_ascii_graphic() && !b"/?#@\\,\"<>^`{|}".contains(&b))
+}

@@ -1,0 +1,172 @@
+//! What a connection still has to send.
+//!
+//! Owns: blocks of bytes in order. Never: sends; the shard hands one block at a time to the driver, so
+//! that two sends can never cross.
+
+use crate::driver::SendBuffer;
+use bytes::Bytes;
+use std::collections::VecDeque;
+
+/// Bodies shorter than this are copied behind what is waiting already: one send less is worth more
+/// than a copy of a page.
+const COPY_BELOW: usize = 4096;
+
+/// With more than this waiting to be sent, writers wait: enough to keep the socket's buffer full.
+const ROOM: usize = 64 * 1024;
+
+/// A block grows to about this much before the next one is begun.
+const BLOCK_FULL: usize = 16 * 1024;
+
+/// Bytes on their way out.
+pub(crate) struct Outbound {
+    /// The block being filled; behind everything in `queue`.
+    open: Vec<u8>,
+    queue: VecDeque<SendBuffer>,
+    /// Bytes in both, and in the send under way.
+    pending: usize,
+    /// Bytes handed to the driver since the connection was leased.
+    pub(crate) handed: u64,
+    /// Sending has failed, for good.
+    pub(crate) failed: Option<std::io::ErrorKind>,
+}
+
+impl Outbound {
+    pub(crate) fn new() -> Outbound {
+        Outbound {
+            open: Vec::new(),
+            queue: VecDeque::new(),
+            pending: 0,
+            handed: 0,
+            failed: None,
+        }
+    }
+
+    /// Bytes not yet taken by the kernel.
+    pub(crate) fn pending(&self) -> usize {
+        self.pending
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pending == 0
+    }
+
+    /// Whether a writer may add more before what is there has gone.
+    pub(crate) fn has_room(&self) -> bool {
+        self.pending < ROOM
+    }
+
+    /// Lets `fill` append to the open block, which is taken from `blocks` if there is none.
+    pub(crate) fn append<R>(&mut self, blocks: &mut Vec<Vec<u8>>, fill: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+        if self.open.capacity() == 0 {
+            self.open = blocks.pop().unwrap_or_else(|| Vec::with_capacity(1024));
+        }
+        let before = self.open.len();
+        let result = fill(&mut self.open);
+        debug_assert!(self.open.len() >= before, "only ever appended to");
+        self.pending += self.open.len() - before;
+        if self.open.len() >= BLOCK_FULL {
+            self.close_block();
+        }
+        result
+    }
+
+    /// Takes the last `n` appended bytes back.
+    pub(crate) fn take_back(&mut self, n: usize) {
+        let keep = self.open.len().checked_sub(n).expect("taken back more than was appended");
+        self.open.truncate(keep);
+        self.pending -= n;
+    }
+
+    /// Appends somebody else's bytes, without copying where they are many.
+    pub(crate) fn append_shared(&mut self, blocks: &mut Vec<Vec<u8>>, bytes: Bytes) {
+        if bytes.len() < COPY_BELOW {
+            self.append(blocks, |block| block.extend_from_slice(&bytes));
+            return;
+        }
+        self.close_block();
+        self.pending += bytes.len();
+        self.queue.push_back(SendBuffer::from(bytes));
+    }
+
+    /// The next block to send, if any.
+    pub(crate) fn next(&mut self) -> Option<SendBuffer> {
+        if let Some(buffer) = self.queue.pop_front() {
+            return Some(buffer);
+        }
+        (!self.open.is_empty()).then(|| SendBuffer::from(std::mem::take(&mut self.open)))
+    }
+
+    /// The kernel took `n` bytes.
+    pub(crate) fn sent(&mut self, n: usize) {
+        self.pending -= n;
+    }
+
+    /// Nothing more will be sent: drops what is waiting.
+    pub(crate) fn abandon(&mut self, blocks: &mut Vec<Vec<u8>>, why: std::io::ErrorKind) {
+        self.failed.get_or_insert(why);
+        self.queue.clear();
+        recycle(blocks, std::mem::take(&mut self.open));
+        self.pending = 0;
+    }
+
+    /// A connection at rest holds no block.
+    pub(crate) fn rest(&mut self, blocks: &mut Vec<Vec<u8>>) {
+        debug_assert!(self.is_empty(), "at rest with {} bytes to send", self.pending);
+        recycle(blocks, std::mem::take(&mut self.open));
+    }
+
+    fn close_block(&mut self) {
+        if !self.open.is_empty() {
+            self.queue.push_back(SendBuffer::from(std::mem::take(&mut self.open)));
+        }
+    }
+}
+
+/// Keeps a block for the next one who needs one, unless there are plenty or it has grown large.
+pub(crate) fn recycle(blocks: &mut Vec<Vec<u8>>, mut block: Vec<u8>) {
+    const BLOCKS_MAX: usize = 256;
+    if block.capacity() == 0 || block.capacity() > 2 * BLOCK_FULL || blocks.len() >= BLOCKS_MAX {
+        return;
+    }
+    block.clear();
+    blocks.push(block);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn order_is_kept_over_copies_and_shared_bytes() {
+        let (mut out, mut blocks) = (Outbound::new(), Vec::new());
+        out.append(&mut blocks, |block| block.extend_from_slice(b"head"));
+        out.append_shared(&mut blocks, Bytes::from_static(b"small"));
+        out.append_shared(&mut blocks, Bytes::from(vec![b'x'; 5000]));
+        out.append_shared(&mut blocks, Bytes::from_static(b"tail"));
+        assert_eq!(out.pending(), 4 + 5 + 5000 + 4);
+        let mut sent = Vec::new();
+        while let Some(buffer) = out.next() {
+            sent.push(buffer.remaining().len());
+            out.sent(buffer.remaining().len());
+        }
+        assert_eq!(sent, [9, 5000, 4]);
+        assert!(out.is_empty());
+    }
+
+    #[test]
+    fn blocks_are_reused_but_not_hoarded() {
+        let mut blocks = Vec::new();
+        recycle(&mut blocks, Vec::with_capacity(100));
+        recycle(&mut blocks, Vec::with_capacity(1 << 20));
+        recycle(&mut blocks, Vec::new());
+        assert_eq!(blocks.len(), 1);
+    }
+
+    #[test]
+    fn what_was_appended_can_be_taken_back() {
+        let (mut out, mut blocks) = (Outbound::new(), Vec::new());
+        out.append(&mut blocks, |block| block.extend_from_slice(b"abc"));
+        out.take_back(2);
+        assert_eq!(out.next().unwrap().remaining(), b"a");
+    }
+}

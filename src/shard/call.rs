@@ -1,0 +1,194 @@
+//! A call with the `http` crate's types, on the shard: the low-level exchange with a body on each side.
+
+use super::bytes_in::Piece;
+use super::exchange::{Again, Bounds, Exchange};
+use super::lease::Lease;
+use super::local::LocalUpstream;
+use super::upload::{Source, Upload};
+use crate::driver::Driver;
+use crate::error::{Error, ErrorKind};
+use crate::protocol::http1::{HeadError, RequestFacts, encode_head, encode_http_head};
+use crate::protocol::http1::{Head, RequestBody};
+use crate::trip::Trip;
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+use std::future::poll_fn;
+use std::task::{Context as TaskContext, Poll};
+
+/// A response's body on the shard; the rest of the request's, too, where the peer answered early.
+pub(crate) struct LocalBody<D: Driver> {
+    exchange: Exchange<D>,
+    upload: Option<Upload<D>>,
+    trailers_given: bool,
+}
+
+/// Sends `head` with `body` and waits for the response's head. Repeats once where that is safe.
+pub(crate) async fn exchange<D: Driver>(
+    upstream: &LocalUpstream<D>,
+    head: &Head<'_>,
+    body: Option<&[u8]>,
+) -> Result<Exchange<D>, Error> {
+    check_http(upstream)?;
+    let bounds = Bounds::of(upstream);
+    let framing = body.map_or(RequestBody::None, |body| RequestBody::Length(body.len() as u64));
+    let facts = RequestFacts { expects_continue: false, ..RequestFacts::of(head, framing) };
+    let encode = |out: &mut Vec<u8>| {
+        encode_head(out, head, &upstream.shared.authority, framing)?;
+        out.extend_from_slice(body.unwrap_or_default());
+        Ok(())
+    };
+    let mut again = Again::first(head.is_idempotent());
+    loop {
+        let mut exchange = Exchange::open(upstream, facts, encode, bounds, again).await?;
+        exchange.request_written();
+        exchange.flush();
+        match exchange.response().await {
+            Ok(()) => return Ok(exchange),
+            Err(error) if exchange.may_repeat(&error) => again = again.next(),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Sends a request and waits for the response's head.
+pub(crate) async fn call<D: Driver>(
+    upstream: &LocalUpstream<D>,
+    parts: http::request::Parts,
+    mut source: Source,
+) -> Result<http::Response<LocalBody<D>>, Error> {
+    check_http(upstream)?;
+    let bounds = Bounds::of(upstream);
+    let mut again = Again::first(is_idempotent(&parts.method));
+    loop {
+        let replay = source.again();
+        let framing = source.framing();
+        let facts = RequestFacts::of_http(&parts.method, &parts.headers, framing);
+        let encode = |out: &mut Vec<u8>| encode_parts(out, &parts, &upstream.shared.authority, framing);
+        let mut exchange = Exchange::open(upstream, facts, encode, bounds, again).await?;
+        let hold = exchange.awaits_continue().then(|| upstream.shard.sleep(upstream.shared.config.continue_timeout));
+        let mut upload = Upload::new(source, hold);
+        match send(&mut exchange, &mut upload).await {
+            Ok(()) => return Ok(respond(exchange, upload)),
+            Err(error) => match replay {
+                Some(replay) if exchange.may_repeat(&error) => {
+                    source = replay;
+                    again = again.next();
+                }
+                Some(_) | None => return Err(error),
+            },
+        }
+    }
+}
+
+/// Sends the body while listening: a peer may answer before it has everything.
+async fn send<D: Driver>(exchange: &mut Exchange<D>, upload: &mut Upload<D>) -> Result<(), Error> {
+    poll_fn(|cx| {
+        if let Poll::Ready(Err(error)) = upload.poll(exchange, cx) {
+            return Poll::Ready(Err(exchange.upstream().name_error(error)));
+        }
+        match exchange.poll_head(cx) {
+            // An interim response may have released the body.
+            Poll::Pending if !upload.is_done() => match upload.poll(exchange, cx) {
+                Poll::Ready(Err(error)) => Poll::Ready(Err(exchange.upstream().name_error(error))),
+                Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+            },
+            other => other,
+        }
+    })
+    .await
+}
+
+fn respond<D: Driver>(exchange: Exchange<D>, upload: Upload<D>) -> http::Response<LocalBody<D>> {
+    let mut response = exchange.head().to_http();
+    response.extensions_mut().insert(Trip::new(&exchange));
+    let upload = (!upload.is_done() && !exchange.is_complete()).then_some(upload);
+    response.map(|()| LocalBody { exchange, upload, trailers_given: false })
+}
+
+fn encode_parts(
+    out: &mut Vec<u8>,
+    parts: &http::request::Parts,
+    authority: &str,
+    framing: RequestBody,
+) -> Result<(), HeadError> {
+    let target = match (&parts.method, parts.uri.path_and_query()) {
+        (&Method::CONNECT, _) => parts.uri.authority().map_or("", |authority| authority.as_str()),
+        (_, Some(path)) => path.as_str(),
+        (_, None) => "/",
+    };
+    encode_http_head(out, &parts.method, target, &parts.headers, authority, framing)
+}
+
+fn is_idempotent(method: &Method) -> bool {
+    method.is_idempotent()
+}
+
+fn check_http<D: Driver>(upstream: &LocalUpstream<D>) -> Result<(), Error> {
+    if upstream.shared.config.url.is_http() {
+        return Ok(());
+    }
+    let what = format!("{} is a raw stream: check a lease out instead of calling", upstream.shared.config.url);
+    Err(upstream.name_error(Error::new(ErrorKind::Unsupported, what)))
+}
+
+impl<D: Driver> LocalBody<D> {
+    /// The next piece of the body, `None` after its end.
+    pub(crate) fn poll_piece(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<Option<Piece<D::Buffer>>, Error>> {
+        if let Some(upload) = &mut self.upload {
+            match upload.poll(&mut self.exchange, cx) {
+                Poll::Pending => {}
+                Poll::Ready(Ok(())) => self.upload = None,
+                // The response is what counts; the connection is condemned for the broken request.
+                Poll::Ready(Err(_)) => self.upload = None,
+            }
+        }
+        self.exchange.poll_chunk(cx)
+    }
+
+    /// The trailers, once, after the body's end.
+    pub(crate) fn take_trailers(&mut self) -> Option<HeaderMap> {
+        if std::mem::replace(&mut self.trailers_given, true) {
+            return None;
+        }
+        self.exchange.trailers()
+    }
+
+    /// The whole body, if it has arrived completely and fits `room`; what was read otherwise, and
+    /// `false`.
+    pub(crate) fn read_ready(&mut self, cx: &mut TaskContext<'_>, room: usize) -> Result<(Vec<u8>, bool), Error> {
+        let mut ready = Vec::new();
+        while ready.len() < room {
+            match self.poll_piece(cx) {
+                Poll::Ready(Ok(Some(piece))) => {
+                    if ready.is_empty() {
+                        let all = self.exchange.content_length().unwrap_or(0).min(room as u64);
+                        ready.reserve_exact(piece.len().max(all as usize));
+                    }
+                    ready.extend_from_slice(&piece);
+                }
+                Poll::Ready(Ok(None)) => return Ok((ready, true)),
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => break,
+            }
+        }
+        Ok((ready, self.exchange.is_complete()))
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.exchange.is_complete()
+    }
+
+    pub(crate) fn content_length(&self) -> Option<u64> {
+        self.exchange.content_length()
+    }
+
+    /// The connection as a raw stream, after 101 or a 2xx to CONNECT.
+    pub(crate) fn into_upgraded(self) -> Option<Lease<D>> {
+        self.exchange.into_upgraded()
+    }
+}
+
+/// A piece on the heap, for those on other threads.
+pub(crate) fn copied<B: crate::driver::ReceivedBuffer>(piece: &Piece<B>) -> Bytes {
+    piece.to_bytes()
+}

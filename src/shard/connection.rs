@@ -1,0 +1,218 @@
+//! One connection: its state, the table of its transitions, its bytes in both directions.
+//!
+//! Owns: everything that belongs to one slot of the slab. Never: talks to the driver or the pool; the
+//! shard does, and tells the connection what happened.
+
+use super::bytes_in::Inbound;
+use super::bytes_out::Outbound;
+use crate::endpoint::Endpoint;
+use crate::error::Error;
+use crate::pool::{MemberId, Permit};
+use crate::slab::Key;
+use crate::time::Time;
+use crate::time::wheel::TimerKey;
+use crate::tls::Session;
+use std::sync::Arc;
+use std::task::Waker;
+
+/// A slot's tenant.
+pub(crate) struct Connection<B> {
+    state: State,
+    /// The upstream's slot on this shard.
+    pub(crate) upstream: Key,
+    /// The pool's name for it, as long as the pool knows it.
+    pub(crate) member: Option<MemberId>,
+    /// The right to be open; returns when the slot is freed.
+    pub(crate) permit: Option<Permit>,
+    pub(crate) operations: Operations,
+    pub(crate) inbound: Inbound<B>,
+    pub(crate) outbound: Outbound,
+    pub(crate) tls: Option<Box<Session>>,
+    /// Who waits for bytes.
+    pub(crate) reader: Option<Waker>,
+    /// Who waits for room or for everything to be sent.
+    pub(crate) writer: Option<Waker>,
+    /// When what is under way has to be over.
+    pub(crate) deadline: Time,
+    /// The timer that looks at `deadline`. It may fire early and is then armed anew: moving a
+    /// deadline costs nothing that way.
+    pub(crate) timer: Option<(Time, TimerKey)>,
+    /// The deadline passed while leased.
+    pub(crate) expired: bool,
+    /// The release waits until what the kernel holds ready has been looked at.
+    pub(crate) releasing: bool,
+    /// Where it is connected to.
+    pub(crate) endpoint: Option<Endpoint>,
+    /// What broke it, where there is more to say than an IO error.
+    pub(crate) fault: Option<Error>,
+    /// Its receive is to stay disarmed: the socket is about to be given away.
+    pub(crate) detaching: bool,
+    pub(crate) dial: Option<Box<Dial>>,
+    /// How long it took to make, once it is made.
+    pub(crate) dial_nanos: u64,
+    pub(crate) uses: u64,
+}
+
+/// Where a connection is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Resolving or connecting, one address after the other.
+    Dialing,
+    /// Connected; TLS is being negotiated.
+    Handshaking,
+    /// In the pool, ready for anyone.
+    Idle,
+    /// Somebody's.
+    Leased,
+    /// Given up: its operations are being cancelled and waited for.
+    Draining,
+    /// Nothing is in flight; the descriptor is being closed.
+    Closing,
+}
+
+impl State {
+    /// The table of transitions. From `Closing` the slot is freed.
+    pub(crate) fn may_become(self, next: State) -> bool {
+        use State::{Closing, Dialing, Draining, Handshaking, Idle, Leased};
+        match self {
+            Dialing => matches!(next, Handshaking | Idle | Draining),
+            Handshaking => matches!(next, Idle | Draining),
+            Idle => matches!(next, Leased | Draining),
+            Leased => matches!(next, Idle | Draining),
+            Draining => matches!(next, Closing),
+            Closing => false,
+        }
+    }
+}
+
+/// What the kernel has under way for a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Operations {
+    pub(crate) connect: bool,
+    pub(crate) receive: bool,
+    pub(crate) send: bool,
+    pub(crate) close: bool,
+    pub(crate) cancels: u8,
+    /// A socket is open under this key.
+    pub(crate) socket: bool,
+}
+
+impl Operations {
+    /// Whether nothing is under way, so that the descriptor may be closed or given away.
+    pub(crate) fn none_in_flight(&self) -> bool {
+        !self.connect && !self.receive && !self.send && !self.close && self.cancels == 0
+    }
+}
+
+/// A connection in the making.
+pub(crate) struct Dial {
+    pub(crate) started: Time,
+    /// Empty while the name is being resolved.
+    pub(crate) addresses: Arc<[Endpoint]>,
+    /// How many of them were tried.
+    pub(crate) tried: usize,
+    /// Which one to begin with.
+    pub(crate) first: usize,
+    /// Why the last address failed.
+    pub(crate) error: Option<std::io::Error>,
+}
+
+impl Dial {
+    /// The next address to try, if one is left.
+    pub(crate) fn next(&mut self) -> Option<Endpoint> {
+        if self.tried == self.addresses.len() {
+            return None;
+        }
+        let index = (self.first + self.tried) % self.addresses.len();
+        self.tried += 1;
+        Some(self.addresses[index].clone())
+    }
+
+    /// The address being tried, or tried last.
+    pub(crate) fn current(&self) -> Option<&Endpoint> {
+        let last = self.tried.checked_sub(1)?;
+        self.addresses.get((self.first + last) % self.addresses.len())
+    }
+}
+
+impl<B> Connection<B> {
+    pub(crate) fn new(upstream: Key, member: MemberId, permit: Permit, dial: Dial) -> Connection<B> {
+        Connection {
+            state: State::Dialing,
+            upstream,
+            member: Some(member),
+            permit: Some(permit),
+            operations: Operations::default(),
+            inbound: Inbound::new(),
+            outbound: Outbound::new(),
+            tls: None,
+            reader: None,
+            writer: None,
+            deadline: Time::NEVER,
+            timer: None,
+            expired: false,
+            releasing: false,
+            endpoint: None,
+            fault: None,
+            detaching: false,
+            dial: Some(Box::new(dial)),
+            dial_nanos: 0,
+            uses: 0,
+        }
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.state
+    }
+
+    /// Moves to `next`.
+    ///
+    /// # Panics
+    /// If the table has no such transition: that is a defect of the shard.
+    pub(crate) fn become_state(&mut self, next: State) {
+        assert!(self.state.may_become(next), "a connection went from {:?} to {next:?}", self.state);
+        self.state = next;
+    }
+
+    pub(crate) fn wake_reader(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+
+    pub(crate) fn wake_writer(&mut self) {
+        if let Some(writer) = self.writer.take() {
+            writer.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::State::{self, *};
+
+    #[test]
+    fn the_table_is_the_documented_one() {
+        let all = [Dialing, Handshaking, Idle, Leased, Draining, Closing];
+        let allowed: Vec<(State, State)> = all
+            .iter()
+            .flat_map(|&from| all.iter().map(move |&to| (from, to)))
+            .filter(|&(from, to)| from.may_become(to))
+            .collect();
+        assert_eq!(
+            allowed,
+            [
+                (Dialing, Handshaking),
+                (Dialing, Idle),
+                (Dialing, Draining),
+                (Handshaking, Idle),
+                (Handshaking, Draining),
+                (Idle, Leased),
+                (Idle, Draining),
+                (Leased, Idle),
+                (Leased, Draining),
+                (Draining, Closing),
+            ]
+        );
+    }
+}

@@ -1,0 +1,299 @@
+//! What a shard's loop and the handles on it share.
+//!
+//! Owns: the driver, the slab of connections, the upstreams with their pools, the timers. Never: runs
+//! anybody's code but its own; wakers only note down whom to run.
+
+use super::connection::{Connection, State};
+use super::figures::Tally;
+use super::lookup::Resolver;
+use super::mailbox::Mailbox;
+use super::pooling::{Deferred, Waiter};
+use super::upstream::{UpstreamId, UpstreamShared, UpstreamState};
+use crate::driver::{Driver, Event};
+use crate::pool::Action;
+use crate::random::Random;
+use crate::slab::{Key, Slab};
+use crate::time::Time;
+use crate::time::clock::Clock;
+use crate::time::wheel::Wheel;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::task::Waker;
+
+/// Everything of a shard that is not its tasks.
+pub(crate) struct Core<D: Driver> {
+    pub(super) driver: D,
+    clock: Clock,
+    /// The time at the beginning of this turn.
+    pub(super) now: Time,
+    pub(super) random: Random,
+    /// Which shard this is.
+    pub(super) index: usize,
+    pub(super) settings: CoreSettings,
+    pub(super) connections: Slab<Connection<D::Buffer>>,
+    pub(super) upstreams: Slab<UpstreamState>,
+    pub(super) upstream_keys: BTreeMap<UpstreamId, Key>,
+    pub(super) waiters: Slab<Waiter>,
+    /// Checkouts and releases that wait for the driver's events to be looked at first.
+    pub(super) deferred: VecDeque<Deferred>,
+    pub(super) timers: Wheel<Timer>,
+    pub(super) sleeps: Slab<Sleep>,
+    /// Connections whose receive is paused, and those that found no buffer.
+    pub(super) paused: Vec<Key>,
+    pub(super) starved: Vec<Key>,
+    /// Send blocks nobody uses.
+    pub(super) blocks: Vec<Vec<u8>>,
+    pub(super) resolver: Resolver,
+    /// Every shard's mailbox, this one's included.
+    pub(super) mailboxes: Arc<[Arc<Mailbox<D>>]>,
+    pub(super) tally: Tally,
+    /// No dial and no lease any more.
+    pub(super) stopping: bool,
+    // Lists that keep their capacity from turn to turn.
+    pub(super) actions: Vec<Action>,
+    pub(super) plaintext: Vec<u8>,
+    events: Vec<Event<D::Buffer>>,
+    expired: Vec<Timer>,
+}
+
+/// What a shard is told about its own running.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CoreSettings {
+    /// Receive buffers that one connection may hold before its receiving pauses.
+    pub(crate) buffers_per_connection: u32,
+    /// Bytes that one connection may have unread before its receiving pauses.
+    pub(crate) unread_max: usize,
+    /// With fewer free receive buffers than this, received bytes are copied out of them.
+    pub(crate) buffers_low: u32,
+}
+
+/// What a timer is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Timer {
+    /// A connection's deadline.
+    Connection(Key),
+    /// An upstream's pool wants a tick.
+    Pool(Key),
+    /// A task sleeps.
+    Sleep(Key),
+}
+
+/// A sleeping task.
+pub(crate) struct Sleep {
+    pub(super) over: bool,
+    pub(super) waker: Waker,
+    pub(super) timer: Option<crate::time::wheel::TimerKey>,
+}
+
+impl<D: Driver> Core<D> {
+    pub(crate) fn new(
+        driver: D,
+        clock: Clock,
+        index: usize,
+        seed: u64,
+        settings: CoreSettings,
+        resolver: Resolver,
+        mailboxes: Arc<[Arc<Mailbox<D>>]>,
+    ) -> Core<D> {
+        let now = clock.now();
+        Core {
+            driver,
+            clock,
+            now,
+            random: Random::new(seed),
+            index,
+            settings,
+            connections: Slab::new(),
+            upstreams: Slab::new(),
+            upstream_keys: BTreeMap::new(),
+            waiters: Slab::new(),
+            deferred: VecDeque::new(),
+            timers: Wheel::new(now),
+            sleeps: Slab::new(),
+            paused: Vec::new(),
+            starved: Vec::new(),
+            blocks: Vec::new(),
+            resolver,
+            mailboxes,
+            tally: Tally::default(),
+            stopping: false,
+            actions: Vec::new(),
+            plaintext: Vec::new(),
+            events: Vec::new(),
+            expired: Vec::new(),
+        }
+    }
+
+    /// The time at the beginning of this turn.
+    pub(crate) fn now(&self) -> Time {
+        self.now
+    }
+
+    /// The time this very moment: a clock reading, for measuring.
+    pub(crate) fn clock_now(&self) -> Time {
+        self.clock.now()
+    }
+
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The first part of a turn: what the driver has, and what the clock brings.
+    pub(super) fn reap(&mut self) {
+        self.now = self.clock.now();
+        self.translate();
+        self.expire();
+        self.resume_receiving();
+    }
+
+    /// Turns the driver's events into changes of state.
+    fn translate(&mut self) {
+        let mut events = std::mem::take(&mut self.events);
+        self.driver.reap(&mut events);
+        for event in events.drain(..) {
+            self.on_event(event);
+        }
+        self.events = events;
+    }
+
+    fn expire(&mut self) {
+        let mut expired = std::mem::take(&mut self.expired);
+        self.timers.expire(self.now, &mut expired);
+        for timer in expired.drain(..) {
+            match timer {
+                Timer::Connection(key) => self.on_connection_timer(key),
+                Timer::Pool(upstream) => self.on_pool_timer(upstream),
+                Timer::Sleep(key) => {
+                    if let Some(sleep) = self.sleeps.get_mut(key) {
+                        sleep.over = true;
+                        sleep.timer = None;
+                        sleep.waker.wake_by_ref();
+                    }
+                }
+            }
+        }
+        self.expired = expired;
+    }
+
+    /// Looks at what the kernel holds ready, then grants what had to wait for that.
+    ///
+    /// # Errors
+    /// If the driver is unusable.
+    pub(super) fn settle_deferred(&mut self) -> std::io::Result<()> {
+        if self.deferred.is_empty() {
+            return Ok(());
+        }
+        self.driver.enter(crate::driver::Wait::No)?;
+        self.translate();
+        // Only those that were deferred before the look: others may come from it.
+        for _ in 0..self.deferred.len() {
+            match self.deferred.pop_front() {
+                Some(deferred) => self.on_deferred(deferred),
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// When the next timer is due.
+    pub(super) fn next_timer(&self) -> Option<Time> {
+        self.timers.next()
+    }
+
+    pub(super) fn driver(&mut self) -> &mut D {
+        &mut self.driver
+    }
+
+    /// Moves a connection's deadline. Costs nothing but a store unless it comes nearer.
+    pub(super) fn set_deadline(&mut self, key: Key, at: Time) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        connection.deadline = at;
+        if at == Time::NEVER {
+            return;
+        }
+        match connection.timer {
+            Some((armed, _)) if armed <= at => {}
+            Some((_, timer)) => {
+                self.timers.remove(timer);
+                connection.timer = Some((at, self.timers.insert(at, Timer::Connection(key))));
+            }
+            None => connection.timer = Some((at, self.timers.insert(at, Timer::Connection(key)))),
+        }
+    }
+
+    fn on_connection_timer(&mut self, key: Key) {
+        let now = self.now;
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        connection.timer = None;
+        let deadline = connection.deadline;
+        if deadline > now {
+            self.set_deadline(key, deadline);
+            return;
+        }
+        match connection.state() {
+            State::Dialing | State::Handshaking => self.on_dial_timeout(key),
+            State::Leased => {
+                connection.expired = true;
+                connection.wake_reader();
+                connection.wake_writer();
+            }
+            State::Draining => self.cancel_all(key),
+            State::Idle | State::Closing => {}
+        }
+    }
+
+    /// Finds this shard's state of an upstream, making it if this is the first time.
+    pub(crate) fn upstream_key(&mut self, shared: &Arc<UpstreamShared>) -> Key {
+        if let Some(&key) = self.upstream_keys.get(&shared.id) {
+            return key;
+        }
+        let seed = self.random.next_u64();
+        let state = UpstreamState::new(shared.clone(), self.index, seed);
+        let key = self.upstreams.insert(state);
+        self.upstream_keys.insert(shared.id, key);
+        self.schedule(key);
+        key
+    }
+
+    /// Whether `key` still names a living upstream.
+    pub(crate) fn upstream_is_current(&self, key: Key) -> bool {
+        self.upstreams.get(key).is_some_and(|upstream| !upstream.forgotten)
+    }
+
+    /// Gives an upstream up: its idle connections close, those in use when they are released.
+    pub(super) fn forget(&mut self, id: UpstreamId) {
+        let Some(key) = self.upstream_keys.remove(&id) else {
+            return;
+        };
+        if let Some(upstream) = self.upstreams.get_mut(key) {
+            upstream.forgotten = true;
+        }
+        self.pool_input(key, crate::pool::Input::Drain);
+        self.remove_if_vacant(key);
+    }
+
+    /// Frees the state of an upstream that was given up, when nothing is left of it.
+    pub(super) fn remove_if_vacant(&mut self, key: Key) {
+        let Some(upstream) = self.upstreams.get(key) else {
+            return;
+        };
+        if !upstream.forgotten || !upstream.pool.is_vacant() || !upstream.resolving.is_empty() {
+            return;
+        }
+        if let Some(upstream) = self.upstreams.remove(key) {
+            if let Some((_, timer)) = upstream.tick {
+                self.timers.remove(timer);
+            }
+            self.tally.keep(&upstream);
+        }
+    }
+
+    /// Whether nothing is open, waiting or armed any more.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.connections.is_empty() && self.waiters.is_empty()
+    }
+}

@@ -1,0 +1,343 @@
+//! What each of the driver's events means for its connection.
+//!
+//! Never acts for a user: it changes states, and notes down whom to wake.
+
+use super::bytes_in::{End, Piece};
+use super::connection::State;
+use super::core::Core;
+use super::pooling::Eviction;
+use crate::driver::{Driver, Event, Received, Scope, SendBuffer};
+use crate::slab::Key;
+use crate::tls::TlsError;
+use bytes::Bytes;
+use std::io;
+
+impl<D: Driver> Core<D> {
+    pub(super) fn on_event(&mut self, event: Event<D::Buffer>) {
+        match event {
+            Event::Received { key, outcome, more } => self.on_received(key, outcome, more),
+            Event::Sent { key, buffer, result } => self.on_sent(key, buffer, result),
+            Event::Connected { key, result } => self.on_connected(key, result),
+            Event::Cancelled { key } => {
+                if let Some(connection) = self.connections.get_mut(key) {
+                    connection.operations.cancels -= 1;
+                }
+                self.after_operation(key);
+            }
+            Event::Closed { key } => self.on_closed(key),
+        }
+    }
+
+    fn on_received(&mut self, key: Key, outcome: Received<D::Buffer>, more: bool) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        if !more {
+            connection.operations.receive = false;
+        }
+        match connection.state() {
+            State::Draining | State::Closing => {
+                self.after_operation(key);
+                return;
+            }
+            State::Dialing => unreachable!("receiving begins when the connection is made"),
+            State::Handshaking | State::Idle | State::Leased => {}
+        }
+        match outcome {
+            Received::Data(buffer) => self.on_bytes(key, buffer),
+            Received::End => self.on_end(key),
+            Received::Failed(error) => self.on_broken(key, error.kind()),
+            Received::NoBuffers => {
+                connection.inbound.starved = true;
+                self.starved.push(key);
+            }
+            Received::Stopped => {}
+        }
+        if !more {
+            self.after_operation(key);
+            self.keep_receiving(key);
+        }
+    }
+
+    fn on_bytes(&mut self, key: Key, buffer: D::Buffer) {
+        let low = self.driver.buffers_free() < self.settings.buffers_low;
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        if connection.tls.is_some() {
+            self.on_ciphertext(key, &buffer);
+            return;
+        }
+        match connection.state() {
+            State::Leased => {
+                // Under pressure the bytes move to the heap, where the connection's own quota bounds
+                // them, so that buffers stay free for those who read.
+                let piece = if low { Piece::Heap(Bytes::copy_from_slice(&buffer)) } else { Piece::Ring(buffer) };
+                connection.inbound.push(piece);
+                connection.wake_reader();
+                self.pause_if_unread(key);
+            }
+            State::Idle => self.on_idle_bytes(key, Piece::Ring(buffer)),
+            State::Dialing | State::Handshaking | State::Draining | State::Closing => {
+                unreachable!("plain bytes come to connections in use or at rest")
+            }
+        }
+    }
+
+    /// A raw server may speak first: what it says before the first use waits for the first user.
+    /// Anywhere else, bytes that nobody asked for condemn the connection.
+    fn on_idle_bytes(&mut self, key: Key, piece: Piece<D::Buffer>) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        let speaks_first = connection.uses == 0
+            && self.upstreams.get(connection.upstream).is_some_and(|u| !u.shared.config.url.is_http());
+        if speaks_first {
+            // On the heap: a connection at rest holds no receive buffer.
+            connection.inbound.push(Piece::Heap(piece.to_bytes()));
+            self.pause_if_unread(key);
+        } else {
+            self.evict(key, Eviction::StrayBytes);
+        }
+    }
+
+    fn on_ciphertext(&mut self, key: Key, ciphertext: &[u8]) {
+        let mut plaintext = std::mem::take(&mut self.plaintext);
+        plaintext.clear();
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        let Some(session) = connection.tls.as_deref_mut() else {
+            return;
+        };
+        let handshaking = session.is_handshaking();
+        let result = session.receive(ciphertext, &mut plaintext);
+        let closed = session.peer_closed();
+        // Handshake messages, KeyUpdate answers, alerts.
+        if session.wants_output() {
+            connection.outbound.append(&mut self.blocks, |out| session.output(out));
+            self.flush(key);
+        }
+        match result {
+            Err(error) => self.on_tls_failed(key, error),
+            Ok(()) => {
+                if handshaking {
+                    self.after_handshake_bytes(key);
+                }
+                if !plaintext.is_empty() {
+                    self.on_plaintext(key, &plaintext);
+                }
+                if closed {
+                    self.on_end(key);
+                }
+            }
+        }
+        self.plaintext = plaintext;
+    }
+
+    fn on_plaintext(&mut self, key: Key, plaintext: &[u8]) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        let piece = Piece::Heap(Bytes::copy_from_slice(plaintext));
+        match connection.state() {
+            State::Leased => {
+                connection.inbound.push(piece);
+                connection.wake_reader();
+                self.pause_if_unread(key);
+            }
+            State::Idle => self.on_idle_bytes(key, piece),
+            State::Dialing | State::Handshaking | State::Draining | State::Closing => {}
+        }
+    }
+
+    fn on_tls_failed(&mut self, key: Key, failure: TlsError) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        match connection.state() {
+            State::Handshaking => self.on_handshake_failed(key, failure),
+            State::Idle => self.evict(key, Eviction::Failed),
+            State::Leased => {
+                connection.fault = Some(super::faults::tls(failure));
+                connection.inbound.finish(End::Failed(io::ErrorKind::InvalidData));
+                connection.wake_reader();
+                connection.wake_writer();
+            }
+            State::Dialing | State::Draining | State::Closing => {}
+        }
+    }
+
+    /// The peer will send no more.
+    fn on_end(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        let end = match &connection.tls {
+            Some(session) if !session.peer_closed() => End::Truncated,
+            Some(_) | None => End::Clean,
+        };
+        match connection.state() {
+            State::Idle => self.evict(key, Eviction::PeerClosed),
+            State::Handshaking => self.on_handshake_cut(key),
+            State::Leased => {
+                connection.inbound.finish(end);
+                connection.wake_reader();
+            }
+            State::Dialing | State::Draining | State::Closing => {}
+        }
+    }
+
+    fn on_broken(&mut self, key: Key, error: io::ErrorKind) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        match connection.state() {
+            State::Idle => self.evict(key, Eviction::PeerClosed),
+            State::Handshaking => self.on_handshake_cut(key),
+            State::Leased => {
+                connection.inbound.finish(End::Failed(error));
+                connection.wake_reader();
+                connection.wake_writer();
+            }
+            State::Dialing | State::Draining | State::Closing => {}
+        }
+    }
+
+    fn on_sent(&mut self, key: Key, buffer: SendBuffer, result: io::Result<usize>) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        connection.operations.send = false;
+        match (connection.state(), result) {
+            (State::Draining | State::Closing, _) => {}
+            (State::Dialing, _) => unreachable!("sending begins when the connection is made"),
+            (_, Ok(n)) => {
+                connection.outbound.sent(n);
+                if !buffer.remaining().is_empty() {
+                    // A short send is legal: go on where it stopped.
+                    connection.operations.send = true;
+                    self.driver.send(key, buffer);
+                    return;
+                }
+                if connection.outbound.pending() == 0 || connection.outbound.has_room() {
+                    connection.wake_writer();
+                }
+            }
+            (state, Err(error)) => {
+                connection.outbound.abandon(&mut self.blocks, error.kind());
+                connection.wake_writer();
+                // Whoever leases it may still find an answer in what was received: receiving tells
+                // the end. Only where nobody looks does a failed send decide.
+                match state {
+                    State::Idle => self.evict(key, Eviction::Failed),
+                    State::Handshaking => self.on_handshake_cut(key),
+                    State::Leased | State::Dialing | State::Draining | State::Closing => {}
+                }
+            }
+        }
+        if let Some(block) = buffer.into_block() {
+            super::bytes_out::recycle(&mut self.blocks, block);
+        }
+        self.flush(key);
+        self.after_operation(key);
+    }
+
+    /// Hands the next block to the driver, unless one is under way.
+    pub(super) fn flush(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        if connection.operations.send || connection.outbound.failed.is_some() {
+            return;
+        }
+        if let Some(buffer) = connection.outbound.next() {
+            connection.operations.send = true;
+            connection.outbound.handed += buffer.remaining().len() as u64;
+            self.driver.send(key, buffer);
+        }
+    }
+
+    pub(super) fn arm_receive(&mut self, key: Key) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            debug_assert!(!connection.operations.receive, "one receive at a time");
+            connection.operations.receive = true;
+            self.driver.receive(key);
+        }
+    }
+
+    /// Arms the receive again after it ended, if the connection is one that listens.
+    fn keep_receiving(&mut self, key: Key) {
+        let Some(connection) = self.connections.get(key) else {
+            return;
+        };
+        let listens = match connection.state() {
+            State::Handshaking | State::Idle | State::Leased => true,
+            State::Dialing | State::Draining | State::Closing => false,
+        };
+        let inbound = &connection.inbound;
+        if listens
+            && !connection.operations.receive
+            && !inbound.paused
+            && !inbound.starved
+            && !connection.detaching
+            && inbound.end().is_none()
+        {
+            self.arm_receive(key);
+        }
+    }
+
+    fn pause_if_unread(&mut self, key: Key) {
+        let held = self.driver.buffers_held(key);
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        let unread = connection.inbound.len();
+        if connection.inbound.paused
+            || (held <= self.settings.buffers_per_connection && unread <= self.settings.unread_max)
+        {
+            return;
+        }
+        connection.inbound.paused = true;
+        self.paused.push(key);
+        self.tally.pauses += 1;
+        if connection.operations.receive {
+            connection.operations.cancels += 1;
+            self.driver.cancel(key, Scope::Receive);
+        }
+    }
+
+    /// Arms the receives that were paused or starved and need be so no longer.
+    pub(super) fn resume_receiving(&mut self) {
+        if !self.paused.is_empty() {
+            let mut paused = std::mem::take(&mut self.paused);
+            paused.retain(|&key| !self.resume_paused(key));
+            self.paused = paused;
+        }
+        if !self.starved.is_empty() && self.driver.buffers_free() >= self.settings.buffers_low.max(1) {
+            for key in std::mem::take(&mut self.starved) {
+                if let Some(connection) = self.connections.get_mut(key) {
+                    connection.inbound.starved = false;
+                    self.keep_receiving(key);
+                }
+            }
+        }
+    }
+
+    /// Whether the connection is off the list of paused ones.
+    fn resume_paused(&mut self, key: Key) -> bool {
+        let held = self.driver.buffers_held(key);
+        let Some(connection) = self.connections.get_mut(key) else {
+            return true;
+        };
+        let drained = held <= self.settings.buffers_per_connection / 2
+            && connection.inbound.len() <= self.settings.unread_max / 2;
+        if !drained {
+            return false;
+        }
+        connection.inbound.paused = false;
+        // If the cancelled receive has not ended yet, its end arms the next one.
+        self.keep_receiving(key);
+        true
+    }
+}

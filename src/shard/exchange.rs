@@ -1,0 +1,423 @@
+//! The low-level exchange: one HTTP/1.1 request and its response on one leased connection.
+//!
+//! Owns: the lease while the exchange lasts, and the view of the response's head. Never: allocates on
+//! the steady path. The connection goes back to the pool, or is closed, the moment the exchange is
+//! complete, whatever the caller still does with what it got.
+
+use super::bytes_in::{End, Piece};
+use super::lease::Lease;
+use super::local::LocalUpstream;
+use super::transport::{Expired, Readable};
+use crate::driver::Driver;
+use crate::endpoint::Endpoint;
+use crate::error::{Error, ErrorKind, Phase, RequestSent};
+use crate::protocol::http1::{self, HeadError, HeadStep, RequestFacts, ResponseHead, Verdict};
+use crate::time::Time;
+use std::future::poll_fn;
+use std::task::{Context as TaskContext, Poll};
+
+/// A request under way and its response.
+pub(crate) struct Exchange<D: Driver> {
+    upstream: LocalUpstream<D>,
+    /// Gone once the exchange is complete.
+    lease: Option<Lease<D>>,
+    state: http1::Exchange,
+    /// The response's head, exactly.
+    head: Option<Piece<D::Buffer>>,
+    /// The request has been written to its end.
+    written: bool,
+    facts: Facts,
+}
+
+/// What the caller may want to know about how it went.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    pub(crate) endpoint: Option<Endpoint>,
+    pub(crate) begun: Time,
+    pub(crate) granted: Time,
+    pub(crate) head: Time,
+    pub(crate) reused: bool,
+    pub(crate) attempts: u32,
+    pub(crate) idempotent: bool,
+}
+
+/// How the whole call is bounded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) begun: Time,
+    pub(crate) deadline: Time,
+}
+
+impl Bounds {
+    pub(crate) fn of<D: Driver>(upstream: &LocalUpstream<D>) -> Bounds {
+        let begun = upstream.shard.now();
+        Bounds { begun, deadline: begun + upstream.shared.config.call_timeout }
+    }
+}
+
+impl<D: Driver> Exchange<D> {
+    /// Takes a connection and writes to it what `encode` appends: the request's head, at least;
+    /// nothing is handed to the kernel before [`flush`](Exchange::flush).
+    pub(crate) async fn open(
+        upstream: &LocalUpstream<D>,
+        request: RequestFacts,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), HeadError>,
+        bounds: Bounds,
+        again: Again,
+    ) -> Result<Exchange<D>, Error> {
+        let config = &upstream.shared.config;
+        let now = upstream.shard.now();
+        let patience = bounds.deadline.min(now + config.wait_timeout);
+        let lease = upstream.checkout(patience, again.fresh).await.map_err(|error| {
+            let attempts = again.attempts - 1;
+            error.after_sending(RequestSent::No, attempts, again.idempotent)
+        })?;
+        let limits = http1::Limits {
+            head_bytes_max: config.head_bytes_max,
+            headers_max: config.headers_max,
+            informational_max: config.informational_max,
+            ..http1::Limits::default()
+        };
+        let mut core = lease.core.borrow_mut();
+        let granted = core.now();
+        let endpoint = core.endpoint(lease.key).cloned();
+        core.expect_by(lease.key, bounds.deadline);
+        let written = core.write_with(lease.key, |out| encode(out).map_err(WriteError::Head));
+        drop(core);
+        match written {
+            Ok(()) => {}
+            Err(WriteError::Head(error)) => {
+                // Nothing was written: the connection is as good as before.
+                lease.release();
+                return Err(malformed(upstream, error));
+            }
+            Err(WriteError::Other(error)) => return Err(upstream.name_error(error)),
+        }
+        let facts = Facts {
+            endpoint,
+            begun: bounds.begun,
+            granted,
+            head: granted,
+            reused: lease.reused(),
+            attempts: again.attempts,
+            idempotent: again.idempotent,
+        };
+        Ok(Exchange {
+            upstream: upstream.clone(),
+            lease: Some(lease),
+            state: http1::Exchange::new(request, &limits),
+            head: None,
+            written: false,
+            facts,
+        })
+    }
+
+    /// Hands what was written to the kernel with the shard's next submission.
+    pub(crate) fn flush(&mut self) {
+        if let Some(lease) = &self.lease {
+            lease.core.borrow_mut().flush(lease.key);
+        }
+    }
+
+    /// The response's head, as received. Before [`poll_head`](Exchange::poll_head) is done there is
+    /// an empty one.
+    pub(crate) fn head(&self) -> ResponseHead<'_> {
+        ResponseHead::new(self.head.as_deref().unwrap_or_default())
+    }
+
+    pub(crate) fn content_length(&self) -> Option<u64> {
+        self.state.content_length()
+    }
+
+    pub(crate) fn trailers(&self) -> Option<http::HeaderMap> {
+        self.state.trailers()
+    }
+
+    /// Whether the whole response has been read.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.lease.is_none() || self.state.is_complete()
+    }
+
+    pub(crate) fn upstream(&self) -> &LocalUpstream<D> {
+        &self.upstream
+    }
+
+    pub(crate) fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Whether the peer may still ask for the body, or refuse it, by an interim response.
+    pub(crate) fn awaits_continue(&self) -> bool {
+        self.state.awaits_continue()
+    }
+
+    /// Waits for the response's final head, past interim ones.
+    pub(crate) async fn response(&mut self) -> Result<(), Error> {
+        poll_fn(|cx| self.poll_head(cx)).await
+    }
+
+    pub(crate) fn poll_head(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Error>> {
+        self.note_sent();
+        let Some(lease) = &self.lease else {
+            return Poll::Ready(Err(super::transport::gone()));
+        };
+        let key = lease.key;
+        let mut core = lease.core.borrow_mut();
+        let failure = loop {
+            match core.poll_readable(key, cx.waker()) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(Expired)) => {
+                    let after = core.now().since(self.facts.begun);
+                    break Error::timeout(Phase::Head, after);
+                }
+                Poll::Ready(Ok(Readable::End(end))) => break head_cut_short(&mut self.state, core.end_error(key, end), end),
+                Poll::Ready(Ok(Readable::Bytes)) => {}
+            }
+            let Some(front) = core.front(key) else {
+                return Poll::Pending;
+            };
+            match self.state.head(front) {
+                Err(error) => break super::faults::protocol(error),
+                Ok(HeadStep::Partial) => {
+                    if core.gather(key) {
+                        continue;
+                    }
+                    if let Some(end) = core.inbound_end(key) {
+                        break head_cut_short(&mut self.state, core.end_error(key, end), end);
+                    }
+                    core.await_more(key, cx.waker());
+                    return Poll::Pending;
+                }
+                Ok(HeadStep::Informational { len, .. }) => core.consume(key, len),
+                Ok(HeadStep::Final { len, .. }) => {
+                    let mut head = front.clone();
+                    head.truncate(len);
+                    self.head = Some(head);
+                    core.consume(key, len);
+                    self.facts.head = core.now();
+                    let body_by = core.now() + self.upstream.shared.config.call_timeout;
+                    core.expect_by(key, body_by);
+                    drop(core);
+                    if self.state.is_complete() {
+                        self.complete();
+                    }
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        };
+        drop(core);
+        Poll::Ready(Err(self.fail(failure)))
+    }
+
+    /// The next piece of the body, `None` after its end.
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Piece<D::Buffer>>, Error> {
+        poll_fn(|cx| self.poll_chunk(cx)).await
+    }
+
+    pub(crate) fn poll_chunk(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<Option<Piece<D::Buffer>>, Error>> {
+        self.note_sent();
+        let Some(lease) = &self.lease else {
+            return Poll::Ready(Ok(None));
+        };
+        let key = lease.key;
+        let mut core = lease.core.borrow_mut();
+        let failure = loop {
+            if self.state.is_complete() {
+                drop(core);
+                self.complete();
+                return Poll::Ready(Ok(None));
+            }
+            match core.poll_readable(key, cx.waker()) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(Expired)) => {
+                    break Error::timeout(Phase::Body, self.upstream.shared.config.call_timeout);
+                }
+                Poll::Ready(Ok(Readable::End(end))) => match body_ended(&mut self.state, end) {
+                    Ok(()) => continue,
+                    Err(Some(error)) => break error,
+                    Err(None) => break core.end_error(key, end),
+                },
+                Poll::Ready(Ok(Readable::Bytes)) => {}
+            }
+            let Some(front) = core.front(key) else {
+                return Poll::Pending;
+            };
+            match self.state.body(front) {
+                Err(error) => break super::faults::protocol(error),
+                Ok(step) => {
+                    let piece = (!step.data.is_empty()).then(|| {
+                        let mut piece = front.clone();
+                        piece.truncate(step.data.end);
+                        piece.advance(step.data.start);
+                        piece
+                    });
+                    core.consume(key, step.consumed);
+                    let body_by = core.now() + self.upstream.shared.config.call_timeout;
+                    core.expect_by(key, body_by);
+                    if step.done {
+                        drop(core);
+                        self.complete();
+                        return Poll::Ready(Ok(piece));
+                    }
+                    if piece.is_some() {
+                        return Poll::Ready(Ok(piece));
+                    }
+                }
+            }
+        };
+        drop(core);
+        Poll::Ready(Err(self.fail(failure)))
+    }
+
+    /// The connection as a raw stream, after 101 or a 2xx to CONNECT; what the peer has sent already
+    /// is its first bytes.
+    pub(crate) fn into_upgraded(mut self) -> Option<Lease<D>> {
+        self.note_sent();
+        let unread = self.lease.as_ref().is_some_and(|lease| lease.core.borrow().has_unread(lease.key));
+        match self.state.verdict(unread) {
+            Verdict::Upgraded => {
+                let lease = self.lease.take()?;
+                lease.core.borrow_mut().expect_by(lease.key, Time::NEVER);
+                Some(lease)
+            }
+            Verdict::Reusable | Verdict::Condemn(_) => None,
+        }
+    }
+
+    /// Whether the request may be tried once more on a fresh connection: this one was closed before
+    /// any byte of a response, and repeating is safe.
+    pub(crate) fn may_repeat(&self, error: &Error) -> bool {
+        error.kind() == ErrorKind::Closed
+            && !self.state.response_started()
+            && (self.facts.idempotent || error.request_sent() == RequestSent::No)
+            && self.facts.attempts == 1
+    }
+
+    /// Appends to the request's body.
+    pub(super) fn write_body(
+        &mut self,
+        fill: impl FnOnce(&mut Vec<u8>) -> Result<(), HeadError>,
+    ) -> Result<(), Error> {
+        let Some(lease) = &self.lease else {
+            return Ok(());
+        };
+        let result = lease.core.borrow_mut().write_with(lease.key, |out| fill(out).map_err(WriteError::Head));
+        match result {
+            Ok(()) => Ok(()),
+            Err(WriteError::Head(error)) => Err(malformed(&self.upstream, error)),
+            Err(WriteError::Other(error)) => Err(self.upstream.name_error(error)),
+        }
+    }
+
+    pub(super) fn write_body_shared(&mut self, bytes: bytes::Bytes) -> Result<(), Error> {
+        match &self.lease {
+            Some(lease) => lease.core.borrow_mut().write_shared(lease.key, bytes),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn poll_room(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Error>> {
+        match &mut self.lease {
+            Some(lease) => lease.poll_room(cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// The request's end has been written; what is left is up to the kernel.
+    pub(crate) fn request_written(&mut self) {
+        self.written = true;
+        self.note_sent();
+    }
+
+    /// Tells the protocol, before it sees more of the response, that the request is with the kernel.
+    fn note_sent(&mut self) {
+        if !self.written {
+            return;
+        }
+        if let Some(lease) = &self.lease {
+            if lease.core.borrow().is_flushed(lease.key) {
+                self.state.request_sent();
+            }
+        }
+    }
+
+    /// The exchange is over: the connection goes back, or goes.
+    fn complete(&mut self) {
+        self.note_sent();
+        let Some(lease) = self.lease.take() else {
+            return;
+        };
+        let unread = lease.core.borrow().has_unread(lease.key);
+        match self.state.verdict(unread) {
+            Verdict::Reusable => lease.release(),
+            Verdict::Condemn(_) => lease.discard(),
+            Verdict::Upgraded => self.lease = Some(lease),
+        }
+    }
+
+    /// Ends the exchange with `error`, which learns how far the request got.
+    fn fail(&mut self, error: Error) -> Error {
+        let sent = match &self.lease {
+            Some(lease) => match lease.core.borrow().sent(lease.key) {
+                RequestSent::Whole if !self.written => RequestSent::Partly,
+                sent => sent,
+            },
+            None => RequestSent::Whole,
+        };
+        self.lease = None;
+        let error = self.upstream.name_error(error).at_endpoint(self.facts.endpoint.as_ref());
+        error.after_sending(sent, self.facts.attempts, self.facts.idempotent)
+    }
+}
+
+/// Which attempt this is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Again {
+    /// Counted from 1.
+    pub(crate) attempts: u32,
+    pub(crate) fresh: bool,
+    pub(crate) idempotent: bool,
+}
+
+impl Again {
+    pub(crate) fn first(idempotent: bool) -> Again {
+        Again { attempts: 1, fresh: false, idempotent }
+    }
+
+    /// Once more, on a connection of its own.
+    pub(crate) fn next(self) -> Again {
+        Again { attempts: self.attempts + 1, fresh: true, ..self }
+    }
+}
+
+fn head_cut_short(state: &mut http1::Exchange, error: Error, end: End) -> Error {
+    match state.end_of_stream(end == End::Clean) {
+        Err(cut) if state.response_started() => super::faults::protocol(cut),
+        Err(_) | Ok(()) => error,
+    }
+}
+
+/// The stream ended within a body: fine where the body ends with the connection. `Err(None)` leaves
+/// the reason to the connection.
+fn body_ended(state: &mut http1::Exchange, end: End) -> Result<(), Option<Error>> {
+    match end {
+        End::Failed(_) => Err(None),
+        End::Clean => state.end_of_stream(true).map_err(|cut| Some(super::faults::protocol(cut))),
+        End::Truncated => state.end_of_stream(false).map_err(|_| None),
+    }
+}
+
+enum WriteError {
+    Head(HeadError),
+    Other(Error),
+}
+
+impl From<Error> for WriteError {
+    fn from(error: Error) -> WriteError {
+        WriteError::Other(error)
+    }
+}
+
+fn malformed<D: Driver>(upstream: &LocalUpstream<D>, error: HeadError) -> Error {
+    upstream.name_error(Error::new(ErrorKind::Request, error.to_string()).caused_by(error))
+}

@@ -1,0 +1,224 @@
+//! Runs tasks on the shard's thread.
+//!
+//! Owns: the tasks and the order in which they run. Never: polls a task while anything of the shard is
+//! borrowed, or lets one task's panic reach another.
+//!
+//! A waker may be used on any thread. On the shard's own thread, during a turn, it appends to a plain
+//! list; elsewhere it goes through the mailbox and, if the shard sleeps, wakes it.
+
+use super::mailbox::Mailbox;
+use crate::driver::Driver;
+use crate::slab::{Key, Slab};
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context as TaskContext, Wake, Waker};
+
+type TaskFuture = Pin<Box<dyn Future<Output = ()>>>;
+
+/// The tasks of one shard.
+pub(crate) struct Executor<D: Driver> {
+    /// Distinguishes this executor from every other one in the process.
+    id: u64,
+    tasks: RefCell<Slab<Task<D>>>,
+    /// The list being run; kept for its capacity.
+    running: RefCell<Vec<Key>>,
+    /// Tasks woken in one turn and left for the next.
+    carried: RefCell<Vec<Key>>,
+    mailbox: Arc<Mailbox<D>>,
+    panics: Cell<u64>,
+}
+
+struct Task<D: Driver> {
+    /// Taken out while it is polled.
+    future: Option<TaskFuture>,
+    waker: Waker,
+    state: Arc<TaskState<D>>,
+}
+
+struct TaskState<D: Driver> {
+    executor: u64,
+    task: Key,
+    /// Whether it is on a list of tasks to run already.
+    queued: AtomicBool,
+    mailbox: Arc<Mailbox<D>>,
+}
+
+thread_local! {
+    /// The executor whose turn it is on this thread; 0 is none.
+    static CURRENT: Cell<u64> = const { Cell::new(0) };
+    /// Tasks of the current executor that want to run.
+    static READY: RefCell<Vec<Key>> = const { RefCell::new(Vec::new()) };
+}
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+impl<D: Driver> Executor<D> {
+    pub(crate) fn new(mailbox: Arc<Mailbox<D>>) -> Rc<Executor<D>> {
+        Rc::new(Executor {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            tasks: RefCell::new(Slab::new()),
+            running: RefCell::new(Vec::new()),
+            carried: RefCell::new(Vec::new()),
+            mailbox,
+            panics: Cell::new(0),
+        })
+    }
+
+    /// Marks the beginning of this shard's turn on this thread; the end when the guard is dropped.
+    /// What was woken but not run by then waits for the next turn.
+    pub(crate) fn begin_turn(&self) -> TurnGuard<'_, D> {
+        let before = CURRENT.replace(self.id);
+        assert_eq!(before, 0, "a turn inside of a turn");
+        READY.with_borrow_mut(|ready| std::mem::swap(ready, &mut self.carried.borrow_mut()));
+        TurnGuard(self)
+    }
+
+    /// Adds a task; it first runs in this turn or the next one.
+    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + 'static) {
+        let key = self.tasks.borrow_mut().insert_with(|task| {
+            let state = Arc::new(TaskState {
+                executor: self.id,
+                task,
+                queued: AtomicBool::new(false),
+                mailbox: self.mailbox.clone(),
+            });
+            Task { future: Some(Box::pin(future)), waker: Waker::from(state.clone()), state }
+        });
+        let waker = self.tasks.borrow().get(key).map(|task| task.waker.clone());
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Runs every task that wants to; those woken meanwhile run as well, up to a bound of passes, so
+    /// that tasks which keep waking each other cannot keep the ring from being served.
+    pub(crate) fn run(&self) {
+        const PASSES_MAX: usize = 4;
+        while let Some(task) = self.mailbox.take_ready() {
+            READY.with_borrow_mut(|ready| ready.push(task));
+        }
+        for _ in 0..PASSES_MAX {
+            let mut running = self.running.take();
+            READY.with_borrow_mut(|ready| std::mem::swap(ready, &mut running));
+            if running.is_empty() {
+                self.running.replace(running);
+                return;
+            }
+            for &task in &running {
+                self.poll(task);
+            }
+            running.clear();
+            self.running.replace(running);
+        }
+    }
+
+    /// Whether tasks were left for the next turn.
+    pub(crate) fn has_carried(&self) -> bool {
+        !self.carried.borrow().is_empty()
+    }
+
+    /// How many tasks there are.
+    pub(crate) fn len(&self) -> usize {
+        self.tasks.borrow().len()
+    }
+
+    /// How many tasks ended by a panic.
+    pub(crate) fn panics(&self) -> u64 {
+        self.panics.get()
+    }
+
+    /// Drops all tasks, wherever they are.
+    pub(crate) fn clear(&self) {
+        // A task's destructor may spawn or wake: look again until there is nothing.
+        loop {
+            let keys: Vec<Key> = self.tasks.borrow().iter().map(|(key, _)| key).collect();
+            if keys.is_empty() {
+                return;
+            }
+            for key in keys {
+                let task = self.tasks.borrow_mut().remove(key);
+                self.drop_task(task);
+            }
+        }
+    }
+
+    fn poll(&self, key: Key) {
+        let Some((mut future, waker)) = self.take(key) else {
+            return;
+        };
+        let mut cx = TaskContext::from_waker(&waker);
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut cx))) {
+            Ok(std::task::Poll::Pending) => {
+                if let Some(task) = self.tasks.borrow_mut().get_mut(key) {
+                    task.future = Some(future);
+                }
+            }
+            Ok(std::task::Poll::Ready(())) => {
+                let task = self.tasks.borrow_mut().remove(key);
+                self.drop_task(task);
+                self.drop_quietly(future);
+            }
+            Err(_) => {
+                self.panics.set(self.panics.get() + 1);
+                let task = self.tasks.borrow_mut().remove(key);
+                self.drop_task(task);
+                self.drop_quietly(future);
+            }
+        }
+    }
+
+    fn take(&self, key: Key) -> Option<(TaskFuture, Waker)> {
+        let mut tasks = self.tasks.borrow_mut();
+        let task = tasks.get_mut(key)?;
+        // Before the poll: what wakes it from now on must queue it again.
+        task.state.queued.store(false, Ordering::Release);
+        Some((task.future.take()?, task.waker.clone()))
+    }
+
+    fn drop_task(&self, task: Option<Task<D>>) {
+        if let Some(future) = task.and_then(|task| task.future) {
+            self.drop_quietly(future);
+        }
+    }
+
+    /// A destructor that panics is the task's own affair as well.
+    fn drop_quietly(&self, future: TaskFuture) {
+        if catch_unwind(AssertUnwindSafe(|| drop(future))).is_err() {
+            self.panics.set(self.panics.get() + 1);
+        }
+    }
+}
+
+/// While it lives, wake-ups on this thread for this executor's tasks stay on this thread.
+pub(crate) struct TurnGuard<'a, D: Driver>(&'a Executor<D>);
+
+impl<D: Driver> Drop for TurnGuard<'_, D> {
+    fn drop(&mut self) {
+        READY.with_borrow_mut(|ready| std::mem::swap(ready, &mut self.0.carried.borrow_mut()));
+        CURRENT.set(0);
+    }
+}
+
+impl<D: Driver> Wake for TaskState<D> {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if self.queued.load(Ordering::Relaxed) || self.queued.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        // `try_with`: a waker may be used while the thread's locals are being destroyed.
+        let here = CURRENT.try_with(|current| current.get() == self.executor).unwrap_or(false);
+        if here {
+            READY.with_borrow_mut(|ready| ready.push(self.task));
+        } else {
+            self.mailbox.wake_task(self.task);
+        }
+    }
+}

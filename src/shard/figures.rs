@@ -1,0 +1,111 @@
+//! What a shard counts, and the copy of it that others may look at.
+//!
+//! Owns: plain counters, written by the shard alone. Never: an atomic, or a clock.
+
+use super::core::Core;
+use super::upstream::UpstreamState;
+use crate::driver::{Counters, Driver};
+use crate::pool::{Census, CloseReason, PoolCounters};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Totals since the shard began, beside those that pools and driver keep themselves.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) connections_opened: u64,
+    pub(crate) handshakes_full: u64,
+    pub(crate) handshakes_resumed: u64,
+    pub(crate) dial_nanos: u64,
+    pub(crate) avoided_nanos: u64,
+    pub(crate) wait_nanos: u64,
+    pub(crate) discards: u64,
+    pub(crate) evicted_peer_closed: u64,
+    pub(crate) evicted_stray_bytes: u64,
+    pub(crate) evicted_failed: u64,
+    pub(crate) evicted_by_policy: u64,
+    pub(crate) pauses: u64,
+    pub(crate) turns: u64,
+    /// Counters of upstreams that were given up.
+    departed: Totals,
+}
+
+/// What is added up over upstreams.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) hits: u64,
+    pub(crate) misses: u64,
+    pub(crate) waits: u64,
+    pub(crate) wait_timeouts: u64,
+    pub(crate) refused: u64,
+    pub(crate) dials: u64,
+    pub(crate) dials_failed: u64,
+}
+
+impl Tally {
+    pub(super) fn closed(&mut self, reason: CloseReason) {
+        match reason {
+            CloseReason::IdleTimeout
+            | CloseReason::Age
+            | CloseReason::Uses
+            | CloseReason::Capacity
+            | CloseReason::Drained
+            | CloseReason::Reconfigured => self.evicted_by_policy += 1,
+        }
+    }
+
+    /// Keeps the counters of an upstream that is about to be removed.
+    pub(super) fn keep(&mut self, upstream: &UpstreamState) {
+        self.departed.add(&upstream.pool.counters());
+    }
+}
+
+impl Totals {
+    fn add(&mut self, counters: &PoolCounters) {
+        self.hits += counters.hits;
+        self.misses += counters.misses;
+        self.waits += counters.waits;
+        self.wait_timeouts += counters.wait_timeouts;
+        self.refused += counters.refused;
+        self.dials += counters.dials;
+        self.dials_failed += counters.dials_failed;
+    }
+}
+
+/// A copy of one shard's figures, taken between two turns.
+pub(crate) struct ShardFigures {
+    pub(crate) shard: usize,
+    pub(crate) tally: Tally,
+    pub(crate) totals: Totals,
+    pub(crate) driver: Counters,
+    pub(crate) upstreams: BTreeMap<Arc<str>, (Census, PoolCounters)>,
+    /// Slots in use: connections in any state, closing ones included.
+    pub(crate) connections: usize,
+    pub(crate) timers: usize,
+    pub(crate) waiters: usize,
+    pub(crate) tasks: usize,
+    pub(crate) task_panics: u64,
+}
+
+impl<D: Driver> Core<D> {
+    pub(super) fn figures(&self, tasks: usize, task_panics: u64) -> ShardFigures {
+        let mut totals = self.tally.departed;
+        let mut upstreams = BTreeMap::new();
+        for (_, upstream) in self.upstreams.iter() {
+            let counters = upstream.pool.counters();
+            totals.add(&counters);
+            upstreams.insert(upstream.shared.name.clone(), (upstream.pool.census(), counters));
+        }
+        ShardFigures {
+            shard: self.index,
+            tally: self.tally.clone(),
+            totals,
+            driver: self.driver.counters(),
+            upstreams,
+            connections: self.connections.len(),
+            timers: self.timers.len(),
+            waiters: self.waiters.len(),
+            tasks,
+            task_panics,
+        }
+    }
+}

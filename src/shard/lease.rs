@@ -1,0 +1,261 @@
+//! An exclusive hold on one connection, and the way to get one.
+//!
+//! A lease that is dropped in whatever state discards its connection: only who knows that it is clean
+//! gives it back.
+
+use super::bytes_in::{End, Piece};
+use super::core::Core;
+use super::local::LocalUpstream;
+use super::pooling::CheckedOut;
+use super::transport::{Expired, Readable};
+use crate::driver::Driver;
+use crate::error::{Error, ErrorKind, Phase};
+use crate::pool::{Grant, Permit};
+use crate::slab::Key;
+use crate::time::Time;
+use bytes::Bytes;
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+/// A checkout under way. Dropping it gives its place in the queue up, or what it was just granted.
+pub(crate) struct Checkout<'a, D: Driver> {
+    upstream: &'a LocalUpstream<D>,
+    deadline: Time,
+    fresh: bool,
+    waiter: Option<Key>,
+}
+
+impl<'a, D: Driver> Checkout<'a, D> {
+    pub(super) fn new(upstream: &'a LocalUpstream<D>, deadline: Time, fresh: bool) -> Checkout<'a, D> {
+        Checkout { upstream, deadline, fresh, waiter: None }
+    }
+
+    fn lease(&self, grant: Grant) -> Lease<D> {
+        Lease {
+            core: self.upstream.shard.core.clone(),
+            key: grant.conn,
+            reused: grant.reused,
+            upstream: self.upstream.shared.name.clone(),
+            held: true,
+        }
+    }
+}
+
+impl<D: Driver> Future for Checkout<'_, D> {
+    type Output = Result<Lease<D>, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let mut core = self.upstream.shard.core.borrow_mut();
+        let answer = match self.waiter {
+            None => {
+                let key = self.upstream.key(&mut core);
+                match core.begin_checkout(key, self.deadline, self.fresh, cx.waker()) {
+                    Ok(CheckedOut::Granted(grant)) => Some(Ok(grant)),
+                    Ok(CheckedOut::Waiting(waiter)) => {
+                        drop(core);
+                        self.waiter = Some(waiter);
+                        None
+                    }
+                    Err(error) => Some(Err(error)),
+                }
+            }
+            Some(waiter) => {
+                let answer = core.poll_checkout(waiter, cx.waker());
+                drop(core);
+                if answer.is_some() {
+                    self.waiter = None;
+                }
+                answer
+            }
+        };
+        match answer {
+            Some(Ok(grant)) => Poll::Ready(Ok(self.lease(grant))),
+            Some(Err(error)) => Poll::Ready(Err(self.upstream.name_error(error))),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<D: Driver> Drop for Checkout<'_, D> {
+    fn drop(&mut self) {
+        if let Some(waiter) = self.waiter {
+            self.upstream.shard.core.borrow_mut().cancel_checkout(waiter);
+        }
+    }
+}
+
+/// An exclusive hold on a connection: a byte stream in both directions.
+pub(crate) struct Lease<D: Driver> {
+    pub(super) core: Rc<RefCell<Core<D>>>,
+    pub(super) key: Key,
+    pub(super) reused: bool,
+    upstream: Arc<str>,
+    held: bool,
+}
+
+impl<D: Driver> Lease<D> {
+    /// Whether the connection had carried something before.
+    pub(crate) fn reused(&self) -> bool {
+        self.reused
+    }
+
+    /// The next piece of what the peer sends, as it came; `None` after its end.
+    pub(crate) async fn read(&mut self) -> Result<Option<Piece<D::Buffer>>, Error> {
+        poll_fn(|cx| self.poll_read(cx)).await
+    }
+
+    pub(crate) fn poll_read(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<Option<Piece<D::Buffer>>, Error>> {
+        let mut core = self.core.borrow_mut();
+        match core.poll_readable(self.key, cx.waker()) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(Readable::Bytes)) => Poll::Ready(Ok(core.pop_piece(self.key))),
+            Poll::Ready(Ok(Readable::End(End::Clean))) => Poll::Ready(Ok(None)),
+            Poll::Ready(Ok(Readable::End(end))) => Poll::Ready(Err(self.located(&core, core.end_error(self.key, end)))),
+            Poll::Ready(Err(Expired)) => {
+                Poll::Ready(Err(self.located(&core, Error::timeout(Phase::Body, Duration::ZERO))))
+            }
+        }
+    }
+
+    /// Writes all of `bytes`: returns when they are queued for sending and there is room for more,
+    /// not when the peer has them.
+    pub(crate) async fn write(&mut self, bytes: Bytes) -> Result<(), Error> {
+        poll_fn(|cx| self.poll_room(cx)).await?;
+        self.put(bytes)
+    }
+
+    pub(crate) fn poll_room(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Error>> {
+        let mut core = self.core.borrow_mut();
+        let result = core.poll_room(self.key, cx.waker());
+        self.checked(&core, result)
+    }
+
+    /// Queues bytes, after [`poll_room`](Lease::poll_room) found room.
+    pub(crate) fn put(&mut self, bytes: Bytes) -> Result<(), Error> {
+        let mut core = self.core.borrow_mut();
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let result = core.write_shared(self.key, bytes);
+        core.flush(self.key);
+        result.map_err(|error| self.located(&core, error))
+    }
+
+    /// Waits until the kernel has taken everything written.
+    pub(crate) async fn flush(&mut self) -> Result<(), Error> {
+        poll_fn(|cx| self.poll_flushed(cx)).await
+    }
+
+    pub(crate) fn poll_flushed(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Error>> {
+        let mut core = self.core.borrow_mut();
+        let result = core.poll_flushed(self.key, cx.waker());
+        self.checked(&core, result)
+    }
+
+    /// Gives the connection back for others to use: the caller knows that the last conversation on it
+    /// is over. If bytes are unread or unsent, or the peer has closed, it is discarded instead.
+    pub(crate) fn release(mut self) {
+        self.held = false;
+        self.core.borrow_mut().release(self.key);
+    }
+
+    /// Closes the connection.
+    pub(crate) fn discard(self) {
+        drop(self);
+    }
+
+    /// Takes the socket out of the engine, once everything written was sent. Its permit is held until
+    /// the guard that comes with it is dropped.
+    ///
+    /// # Errors
+    /// [`Unsupported`](ErrorKind::Unsupported) where TLS is spoken: its state cannot move. The
+    /// connection is closed then, as on any other error.
+    pub(crate) async fn detach(mut self) -> Result<Detached, Error> {
+        if self.core.borrow().connections.get(self.key).is_some_and(|c| c.tls.is_some()) {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "a TLS connection cannot be detached: its keys stay with the engine",
+            ));
+        }
+        self.flush().await?;
+        self.core.borrow_mut().begin_detach(self.key);
+        poll_fn(|cx| self.core.borrow_mut().poll_detachable(self.key, cx.waker())).await;
+        let detached = self.core.borrow_mut().finish_detach(self.key);
+        self.held = detached.is_err();
+        detached
+    }
+
+    fn checked(&self, core: &Core<D>, result: Poll<Result<(), Error>>) -> Poll<Result<(), Error>> {
+        result.map_err(|error| self.located(core, error))
+    }
+
+    fn located(&self, core: &Core<D>, error: Error) -> Error {
+        error.at_upstream(&self.upstream).at_endpoint(core.endpoint(self.key))
+    }
+}
+
+impl<D: Driver> Drop for Lease<D> {
+    fn drop(&mut self) {
+        if self.held {
+            self.core.borrow_mut().discard(self.key);
+        }
+    }
+}
+
+/// A socket that has left the engine.
+#[derive(Debug)]
+pub(crate) struct Detached {
+    pub(crate) socket: OwnedFd,
+    /// What was received and not read.
+    pub(crate) received: Bytes,
+    pub(crate) permit: Option<Permit>,
+}
+
+impl<D: Driver> Core<D> {
+    fn begin_detach(&mut self, key: Key) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.detaching = true;
+            if connection.operations.receive {
+                connection.operations.cancels += 1;
+                self.driver.cancel(key, crate::driver::Scope::Receive);
+            }
+        }
+    }
+
+    fn poll_detachable(&mut self, key: Key, waker: &std::task::Waker) -> Poll<()> {
+        match self.connections.get_mut(key) {
+            Some(connection) if !connection.operations.none_in_flight() => {
+                connection.reader = Some(waker.clone());
+                Poll::Pending
+            }
+            Some(_) | None => Poll::Ready(()),
+        }
+    }
+
+    fn finish_detach(&mut self, key: Key) -> Result<Detached, Error> {
+        let socket = self
+            .driver
+            .detach(key)
+            .map_err(|error| Error::new(ErrorKind::Unsupported, "this connection cannot be detached").caused_by(error))?;
+        self.leave_pool(key);
+        let mut received = Vec::new();
+        while let Some(piece) = self.pop_piece(key) {
+            received.extend_from_slice(&piece);
+        }
+        let permit = match self.connections.get_mut(key) {
+            Some(connection) => {
+                connection.operations.socket = false;
+                connection.permit.take()
+            }
+            None => None,
+        };
+        self.condemn(key);
+        Ok(Detached { socket, received: received.into(), permit })
+    }
+}

@@ -1,0 +1,158 @@
+//! Handles for code that runs on the shard's own thread.
+
+use super::core::{Core, Sleep, Timer};
+use super::executor::Executor;
+use super::lease::Checkout;
+use super::upstream::UpstreamShared;
+use crate::driver::Driver;
+use crate::error::Error;
+use crate::slab::Key;
+use crate::time::Time;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+/// The named upstreams; fixed when the engine starts, so that nobody has to lock them.
+pub(crate) type Directory = Arc<BTreeMap<Arc<str>, Arc<UpstreamShared>>>;
+
+/// A handle on the shard whose thread this is.
+pub(crate) struct LocalShard<D: Driver> {
+    pub(super) core: Rc<RefCell<Core<D>>>,
+    pub(super) executor: Rc<Executor<D>>,
+    pub(super) directory: Directory,
+}
+
+impl<D: Driver> Clone for LocalShard<D> {
+    fn clone(&self) -> LocalShard<D> {
+        LocalShard {
+            core: self.core.clone(),
+            executor: self.executor.clone(),
+            directory: self.directory.clone(),
+        }
+    }
+}
+
+impl<D: Driver> LocalShard<D> {
+    pub(crate) fn index(&self) -> usize {
+        self.core.borrow().index()
+    }
+
+    /// The time at the beginning of this turn.
+    pub(crate) fn now(&self) -> Time {
+        self.core.borrow().now()
+    }
+
+    pub(crate) fn clock_now(&self) -> Time {
+        self.core.borrow().clock_now()
+    }
+
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.executor.spawn(task);
+    }
+
+    pub(crate) fn named(&self, name: &str) -> Option<Arc<UpstreamShared>> {
+        self.directory.get(name).cloned()
+    }
+
+    pub(crate) fn upstream(&self, shared: Arc<UpstreamShared>) -> LocalUpstream<D> {
+        let key = self.core.borrow_mut().upstream_key(&shared);
+        LocalUpstream { shard: self.clone(), shared, key: Cell::new(key) }
+    }
+
+    pub(crate) fn sleep(&self, duration: Duration) -> LocalSleep<D> {
+        let at = self.now() + duration;
+        LocalSleep { shard: self.clone(), at, key: None }
+    }
+}
+
+/// An upstream, from its shard's own thread.
+pub(crate) struct LocalUpstream<D: Driver> {
+    pub(crate) shard: LocalShard<D>,
+    pub(crate) shared: Arc<UpstreamShared>,
+    /// This shard's state of it, unless it was given up meanwhile.
+    key: Cell<Key>,
+}
+
+impl<D: Driver> Clone for LocalUpstream<D> {
+    fn clone(&self) -> LocalUpstream<D> {
+        LocalUpstream { shard: self.shard.clone(), shared: self.shared.clone(), key: self.key.clone() }
+    }
+}
+
+impl<D: Driver> LocalUpstream<D> {
+    /// Takes a connection: an idle one, or one that is released or dialled before `deadline`. With
+    /// `fresh`, only one that is dialled for this checkout.
+    pub(crate) fn checkout(&self, deadline: Time, fresh: bool) -> Checkout<'_, D> {
+        Checkout::new(self, deadline, fresh)
+    }
+
+    pub(super) fn key(&self, core: &mut Core<D>) -> Key {
+        if !core.upstream_is_current(self.key.get()) {
+            self.key.set(core.upstream_key(&self.shared));
+        }
+        self.key.get()
+    }
+
+    /// The error with this upstream's name.
+    pub(crate) fn name_error(&self, error: Error) -> Error {
+        error.at_upstream(&self.shared.name)
+    }
+}
+
+/// Sleeps on the shard's timer wheel: to the next millisecond or so.
+pub(crate) struct LocalSleep<D: Driver> {
+    shard: LocalShard<D>,
+    at: Time,
+    key: Option<Key>,
+}
+
+impl<D: Driver> Future for LocalSleep<D> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
+        let shard = self.shard.clone();
+        let mut core = shard.core.borrow_mut();
+        let core = &mut *core;
+        if let Some(key) = self.key {
+            return match core.sleeps.get_mut(key) {
+                Some(sleep) if !sleep.over => {
+                    sleep.waker.clone_from(cx.waker());
+                    Poll::Pending
+                }
+                Some(_) | None => {
+                    core.sleeps.remove(key);
+                    self.key = None;
+                    self.at = Time::ZERO;
+                    Poll::Ready(())
+                }
+            };
+        }
+        if self.at <= core.now {
+            return Poll::Ready(());
+        }
+        let key = core.sleeps.insert(Sleep { over: false, waker: cx.waker().clone(), timer: None });
+        let timer = core.timers.insert(self.at, Timer::Sleep(key));
+        if let Some(sleep) = core.sleeps.get_mut(key) {
+            sleep.timer = Some(timer);
+        }
+        self.key = Some(key);
+        Poll::Pending
+    }
+}
+
+impl<D: Driver> Drop for LocalSleep<D> {
+    fn drop(&mut self) {
+        let Some(key) = self.key else {
+            return;
+        };
+        let mut core = self.shard.core.borrow_mut();
+        if let Some(timer) = core.sleeps.remove(key).and_then(|sleep| sleep.timer) {
+            core.timers.remove(timer);
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Asking for an upstream's addresses: the shard's side. Who answers, and how, is the engine's affair.
+
+use super::upstream::UpstreamId;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Resolves names away from shard threads.
+pub(crate) trait Resolve: Send + Sync {
+    /// Begins to resolve; answers through [`Lookup::deliver`], in any case and on any thread.
+    fn resolve(&self, lookup: Lookup);
+}
+
+/// One name to resolve.
+pub(crate) struct Lookup {
+    pub(crate) upstream: UpstreamId,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) deliver: Box<dyn FnOnce(Resolved) + Send>,
+}
+
+/// What came of it.
+pub(crate) struct Resolved {
+    pub(crate) upstream: UpstreamId,
+    /// At least one address, or why there is none.
+    pub(crate) result: io::Result<Vec<SocketAddr>>,
+}
+
+/// For engines that never meet a name.
+pub(crate) struct NoNames;
+
+impl Resolve for NoNames {
+    fn resolve(&self, lookup: Lookup) {
+        let result = Err(io::Error::new(io::ErrorKind::Unsupported, "this engine resolves no names"));
+        (lookup.deliver)(Resolved { upstream: lookup.upstream, result });
+    }
+}
+
+/// Shared by all shards.
+pub(crate) type Resolver = Arc<dyn Resolve>;

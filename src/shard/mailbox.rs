@@ -1,0 +1,205 @@
+//! What reaches a shard from other threads.
+//!
+//! Owns: the queues into a shard and the shard's sleep. Never: blocks a sender, or grows beyond what
+//! the configuration and the number of calls under way allow.
+
+use super::lookup::Resolved;
+use super::parker::Parker;
+use super::upstream::{UpstreamId, UpstreamShared};
+use super::figures::ShardFigures;
+use super::local::LocalShard;
+use crate::driver::Driver;
+use crate::error::{Error, ErrorKind};
+use crate::slab::Key;
+use crossbeam::queue::{ArrayQueue, SegQueue};
+use futures_channel::oneshot;
+use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// The way into one shard.
+pub(crate) struct Mailbox<D: Driver> {
+    /// Work from callers: bounded, since its senders are.
+    work: ArrayQueue<Work<D>>,
+    /// The engine's own messages: few, and never to be refused.
+    control: SegQueue<Control>,
+    /// Tasks of this shard that other threads have woken; each is in here at most once.
+    ready: SegQueue<Key>,
+    /// A permit came free that this shard may be waiting for.
+    capacity: AtomicBool,
+    /// A sibling starves for a permit.
+    need: AtomicBool,
+    /// This shard starves for a permit.
+    starving: AtomicBool,
+    closed: AtomicBool,
+    /// Why it is closed, if not by the engine's own wish.
+    fault: OnceLock<Error>,
+    /// Calls from other threads that are queued here or under way on the shard.
+    depth: AtomicUsize,
+    pub(crate) parker: Parker,
+}
+
+/// Something to be run on the shard.
+pub(crate) type Work<D> = Box<dyn FnOnce(&LocalShard<D>) + Send>;
+
+/// The engine's own messages to a shard.
+pub(crate) enum Control {
+    /// Keep this upstream's warm connections from now on.
+    Warm(Arc<UpstreamShared>),
+    /// Give this upstream up: nobody holds a handle to it any more.
+    Forget(UpstreamId),
+    /// A name was resolved.
+    Resolved(Resolved),
+    /// Tell when all warm connections are up, or after this long which are not and why.
+    Ready(Duration, oneshot::Sender<Vec<String>>),
+    /// Tell the figures.
+    Figures(oneshot::Sender<ShardFigures>),
+    /// End: drop tasks, fail calls, close connections.
+    Stop,
+}
+
+impl<D: Driver> Mailbox<D> {
+    pub(crate) fn new(work_max: usize) -> Mailbox<D> {
+        Mailbox {
+            work: ArrayQueue::new(work_max),
+            control: SegQueue::new(),
+            ready: SegQueue::new(),
+            capacity: AtomicBool::new(false),
+            need: AtomicBool::new(false),
+            starving: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            fault: OnceLock::new(),
+            depth: AtomicUsize::new(0),
+            parker: Parker::default(),
+        }
+    }
+
+    /// Queues work of a caller.
+    ///
+    /// # Errors
+    /// [`Shed`](ErrorKind::Shed) if the queue is full, [`Draining`](ErrorKind::Draining) if the
+    /// shard has stopped.
+    pub(crate) fn submit(&self, work: Work<D>) -> Result<(), Error> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(self.fault.get().map_or_else(Error::draining, Error::duplicate));
+        }
+        if self.work.push(work).is_err() {
+            return Err(Error::new(
+                ErrorKind::Shed,
+                format!("the shard's mailbox is full ({} calls)", self.work.capacity()),
+            ));
+        }
+        self.parker.wake();
+        // A shard that closed meanwhile may have emptied its queue before this push: whoever comes
+        // last empties it, which fails the calls in it.
+        if self.closed.load(Ordering::SeqCst) {
+            self.fail_all();
+        }
+        Ok(())
+    }
+
+    /// Queues a message of the engine. A shard that has stopped drops it.
+    pub(crate) fn control(&self, message: Control) {
+        if self.closed.load(Ordering::Acquire) {
+            return;
+        }
+        self.control.push(message);
+        self.parker.wake();
+        if self.closed.load(Ordering::SeqCst) {
+            self.fail_all();
+        }
+    }
+
+    /// Tells the shard that one of its tasks wants to run.
+    pub(crate) fn wake_task(&self, task: Key) {
+        self.ready.push(task);
+        self.parker.wake();
+    }
+
+    /// Tells the shard that a permit came free, if it waits for one.
+    pub(crate) fn announce_capacity(&self) {
+        if self.starving.load(Ordering::SeqCst) {
+            self.capacity.store(true, Ordering::SeqCst);
+            self.parker.wake();
+        }
+    }
+
+    /// Tells the shard that a sibling starves.
+    pub(crate) fn announce_need(&self) {
+        self.need.store(true, Ordering::SeqCst);
+        self.parker.wake();
+    }
+
+    pub(crate) fn set_starving(&self, starving: bool) {
+        if self.starving.load(Ordering::Relaxed) != starving {
+            self.starving.store(starving, Ordering::SeqCst);
+        }
+    }
+
+    pub(crate) fn take_work(&self) -> Option<Work<D>> {
+        self.work.pop()
+    }
+
+    pub(crate) fn take_control(&self) -> Option<Control> {
+        self.control.pop()
+    }
+
+    pub(crate) fn take_ready(&self) -> Option<Key> {
+        self.ready.pop()
+    }
+
+    pub(crate) fn take_capacity(&self) -> bool {
+        take(&self.capacity)
+    }
+
+    pub(crate) fn take_need(&self) -> bool {
+        take(&self.need)
+    }
+
+    /// Whether the shard would find something here. `need` is not counted: it is looked at once a
+    /// turn, and set together with a wake-up.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.work.is_empty()
+            && self.control.is_empty()
+            && self.ready.is_empty()
+            && !self.capacity.load(Ordering::Relaxed)
+            && !self.need.load(Ordering::Relaxed)
+    }
+
+    /// Refuses everything from now on, and fails what is queued.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        self.fail_all();
+    }
+
+    /// Refuses everything from now on, because of `fault`.
+    pub(crate) fn fail(&self, fault: Error) {
+        // The first fault is the one that counts.
+        let _ = self.fault.set(fault);
+        self.close();
+    }
+
+    /// How many calls from other threads are here or under way.
+    pub(crate) fn depth(&self) -> usize {
+        self.depth.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn begin_call(&self) {
+        self.depth.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn end_call(&self) {
+        self.depth.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Dropping a piece of work drops its reply's sender, which its caller sees as "draining".
+    fn fail_all(&self) {
+        while self.work.pop().is_some() {}
+        while self.control.pop().is_some() {}
+        while self.ready.pop().is_some() {}
+    }
+}
+
+fn take(flag: &AtomicBool) -> bool {
+    flag.load(Ordering::Relaxed) && flag.swap(false, Ordering::SeqCst)
+}

@@ -1,0 +1,238 @@
+//! One shard: a thread's worth of connections, and the loop that serves them.
+//!
+//! Owns: the order of a turn. Never: locks, or waits for anything but its driver.
+//!
+//! ```text
+//! reap ─→ translate ─→ decide ─→ perform ─→ submit (and sleep, if there is nothing to do)
+//! ```
+//! - *reap, translate*: the driver's events and the clock change connections, and note down which
+//!   tasks have something to look at;
+//! - *decide*: messages from other threads, then the tasks; they check connections out, write, read;
+//! - *perform*: what had to wait for a look at the driver's newest events is granted;
+//! - *submit*: one call hands all that to the kernel, and sleeps until the next event or timer.
+
+pub(crate) mod bytes_in;
+mod bytes_out;
+pub(crate) mod call;
+mod connection;
+pub(crate) mod core;
+mod dialing;
+mod events;
+pub(crate) mod exchange;
+mod executor;
+mod faults;
+pub(crate) mod figures;
+pub(crate) mod lease;
+pub(crate) mod local;
+pub(crate) mod lookup;
+pub(crate) mod mailbox;
+mod parker;
+pub(crate) mod pipe;
+mod pooling;
+mod ready;
+pub(crate) mod serve;
+mod teardown;
+mod transport;
+pub(crate) mod upload;
+pub(crate) mod upstream;
+
+use crate::driver::{Driver, Wait};
+use crate::time::Time;
+use core::{Core, CoreSettings};
+use executor::Executor;
+use local::{Directory, LocalShard};
+use lookup::Resolver;
+use mailbox::{Control, Mailbox};
+use ready::ReadyWatch;
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a shard is made of.
+pub(crate) struct Parts<D: Driver> {
+    pub(crate) driver: D,
+    pub(crate) clock: crate::time::clock::Clock,
+    pub(crate) index: usize,
+    pub(crate) seed: u64,
+    pub(crate) settings: CoreSettings,
+    pub(crate) resolver: Resolver,
+    pub(crate) directory: Directory,
+    pub(crate) mailboxes: Arc<[Arc<Mailbox<D>>]>,
+}
+
+/// A shard, to be turned by the thread that made it.
+pub(crate) struct Shard<D: Driver> {
+    local: LocalShard<D>,
+    mailbox: Arc<Mailbox<D>>,
+    watches: Vec<ReadyWatch>,
+    /// A sibling's need could not be met yet.
+    needs_left: bool,
+    stopping: bool,
+}
+
+/// What is to be done after a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// There will be another one.
+    GoOn,
+    /// The shard has stopped and nothing is left of it.
+    Stopped,
+}
+
+/// How much of the mailbox one turn takes, so that a flood of calls cannot keep the ring waiting.
+const WORK_PER_TURN: usize = 256;
+
+/// How long stopping waits for the kernel to let go of the last connection. What is left then is
+/// the driver's to cancel, or to leak.
+const STOP_MAX: Duration = Duration::from_secs(2);
+
+impl<D: Driver> Shard<D> {
+    pub(crate) fn new(parts: Parts<D>) -> Shard<D> {
+        let mailbox = parts.mailboxes[parts.index].clone();
+        mailbox.parker.set_signal(parts.driver.signal());
+        let core = Core::new(
+            parts.driver,
+            parts.clock,
+            parts.index,
+            parts.seed,
+            parts.settings,
+            parts.resolver,
+            parts.mailboxes,
+        );
+        let local = LocalShard {
+            core: Rc::new(RefCell::new(core)),
+            executor: Executor::new(mailbox.clone()),
+            directory: parts.directory,
+        };
+        Shard { local, mailbox, watches: Vec::new(), needs_left: false, stopping: false }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn local(&self) -> &LocalShard<D> {
+        &self.local
+    }
+
+    /// Turns until told to stop.
+    ///
+    /// # Errors
+    /// If the driver became unusable; what was open is closed by dropping the shard.
+    pub(crate) fn run(&mut self) -> io::Result<()> {
+        while self.turn(true)? == Turn::GoOn {}
+        Ok(())
+    }
+
+    /// One turn. Sleeps at its end if there is nothing to do and `may_sleep`.
+    ///
+    /// # Errors
+    /// If the driver became unusable.
+    pub(crate) fn turn(&mut self, may_sleep: bool) -> io::Result<Turn> {
+        {
+            let executor = self.local.executor.clone();
+            let _turn = executor.begin_turn();
+            self.local.core.borrow_mut().reap();
+            self.take_mail();
+            executor.run();
+            self.perform()?;
+        }
+        if self.stopping {
+            return self.stop();
+        }
+        self.submit(may_sleep)?;
+        Ok(Turn::GoOn)
+    }
+
+    fn take_mail(&mut self) {
+        while let Some(message) = self.mailbox.take_control() {
+            self.on_control(message);
+        }
+        for _ in 0..WORK_PER_TURN {
+            match self.mailbox.take_work() {
+                Some(work) => work(&self.local),
+                None => break,
+            }
+        }
+    }
+
+    fn on_control(&mut self, message: Control) {
+        let mut core = self.local.core.borrow_mut();
+        match message {
+            Control::Warm(shared) => {
+                core.upstream_key(&shared);
+            }
+            Control::Forget(id) => core.forget(id),
+            Control::Resolved(resolved) => core.on_resolved(resolved),
+            Control::Ready(within, reply) => self.watches.push(ReadyWatch::new(core.now() + within, reply)),
+            Control::Figures(reply) => {
+                let executor = &self.local.executor;
+                // A caller who has gone does not want them any more.
+                let _ = reply.send(core.figures(executor.len(), executor.panics()));
+            }
+            Control::Stop => self.stopping = true,
+        }
+    }
+
+    fn perform(&mut self) -> io::Result<()> {
+        let mut core = self.local.core.borrow_mut();
+        core.tally.turns += 1;
+        core.settle_deferred()?;
+        if self.mailbox.take_capacity() {
+            core.on_capacity();
+        }
+        if self.mailbox.take_need() || self.needs_left {
+            self.needs_left = core.answer_needs();
+        }
+        core.resume_receiving();
+        if !self.watches.is_empty() {
+            self.watches.retain_mut(|watch| !core.answer_ready(watch));
+        }
+        Ok(())
+    }
+
+    /// Hands everything to the kernel; sleeps if nothing is left to do here.
+    fn submit(&mut self, may_sleep: bool) -> io::Result<()> {
+        let mut core = self.local.core.borrow_mut();
+        if !may_sleep || self.local.executor.has_carried() {
+            return core.driver().enter(Wait::No);
+        }
+        self.mailbox.parker.announce_sleep();
+        let wait = if self.mailbox.is_empty() { self.wait(&core) } else { Wait::No };
+        let entered = core.driver().enter(wait);
+        self.mailbox.parker.woken();
+        entered
+    }
+
+    fn wait(&self, core: &Core<D>) -> Wait {
+        let watched = self.watches.iter().map(|watch| watch.look_again(core.now())).min();
+        match core.next_timer().into_iter().chain(watched).min() {
+            None | Some(Time::NEVER) => Wait::Event,
+            // From the clock, not from the turn's beginning: the turn itself took time.
+            Some(at) => match at.since(core.clock_now()) {
+                Duration::ZERO => Wait::No,
+                left => Wait::EventOr(left),
+            },
+        }
+    }
+
+    /// Ends: tasks first, so that leases are let go; then connections; then the mailbox.
+    fn stop(&mut self) -> io::Result<Turn> {
+        self.mailbox.close();
+        self.watches.clear();
+        self.local.executor.clear();
+        let begun = {
+            let mut core = self.local.core.borrow_mut();
+            core.begin_stop();
+            core.clock_now()
+        };
+        loop {
+            let mut core = self.local.core.borrow_mut();
+            if core.is_quiet() || core.clock_now().since(begun) > STOP_MAX {
+                core.finish_stop();
+                return Ok(Turn::Stopped);
+            }
+            core.driver().enter(Wait::EventOr(Duration::from_millis(100)))?;
+            core.reap();
+        }
+    }
+}

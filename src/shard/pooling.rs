@@ -1,0 +1,482 @@
+//! Between the pool, which decides, and the connections, which it knows by name only.
+//!
+//! Owns: waiters, and the carrying out of the pool's actions. Never: decides who gets a connection.
+
+use super::connection::State;
+use super::core::{Core, Timer};
+use crate::driver::Driver;
+use crate::error::{Error, ErrorKind, Phase};
+use crate::pool::{Action, CloseReason, Exhausted, Grant, Input, Refusal, WaiterId};
+use crate::slab::Key;
+use crate::time::Time;
+use std::task::Waker;
+
+/// A checkout that could not be answered at once.
+pub(crate) struct Waiter {
+    upstream: Key,
+    deadline: Time,
+    since: Time,
+    fresh: bool,
+    /// Whether the pool knows it already.
+    queued: bool,
+    waker: Waker,
+    answer: Option<Result<Grant, Error>>,
+}
+
+/// What waits for a look at the driver's events: nothing is granted while the kernel may be holding
+/// the news that a connection was closed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Deferred {
+    /// A waiter that the pool does not know yet.
+    Checkout(Key),
+    /// A connection that was released while others wait.
+    Release(Key),
+}
+
+/// What a checkout came to for now.
+pub(crate) enum CheckedOut {
+    Granted(Grant),
+    Waiting(Key),
+}
+
+impl<D: Driver> Core<D> {
+    /// Takes an idle connection, or queues for one. No system call either way.
+    pub(crate) fn begin_checkout(
+        &mut self,
+        upstream: Key,
+        deadline: Time,
+        fresh: bool,
+        waker: &Waker,
+    ) -> Result<CheckedOut, Error> {
+        if self.stopping {
+            return Err(Error::draining());
+        }
+        let pending = self.driver.pending();
+        let state = self.upstreams.get_mut(upstream).ok_or_else(Error::draining)?;
+        if !fresh && !pending {
+            if let Some(grant) = state.pool.checkout(self.now) {
+                self.on_granted(&grant);
+                return Ok(CheckedOut::Granted(grant));
+            }
+        }
+        let waiter = self.waiters.insert(Waiter {
+            upstream,
+            deadline,
+            since: self.now,
+            fresh,
+            queued: false,
+            waker: waker.clone(),
+            answer: None,
+        });
+        if pending {
+            self.deferred.push_back(Deferred::Checkout(waiter));
+        } else {
+            self.enqueue(waiter);
+        }
+        // The pool may have answered already: a full queue, a drained upstream.
+        match self.take_answer(waiter) {
+            Some(answer) => answer.map(CheckedOut::Granted),
+            None => Ok(CheckedOut::Waiting(waiter)),
+        }
+    }
+
+    /// The answer to a waiting checkout, if it is there; the waiter is gone then.
+    pub(crate) fn poll_checkout(&mut self, waiter: Key, waker: &Waker) -> Option<Result<Grant, Error>> {
+        let answer = self.take_answer(waiter);
+        if answer.is_none() {
+            if let Some(waiter) = self.waiters.get_mut(waiter) {
+                waiter.waker.clone_from(waker);
+            }
+        }
+        answer
+    }
+
+    /// The caller is gone. A grant that crossed its way passes on to the next one.
+    pub(crate) fn cancel_checkout(&mut self, waiter: Key) {
+        let Some(gone) = self.waiters.remove(waiter) else {
+            return;
+        };
+        match gone.answer {
+            Some(Ok(grant)) => self.release(grant.conn),
+            Some(Err(_)) => {}
+            None if gone.queued => self.pool_input(gone.upstream, Input::Cancel { waiter: WaiterId(waiter) }),
+            None => {}
+        }
+    }
+
+    /// Gives a connection back for others to use. The caller vouches that it is clean; one that
+    /// evidently is not is discarded instead.
+    pub(crate) fn release(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        let unused = connection.outbound.handed == 0 && !connection.expired;
+        let early_bytes_are_kept = unused && connection.uses <= 1;
+        let clean = connection.state() == State::Leased
+            && (connection.inbound.is_empty() || early_bytes_are_kept)
+            && connection.inbound.end().is_none()
+            && connection.outbound.is_empty()
+            && connection.outbound.failed.is_none()
+            && !connection.operations.send
+            && !connection.expired
+            && !connection.detaching
+            && connection.fault.is_none();
+        if !clean || self.stopping {
+            self.discard(key);
+            return;
+        }
+        connection.become_state(State::Idle);
+        connection.deadline = Time::NEVER;
+        connection.reader = None;
+        connection.writer = None;
+        connection.outbound.rest(&mut self.blocks);
+        let upstream = connection.upstream;
+        let Some(state) = self.upstreams.get(upstream) else {
+            return;
+        };
+        if state.pool.census().waiters > 0 && self.driver.pending() {
+            connection.releasing = true;
+            self.deferred.push_back(Deferred::Release(key));
+            return;
+        }
+        self.release_to_pool(key);
+    }
+
+    /// Closes a connection that somebody holds.
+    pub(crate) fn discard(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        match connection.state() {
+            State::Leased => {
+                self.tally.discards += 1;
+                self.leave_pool(key);
+                self.condemn(key);
+            }
+            State::Dialing | State::Handshaking | State::Idle | State::Draining | State::Closing => {}
+        }
+    }
+
+    /// The pool forgets this connection: it is about to be closed, or given away.
+    pub(super) fn leave_pool(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        let upstream = connection.upstream;
+        if let Some(member) = connection.member.take() {
+            self.pool_input(upstream, Input::Closed { member });
+        }
+    }
+
+    /// An idle connection turned out to be unusable: nobody gets it.
+    pub(super) fn evict(&mut self, key: Key, why: Eviction) {
+        match why {
+            Eviction::PeerClosed => self.tally.evicted_peer_closed += 1,
+            Eviction::StrayBytes => self.tally.evicted_stray_bytes += 1,
+            Eviction::Failed => self.tally.evicted_failed += 1,
+        }
+        self.leave_pool(key);
+        self.condemn(key);
+    }
+
+    /// Gives the pool an input and carries out what it wants done.
+    pub(super) fn pool_input(&mut self, upstream: Key, input: Input) {
+        let Some(state) = self.upstreams.get_mut(upstream) else {
+            return;
+        };
+        let mut actions = std::mem::take(&mut self.actions);
+        state.pool.handle(self.now, input, &mut actions);
+        self.perform(upstream, &mut actions);
+        self.actions = actions;
+        self.schedule(upstream);
+    }
+
+    /// Arms the pool's timer if it comes nearer; one that fires early finds nothing to do.
+    pub(super) fn schedule(&mut self, upstream: Key) {
+        let Some(state) = self.upstreams.get_mut(upstream) else {
+            return;
+        };
+        let Some(at) = state.pool.deadline() else {
+            return;
+        };
+        match state.tick {
+            Some((armed, _)) if armed <= at => {}
+            Some((_, timer)) => {
+                self.timers.remove(timer);
+                state.tick = Some((at, self.timers.insert(at, Timer::Pool(upstream))));
+            }
+            None => state.tick = Some((at, self.timers.insert(at, Timer::Pool(upstream)))),
+        }
+    }
+
+    pub(super) fn on_pool_timer(&mut self, upstream: Key) {
+        let Some(state) = self.upstreams.get_mut(upstream) else {
+            return;
+        };
+        state.tick = None;
+        match state.pool.deadline() {
+            Some(at) if at <= self.now => self.pool_input(upstream, Input::Tick),
+            Some(_) => self.schedule(upstream),
+            None => {}
+        }
+    }
+
+    pub(super) fn on_deferred(&mut self, deferred: Deferred) {
+        match deferred {
+            Deferred::Checkout(key) => {
+                let Some(waiter) = self.waiters.get(key) else {
+                    return;
+                };
+                let (upstream, fresh) = (waiter.upstream, waiter.fresh);
+                let grant = match self.upstreams.get_mut(upstream) {
+                    Some(state) if !fresh => state.pool.checkout(self.now),
+                    Some(_) | None => None,
+                };
+                match grant {
+                    Some(grant) => self.answer(key, Ok(grant)),
+                    None => self.enqueue(key),
+                }
+            }
+            Deferred::Release(key) => {
+                if let Some(connection) = self.connections.get(key) {
+                    if connection.releasing && connection.state() == State::Idle {
+                        self.release_to_pool(key);
+                    }
+                }
+            }
+        }
+    }
+
+    fn enqueue(&mut self, key: Key) {
+        let Some(waiter) = self.waiters.get_mut(key) else {
+            return;
+        };
+        waiter.queued = true;
+        let upstream = waiter.upstream;
+        let input = Input::Enqueue { waiter: WaiterId(key), deadline: waiter.deadline, fresh: waiter.fresh };
+        if self.upstreams.contains(upstream) {
+            self.pool_input(upstream, input);
+        } else {
+            self.answer(key, Err(Error::draining()));
+        }
+    }
+
+    fn release_to_pool(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        connection.releasing = false;
+        let upstream = connection.upstream;
+        let (Some(member), Some(state)) = (connection.member, self.upstreams.get_mut(upstream)) else {
+            return;
+        };
+        let mut actions = std::mem::take(&mut self.actions);
+        state.pool.release(self.now, member, &mut actions);
+        if !actions.is_empty() {
+            self.perform(upstream, &mut actions);
+        }
+        self.actions = actions;
+        self.schedule(upstream);
+    }
+
+    fn perform(&mut self, upstream: Key, actions: &mut Vec<Action>) {
+        for action in actions.drain(..) {
+            match action {
+                Action::Dial { member, permit } => self.begin_dial(upstream, member, permit),
+                Action::Grant { waiter, grant } => self.answer(waiter.0, Ok(grant)),
+                Action::Fail { waiter, refusal } => {
+                    let error = self.refusal(upstream, waiter.0, refusal);
+                    self.answer(waiter.0, Err(error));
+                }
+                Action::Close { member: _, conn, reason } => {
+                    self.tally.closed(reason);
+                    if let Some(connection) = self.connections.get_mut(conn) {
+                        connection.member = None;
+                    }
+                    self.condemn(conn);
+                }
+                Action::Starving(exhausted) => self.on_starving(upstream, exhausted),
+            }
+        }
+    }
+
+    fn answer(&mut self, key: Key, answer: Result<Grant, Error>) {
+        if let Ok(grant) = &answer {
+            self.on_granted(grant);
+        }
+        match self.waiters.get_mut(key) {
+            Some(waiter) => {
+                waiter.answer = Some(answer);
+                waiter.waker.wake_by_ref();
+            }
+            // Cancelled in the same breath: pass it on.
+            None => {
+                if let Ok(grant) = answer {
+                    self.release(grant.conn);
+                }
+            }
+        }
+    }
+
+    fn take_answer(&mut self, key: Key) -> Option<Result<Grant, Error>> {
+        self.waiters.get(key)?.answer.as_ref()?;
+        let waiter = self.waiters.remove(key)?;
+        let waited = self.now.since(waiter.since);
+        self.tally.wait_nanos += u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
+        waiter.answer
+    }
+
+    fn on_granted(&mut self, grant: &Grant) {
+        let connection = self.connections.get_mut(grant.conn).expect("the pool grants what is open");
+        connection.become_state(State::Leased);
+        connection.uses += 1;
+        connection.expired = false;
+        connection.outbound.handed = 0;
+        if grant.reused {
+            self.tally.avoided_nanos += connection.dial_nanos;
+        }
+    }
+
+    fn refusal(&self, upstream: Key, waiter: Key, refusal: Refusal) -> Error {
+        let Some(state) = self.upstreams.get(upstream) else {
+            return Error::draining();
+        };
+        let name = &state.shared.name;
+        let error = match refusal {
+            Refusal::QueueFull => {
+                let max = state.shared.config.waiters_max;
+                Error::new(ErrorKind::Shed, format!("{max} callers wait for a connection already"))
+            }
+            Refusal::Deadline => self.wait_timeout(waiter, state.dial_error.as_ref()),
+            Refusal::DialFailed => match &state.dial_error {
+                Some(error) => error.duplicate(),
+                None => Error::new(ErrorKind::Dial, "the dial failed"),
+            },
+            Refusal::Draining => Error::draining(),
+        };
+        error.at_upstream(name)
+    }
+
+    /// A wait that ran out says what the dials met meanwhile, if they failed.
+    fn wait_timeout(&self, waiter: Key, dial_error: Option<&Error>) -> Error {
+        let since = self.waiters.get(waiter).map_or(self.now, |waiter| waiter.since);
+        let error = Error::timeout(Phase::Wait, self.now.since(since));
+        match dial_error {
+            Some(cause) => error.caused_by(cause.duplicate()),
+            None => error,
+        }
+    }
+
+    /// The pool may dial no more, but has a caller waiting: ask for a connection to be given up.
+    fn on_starving(&mut self, upstream: Key, exhausted: Exhausted) {
+        let Some(state) = self.upstreams.get_mut(upstream) else {
+            return;
+        };
+        state.starving = true;
+        let index = self.index;
+        self.mailboxes[index].set_starving(true);
+        match exhausted {
+            Exhausted::Upstream => {
+                state.shared.connections.set_need();
+            }
+            Exhausted::Engine => {
+                if self.give_up_one_idle(Some(upstream)) {
+                    return;
+                }
+                if let Some(state) = self.upstreams.get(upstream) {
+                    state.shared.permits.engine().set_need();
+                }
+            }
+        }
+        for (sibling, mailbox) in self.mailboxes.iter().enumerate() {
+            if sibling != index {
+                mailbox.announce_need();
+            }
+        }
+    }
+
+    /// Closes an idle connection of any upstream but `except`: its permit is needed elsewhere.
+    fn give_up_one_idle(&mut self, except: Option<Key>) -> bool {
+        let candidate = self
+            .upstreams
+            .iter()
+            .filter(|(key, upstream)| Some(*key) != except && upstream.pool.census().idle > 0)
+            .max_by_key(|(_, upstream)| upstream.pool.census().idle)
+            .map(|(key, _)| key);
+        match candidate {
+            Some(key) => {
+                self.pool_input(key, Input::GiveUp);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Answers siblings that starve, once a turn: an idle connection here beside a waiter there
+    /// helps nobody. Returns whether a need is left that this shard may be able to meet later.
+    pub(super) fn answer_needs(&mut self) -> bool {
+        let mut left = false;
+        let keys: Vec<Key> = self.upstreams.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            let Some(state) = self.upstreams.get(key) else {
+                continue;
+            };
+            if state.starving {
+                continue;
+            }
+            let shared = state.shared.clone();
+            if shared.connections.need() {
+                if state.pool.census().idle > 0 && shared.connections.take_need() {
+                    self.pool_input(key, Input::GiveUp);
+                } else {
+                    left |= state.pool.census().leased > 0;
+                }
+            }
+            let engine = shared.permits.engine().clone();
+            if engine.need() {
+                let idle = self.upstreams.iter().any(|(_, upstream)| upstream.pool.census().idle > 0);
+                if idle && engine.take_need() {
+                    self.give_up_one_idle(None);
+                } else {
+                    left |= !self.connections.is_empty();
+                }
+            }
+        }
+        left
+    }
+
+    /// A permit came free somewhere: those who wait for one try again.
+    pub(super) fn on_capacity(&mut self) {
+        let starving: Vec<Key> =
+            self.upstreams.iter().filter(|(_, state)| state.starving).map(|(key, _)| key).collect();
+        let index = self.index;
+        self.mailboxes[index].set_starving(false);
+        for key in starving {
+            if let Some(state) = self.upstreams.get_mut(key) {
+                state.starving = false;
+            }
+            // Sets the flags again if it is still short.
+            self.pool_input(key, Input::Capacity);
+        }
+    }
+}
+
+/// Why an idle connection was found unusable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Eviction {
+    PeerClosed,
+    StrayBytes,
+    Failed,
+}
+
+/// A short name for reports.
+pub(super) fn reason_name(reason: CloseReason) -> &'static str {
+    match reason {
+        CloseReason::IdleTimeout => "idle_timeout",
+        CloseReason::Age => "age",
+        CloseReason::Uses => "uses",
+        CloseReason::Capacity => "capacity",
+        CloseReason::Drained => "drained",
+        CloseReason::Reconfigured => "reconfigured",
+    }
+}

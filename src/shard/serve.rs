@@ -1,0 +1,358 @@
+//! Serves callers on other threads: runs their calls as tasks of the shard, and carries the pieces of
+//! bodies across.
+//!
+//! Never: polls anything of the caller's. Its request body and its reading of the response happen on its
+//! own thread; the pieces meet in bounded pipes.
+
+use super::call::{self, LocalBody, copied};
+use super::lease::{Detached, Lease};
+use super::local::LocalShard;
+use super::mailbox::Mailbox;
+use super::pipe::{Cut, PipeReceiver, PipeSender, pipe};
+use super::upload::Source;
+use super::upstream::UpstreamShared;
+use crate::driver::Driver;
+use crate::error::Error;
+use bytes::Bytes;
+use futures_channel::oneshot;
+use http_body::Frame;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::Poll;
+
+/// Pieces of a body that may wait between the shard and its reader, either way: at 16 KiB a piece
+/// 256 KiB, enough to keep a fast link busy over a slow hand-over.
+pub(crate) const PIPE_ROOM: usize = 16;
+
+/// A body up to this long that has arrived with its head crosses together with it.
+const INLINE_MAX: usize = 64 * 1024;
+
+/// A call from another thread.
+pub(crate) struct RemoteCall {
+    pub(crate) upstream: Arc<UpstreamShared>,
+    pub(crate) parts: http::request::Parts,
+    pub(crate) source: Source,
+    pub(crate) reply: oneshot::Sender<Result<http::Response<RemoteBody>, Error>>,
+}
+
+/// A response's body, as it crosses to the caller.
+pub(crate) enum RemoteBody {
+    /// All of it.
+    Whole(Bytes),
+    /// What follows, and how long it is if that is known.
+    Pieces(PipeReceiver<Result<Frame<Bytes>, Error>>, Option<u64>),
+    /// There is none: the connection became a raw stream.
+    Upgraded(RemoteLease),
+}
+
+/// Counts a call, on its shard and on its upstream, as long as it is under way.
+pub(crate) struct Underway<D: Driver>(Arc<Mailbox<D>>, Arc<UpstreamShared>);
+
+impl<D: Driver> Underway<D> {
+    pub(crate) fn new(mailbox: &Arc<Mailbox<D>>, upstream: &Arc<UpstreamShared>) -> Underway<D> {
+        mailbox.begin_call();
+        upstream.calls.fetch_add(1, Ordering::Relaxed);
+        Underway(mailbox.clone(), upstream.clone())
+    }
+}
+
+impl<D: Driver> Drop for Underway<D> {
+    fn drop(&mut self) {
+        self.0.end_call();
+        self.1.calls.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Runs a call to its end, unless the caller goes before.
+pub(crate) async fn call<D: Driver>(shard: LocalShard<D>, mut remote: RemoteCall, underway: Underway<D>) {
+    let upstream = shard.upstream(remote.upstream);
+    let answer = {
+        let mut call = pin!(call::call(&upstream, remote.parts, remote.source));
+        poll_fn(|cx| {
+            if remote.reply.poll_canceled(cx).is_ready() {
+                return Poll::Ready(None);
+            }
+            call.as_mut().poll(cx).map(Some)
+        })
+        .await
+    };
+    let (parts, body) = match answer {
+        None => return,
+        Some(Err(error)) => {
+            // A caller who has gone in the meantime does not mind.
+            let _ = remote.reply.send(Err(error));
+            return;
+        }
+        Some(Ok(response)) => response.into_parts(),
+    };
+    let status = parts.status.as_u16();
+    if body.is_complete() && (status == 101 || body.content_length().is_none()) {
+        give_upgraded(parts, body, remote.reply, underway).await;
+        return;
+    }
+    give_body(parts, body, remote.reply).await;
+}
+
+/// Hands the head over, with the whole body if it is there already; else pumps the rest.
+async fn give_body<D: Driver>(
+    parts: http::response::Parts,
+    mut body: LocalBody<D>,
+    reply: oneshot::Sender<Result<http::Response<RemoteBody>, Error>>,
+) {
+    let length = body.content_length();
+    let ready = poll_fn(|cx| Poll::Ready(body.read_ready(cx, INLINE_MAX))).await;
+    let (first, done) = match ready {
+        Ok(ready) => ready,
+        Err(error) => {
+            let _ = reply.send(Err(error));
+            return;
+        }
+    };
+    let first = Bytes::from(first);
+    let trailers = done.then(|| body.take_trailers()).flatten();
+    if done && trailers.is_none() {
+        let _ = reply.send(Ok(http::Response::from_parts(parts, RemoteBody::Whole(first))));
+        return;
+    }
+    let (mut sender, receiver) = pipe(PIPE_ROOM);
+    if !first.is_empty() {
+        sender.send(Ok(Frame::data(first)));
+    }
+    if let Some(trailers) = trailers {
+        sender.send(Ok(Frame::trailers(trailers)));
+    }
+    let sender = if done {
+        sender.finish();
+        None
+    } else {
+        Some(sender)
+    };
+    let response = http::Response::from_parts(parts, RemoteBody::Pieces(receiver, length));
+    if let (Ok(()), Some(sender)) = (reply.send(Ok(response)), sender) {
+        pump(body, sender).await;
+    }
+}
+
+/// Carries a body across until its end, or until nobody reads it any more.
+async fn pump<D: Driver>(mut body: LocalBody<D>, mut pipe: PipeSender<Result<Frame<Bytes>, Error>>) {
+    loop {
+        // Room first: what was read from the connection has a place to go.
+        if poll_fn(|cx| pipe.poll_room(cx)).await.is_err() {
+            return;
+        }
+        let piece = poll_fn(|cx| {
+            if pipe.poll_gone(cx).is_ready() {
+                return Poll::Ready(None);
+            }
+            body.poll_piece(cx).map(Some)
+        })
+        .await;
+        match piece {
+            None => return,
+            Some(Ok(Some(piece))) => pipe.send(Ok(Frame::data(copied(&piece)))),
+            Some(Ok(None)) => {
+                if let Some(trailers) = body.take_trailers() {
+                    if poll_fn(|cx| pipe.poll_room(cx)).await.is_err() {
+                        return;
+                    }
+                    pipe.send(Ok(Frame::trailers(trailers)));
+                }
+                pipe.finish();
+                return;
+            }
+            Some(Err(error)) => {
+                pipe.send(Err(error));
+                return;
+            }
+        }
+    }
+}
+
+async fn give_upgraded<D: Driver>(
+    parts: http::response::Parts,
+    body: LocalBody<D>,
+    reply: oneshot::Sender<Result<http::Response<RemoteBody>, Error>>,
+    underway: Underway<D>,
+) {
+    let Some(lease) = body.into_upgraded() else {
+        let _ = reply.send(Ok(http::Response::from_parts(parts, RemoteBody::Whole(Bytes::new()))));
+        return;
+    };
+    let (remote, ends) = remote_lease(true);
+    if reply.send(Ok(http::Response::from_parts(parts, RemoteBody::Upgraded(remote)))).is_ok() {
+        carry(lease, ends).await;
+    }
+    drop(underway);
+}
+
+/// A checkout from another thread.
+pub(crate) struct RemoteCheckout {
+    pub(crate) upstream: Arc<UpstreamShared>,
+    pub(crate) reply: oneshot::Sender<Result<RemoteLease, Error>>,
+}
+
+/// Checks a connection out and carries its bytes until the lease is over.
+pub(crate) async fn checkout<D: Driver>(shard: LocalShard<D>, mut remote: RemoteCheckout, underway: Underway<D>) {
+    let patience = remote.upstream.config.wait_timeout;
+    let upstream = shard.upstream(remote.upstream);
+    let answer = {
+        let mut checkout = pin!(upstream.checkout(shard.now() + patience, false));
+        poll_fn(|cx| {
+            if remote.reply.poll_canceled(cx).is_ready() {
+                return Poll::Ready(None);
+            }
+            checkout.as_mut().poll(cx).map(Some)
+        })
+        .await
+    };
+    match answer {
+        None => {}
+        Some(Err(error)) => {
+            let _ = remote.reply.send(Err(error));
+        }
+        Some(Ok(lease)) => {
+            let (handle, ends) = remote_lease(lease.reused());
+            match remote.reply.send(Ok(handle)) {
+                Ok(()) => carry(lease, ends).await,
+                // Never used: the next one may have it.
+                Err(_) => lease.release(),
+            }
+        }
+    }
+    drop(underway);
+}
+
+/// The caller's end of a lease on another thread's connection.
+pub(crate) struct RemoteLease {
+    pub(crate) reused: bool,
+    pub(crate) commands: PipeSender<Command>,
+    pub(crate) received: PipeReceiver<Result<Bytes, Error>>,
+    pub(crate) outcome: Arc<Outcome>,
+}
+
+/// What the caller asks of its lease, in order.
+pub(crate) enum Command {
+    Write(Bytes),
+    /// Answer when everything before is with the kernel.
+    Flush(oneshot::Sender<Result<(), Error>>),
+    /// Give the socket away.
+    Detach(oneshot::Sender<Result<Detached, Error>>),
+}
+
+/// What is to become of the connection when the caller lets go.
+#[derive(Default)]
+pub(crate) struct Outcome(AtomicU8);
+
+impl Outcome {
+    /// It is clean: others may use it.
+    pub(crate) fn release(&self) {
+        self.0.store(1, Ordering::Release);
+    }
+
+    fn is_release(&self) -> bool {
+        self.0.load(Ordering::Acquire) == 1
+    }
+}
+
+/// The shard's ends.
+struct LeaseEnds {
+    commands: PipeReceiver<Command>,
+    received: Option<PipeSender<Result<Bytes, Error>>>,
+    outcome: Arc<Outcome>,
+}
+
+fn remote_lease(reused: bool) -> (RemoteLease, LeaseEnds) {
+    let (commands, commanded) = pipe(PIPE_ROOM);
+    let (receiving, received) = pipe(PIPE_ROOM);
+    let outcome = Arc::new(Outcome::default());
+    let remote = RemoteLease { reused, commands, received, outcome: outcome.clone() };
+    (remote, LeaseEnds { commands: commanded, received: Some(receiving), outcome })
+}
+
+/// What happened next on a lease.
+enum Next {
+    Command(Command),
+    LetGo,
+    Carried,
+}
+
+/// Carries bytes and commands both ways until the caller lets go.
+async fn carry<D: Driver>(mut lease: Lease<D>, mut ends: LeaseEnds) {
+    let mut held: Option<Bytes> = None;
+    loop {
+        let next = poll_fn(|cx| {
+            // Out first: a command may be the last one.
+            if held.is_none() {
+                if let Poll::Ready(command) = ends.commands.poll_next(cx) {
+                    return Poll::Ready(match command {
+                        Some(Ok(command)) => Next::Command(command),
+                        Some(Err(Cut)) | None => Next::LetGo,
+                    });
+                }
+            } else if let Poll::Ready(room) = lease.poll_room(cx) {
+                if let (Ok(()), Some(bytes)) = (room, held.take()) {
+                    // What cannot be sent shows at the next read.
+                    let _ = lease.put(bytes);
+                }
+                return Poll::Ready(Next::Carried);
+            }
+            match carry_in(&mut lease, &mut ends, cx) {
+                Poll::Ready(()) => Poll::Ready(Next::Carried),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await;
+        match next {
+            Next::Carried => {}
+            Next::Command(Command::Write(bytes)) => held = Some(bytes),
+            Next::Command(Command::Flush(reply)) => {
+                let _ = reply.send(lease.flush().await);
+            }
+            Next::Command(Command::Detach(reply)) => {
+                let _ = reply.send(lease.detach().await);
+                return;
+            }
+            Next::LetGo => {
+                // Bytes that the caller never read make the connection unfit for others.
+                let unread = ends.received.as_ref().is_none_or(|pipe| !pipe.is_empty());
+                if ends.outcome.is_release() && !unread && lease.flush().await.is_ok() {
+                    lease.release();
+                }
+                return;
+            }
+        }
+    }
+}
+
+/// Moves received pieces to the caller while there is room. Ready whenever something moved.
+fn carry_in<D: Driver>(lease: &mut Lease<D>, ends: &mut LeaseEnds, cx: &mut std::task::Context<'_>) -> Poll<()> {
+    let Some(pipe) = &mut ends.received else {
+        return Poll::Pending;
+    };
+    match pipe.poll_room(cx) {
+        Poll::Pending => return Poll::Pending,
+        // The caller does not read any more, but may still write.
+        Poll::Ready(Err(_)) => return Poll::Pending,
+        Poll::Ready(Ok(())) => {}
+    }
+    match lease.poll_read(cx) {
+        Poll::Pending => Poll::Pending,
+        Poll::Ready(Ok(Some(piece))) => {
+            pipe.send(Ok(copied(&piece)));
+            Poll::Ready(())
+        }
+        Poll::Ready(Ok(None)) => {
+            if let Some(pipe) = ends.received.take() {
+                pipe.finish();
+            }
+            Poll::Ready(())
+        }
+        Poll::Ready(Err(error)) => {
+            pipe.send(Err(error));
+            ends.received = None;
+            Poll::Ready(())
+        }
+    }
+}

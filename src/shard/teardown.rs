@@ -1,0 +1,181 @@
+//! How a connection ends: cancel → drain → shutdown → close → free the slot.
+//!
+//! A slot is freed only when nothing is in flight on it, and its permit returns only then: what counts
+//! against a cap is open descriptors.
+
+use super::connection::State;
+use super::core::{Core, Timer};
+use crate::driver::{Driver, Scope};
+use crate::pool::Input;
+use crate::slab::Key;
+use std::time::Duration;
+
+/// How long a farewell may take to be sent before the connection is closed without it.
+const FAREWELL_MAX: Duration = Duration::from_secs(1);
+
+impl<D: Driver> Core<D> {
+    /// Begins to end a connection. The pool has forgotten it, and nobody leases it any more.
+    pub(super) fn condemn(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        debug_assert!(connection.member.is_none(), "the pool forgets a connection before it ends");
+        connection.become_state(State::Draining);
+        connection.inbound.clear();
+        connection.outbound.abandon(&mut self.blocks, std::io::ErrorKind::NotConnected);
+        connection.wake_reader();
+        connection.wake_writer();
+        if !connection.operations.socket {
+            connection.become_state(State::Closing);
+            self.free(key);
+            return;
+        }
+        if connection.operations.none_in_flight() {
+            self.close(key);
+            return;
+        }
+        if connection.operations.close {
+            // One address's socket is being closed already: its end is the connection's.
+            return;
+        }
+        if self.say_farewell(key) {
+            self.set_deadline(key, self.now + FAREWELL_MAX);
+            self.cancel(key, Scope::Receive);
+        } else {
+            self.cancel(key, Scope::All);
+        }
+    }
+
+    /// Sends close_notify where TLS is established (RFC 8446 §6.1), if nothing else is being sent.
+    fn say_farewell(&mut self, key: Key) -> bool {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return false;
+        };
+        if connection.operations.send || connection.inbound.end().is_some() || connection.fault.is_some() {
+            return false;
+        }
+        let Some(session) = connection.tls.as_deref_mut().filter(|session| !session.is_handshaking()) else {
+            return false;
+        };
+        let mut block = self.blocks.pop().unwrap_or_default();
+        session.close_notify(&mut block);
+        if block.is_empty() {
+            return false;
+        }
+        connection.operations.send = true;
+        self.driver.send(key, block.into());
+        true
+    }
+
+    pub(super) fn cancel_all(&mut self, key: Key) {
+        self.cancel(key, Scope::All);
+    }
+
+    fn cancel(&mut self, key: Key, scope: Scope) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            if connection.operations.cancels < u8::MAX {
+                connection.operations.cancels += 1;
+                self.driver.cancel(key, scope);
+            }
+        }
+    }
+
+    /// An operation has had its final event: goes on with what waited for that.
+    pub(super) fn after_operation(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        if !connection.operations.none_in_flight() {
+            return;
+        }
+        match connection.state() {
+            State::Draining => self.close(key),
+            State::Leased if connection.detaching => connection.wake_reader(),
+            State::Dialing | State::Handshaking | State::Idle | State::Leased | State::Closing => {}
+        }
+    }
+
+    fn close(&mut self, key: Key) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            assert!(connection.operations.none_in_flight(), "closed with operations in flight");
+            connection.become_state(State::Closing);
+            connection.operations.close = true;
+            self.driver.close(key);
+        }
+    }
+
+    pub(super) fn on_closed(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        connection.operations.close = false;
+        connection.operations.socket = false;
+        match connection.state() {
+            State::Closing => self.free(key),
+            // One address failed; the next one gets a socket of its own.
+            State::Dialing => self.dial_next_address(key),
+            // The time limit passed while the failed address's socket was being closed.
+            State::Draining => {
+                if connection.operations.none_in_flight() {
+                    connection.become_state(State::Closing);
+                    self.free(key);
+                }
+            }
+            State::Handshaking | State::Idle | State::Leased => unreachable!("closed while in use"),
+        }
+    }
+
+    /// Frees the slot. The permit returns here, and those who wait for one learn it.
+    pub(super) fn free(&mut self, key: Key) {
+        let Some(connection) = self.connections.remove(key) else {
+            return;
+        };
+        debug_assert!(connection.operations.none_in_flight());
+        if let Some((_, timer)) = connection.timer {
+            self.timers.remove(timer);
+        }
+        let upstream = connection.upstream;
+        drop(connection);
+        for mailbox in self.mailboxes.iter() {
+            mailbox.announce_capacity();
+        }
+        self.pool_input(upstream, Input::Capacity);
+        self.remove_if_vacant(upstream);
+    }
+
+    /// Begins to end everything: tasks are gone already, and nothing new is let in.
+    pub(super) fn begin_stop(&mut self) {
+        self.stopping = true;
+        let upstreams: Vec<Key> = self.upstreams.iter().map(|(key, _)| key).collect();
+        for upstream in upstreams {
+            self.pool_input(upstream, Input::Drain);
+        }
+        let connections: Vec<Key> = self.connections.iter().map(|(key, _)| key).collect();
+        for key in connections {
+            let Some(connection) = self.connections.get(key) else {
+                continue;
+            };
+            match connection.state() {
+                State::Draining | State::Closing => {}
+                State::Dialing | State::Handshaking | State::Idle | State::Leased => {
+                    self.leave_pool(key);
+                    self.condemn(key);
+                }
+            }
+        }
+    }
+
+    /// Removes what is left of the timers once everything else is gone.
+    pub(super) fn finish_stop(&mut self) {
+        let keys: Vec<Key> = self.upstreams.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            if let Some(upstream) = self.upstreams.remove(key) {
+                if let Some((_, timer)) = upstream.tick {
+                    let removed = self.timers.remove(timer);
+                    debug_assert_eq!(removed, Some(Timer::Pool(key)));
+                }
+            }
+        }
+        self.upstream_keys.clear();
+    }
+}

@@ -1,0 +1,212 @@
+//! A leased connection's bytes, in and out, as its holder sees them: TLS or not, one place at a time.
+
+use super::bytes_in::{End, Piece};
+use super::core::Core;
+use crate::driver::Driver;
+use crate::endpoint::Endpoint;
+use crate::error::{Error, ErrorKind, Phase, RequestSent};
+use crate::slab::Key;
+use crate::time::Time;
+use bytes::Bytes;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+/// What a leased connection has for its reader.
+pub(crate) enum Readable {
+    /// Bytes, at the front of its inbound pieces.
+    Bytes,
+    /// The end of the stream, after everything was read.
+    End(End),
+}
+
+impl<D: Driver> Core<D> {
+    /// Appends what `fill` writes to what the connection sends, encrypted where TLS is spoken, all
+    /// or nothing. Nothing leaves before [`flush`](Core::flush).
+    pub(crate) fn write_with<E: From<Error>>(
+        &mut self,
+        key: Key,
+        fill: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return Err(gone().into());
+        };
+        if connection.outbound.failed.is_some() {
+            // The peer's last words, or its reset, are for the reader to find.
+            return Ok(());
+        }
+        let Some(session) = connection.tls.as_deref_mut() else {
+            let before = connection.outbound.pending();
+            let result = connection.outbound.append(&mut self.blocks, fill);
+            if result.is_err() {
+                let appended = connection.outbound.pending() - before;
+                connection.outbound.take_back(appended);
+            }
+            return result;
+        };
+        let mut plain = std::mem::take(&mut self.plaintext);
+        plain.clear();
+        let filled = fill(&mut plain);
+        let result = match filled {
+            Ok(()) => connection
+                .outbound
+                .append(&mut self.blocks, |out| session.encrypt(&plain, out))
+                .map_err(|error| super::faults::tls(error).into()),
+            Err(error) => Err(error),
+        };
+        self.plaintext = plain;
+        result
+    }
+
+    /// Appends somebody's bytes, without a copy where they are many and not encrypted.
+    pub(crate) fn write_shared(&mut self, key: Key, bytes: Bytes) -> Result<(), Error> {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return Err(gone());
+        };
+        if connection.tls.is_some() {
+            return self.write_with(key, |out| {
+                out.extend_from_slice(&bytes);
+                Ok(())
+            });
+        }
+        if connection.outbound.failed.is_none() {
+            connection.outbound.append_shared(&mut self.blocks, bytes);
+        }
+        Ok(())
+    }
+
+    /// Waits until more may be written. A connection that can send no more has room: its reader
+    /// finds out why.
+    pub(crate) fn poll_room(&mut self, key: Key, waker: &Waker) -> Poll<Result<(), Error>> {
+        self.poll_writer(key, waker, |connection| connection.outbound.has_room())
+    }
+
+    /// Waits until the kernel has taken everything written.
+    pub(crate) fn poll_flushed(&mut self, key: Key, waker: &Waker) -> Poll<Result<(), Error>> {
+        self.poll_writer(key, waker, |connection| {
+            connection.outbound.is_empty() && !connection.operations.send
+        })
+    }
+
+    fn poll_writer(
+        &mut self,
+        key: Key,
+        waker: &Waker,
+        done: impl FnOnce(&super::connection::Connection<D::Buffer>) -> bool,
+    ) -> Poll<Result<(), Error>> {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return Poll::Ready(Err(gone()));
+        };
+        if connection.expired {
+            return Poll::Ready(Err(Error::timeout(Phase::Send, Duration::ZERO)));
+        }
+        if connection.outbound.failed.is_some() || done(connection) {
+            return Poll::Ready(Ok(()));
+        }
+        store_waker(&mut connection.writer, waker);
+        Poll::Pending
+    }
+
+    /// Whether everything written is with the kernel.
+    pub(crate) fn is_flushed(&self, key: Key) -> bool {
+        self.connections
+            .get(key)
+            .is_some_and(|c| c.outbound.is_empty() && !c.operations.send && c.outbound.failed.is_none())
+    }
+
+    /// Waits for bytes or the end of them.
+    pub(crate) fn poll_readable(&mut self, key: Key, waker: &Waker) -> Poll<Result<Readable, Expired>> {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return Poll::Ready(Ok(Readable::End(End::Clean)));
+        };
+        if connection.expired {
+            return Poll::Ready(Err(Expired));
+        }
+        if !connection.inbound.is_empty() {
+            return Poll::Ready(Ok(Readable::Bytes));
+        }
+        if let Some(end) = connection.inbound.end() {
+            return Poll::Ready(Ok(Readable::End(end)));
+        }
+        store_waker(&mut connection.reader, waker);
+        Poll::Pending
+    }
+
+    /// Waits for more than what is there already.
+    pub(crate) fn await_more(&mut self, key: Key, waker: &Waker) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            store_waker(&mut connection.reader, waker);
+        }
+    }
+
+    /// The unread pieces' front.
+    pub(crate) fn front(&self, key: Key) -> Option<&Piece<D::Buffer>> {
+        self.connections.get(key)?.inbound.front()
+    }
+
+    pub(crate) fn inbound_end(&self, key: Key) -> Option<End> {
+        self.connections.get(key)?.inbound.end()
+    }
+
+    pub(crate) fn consume(&mut self, key: Key, n: usize) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.inbound.consume(n);
+        }
+    }
+
+    pub(crate) fn pop_piece(&mut self, key: Key) -> Option<Piece<D::Buffer>> {
+        self.connections.get_mut(key)?.inbound.pop()
+    }
+
+    /// Puts the first two unread pieces together.
+    pub(crate) fn gather(&mut self, key: Key) -> bool {
+        self.connections.get_mut(key).is_some_and(|connection| connection.inbound.gather())
+    }
+
+    pub(crate) fn has_unread(&self, key: Key) -> bool {
+        self.connections.get(key).is_some_and(|connection| !connection.inbound.is_empty())
+    }
+
+    pub(crate) fn endpoint(&self, key: Key) -> Option<&Endpoint> {
+        self.connections.get(key)?.endpoint.as_ref()
+    }
+
+    /// Why the stream ended the way it did.
+    pub(crate) fn end_error(&self, key: Key, end: End) -> Error {
+        let connection = self.connections.get(key);
+        match connection.and_then(|connection| connection.fault.as_ref()) {
+            Some(fault) => fault.duplicate(),
+            None => super::faults::ended(end),
+        }
+    }
+
+    /// How much of what was written since the checkout may have reached the peer.
+    pub(crate) fn sent(&self, key: Key) -> RequestSent {
+        match self.connections.get(key) {
+            None => RequestSent::Partly,
+            Some(connection) if connection.outbound.handed == 0 => RequestSent::No,
+            Some(_) if self.is_flushed(key) => RequestSent::Whole,
+            Some(_) => RequestSent::Partly,
+        }
+    }
+
+    /// Sets the moment by which the holder's next step has to be over.
+    pub(crate) fn expect_by(&mut self, key: Key, at: Time) {
+        self.set_deadline(key, at);
+    }
+}
+
+/// The deadline passed.
+#[derive(Debug)]
+pub(crate) struct Expired;
+
+pub(super) fn gone() -> Error {
+    Error::new(ErrorKind::Closed, "the connection is gone")
+}
+
+fn store_waker(slot: &mut Option<Waker>, waker: &Waker) {
+    match slot {
+        Some(known) if known.will_wake(waker) => {}
+        Some(known) => known.clone_from(waker),
+        None => *slot = Some(waker.clone()),
+    }
+}

@@ -1,0 +1,240 @@
+//! What a client has to know before it speaks TLS, made once for each identity.
+//!
+//! Owns: [`Identity`], the roots it trusts, and the rustls configuration made from both.
+//! Never: shares a configuration between identities that differ in anything.
+
+use super::error::{RootsProblem, TlsError};
+use super::tickets::{IdentityTickets, TicketStore};
+use rustls::RootCertStore;
+use rustls::client::{ClientConfig, Resumption, WebPkiServerVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName};
+use std::fmt;
+use std::sync::Arc;
+
+/// What makes two TLS connections interchangeable, apart from the address. Compared whole.
+///
+/// Names are compared as they are spelled: a difference in case makes two identities, which costs a
+/// handshake and can never mix anything up.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Identity {
+    /// The DNS name or IP address that the certificate must be for; a DNS name is sent as SNI too.
+    pub server_name: String,
+    /// The protocols to offer (RFC 7301), best first; empty offers none. A server that picks none
+    /// is accepted.
+    pub alpn: Vec<Vec<u8>>,
+    /// Whom to trust.
+    pub roots: Roots,
+    /// Whether to keep tickets and resume with them.
+    pub resumption: bool,
+}
+
+/// The certificate authorities that are trusted.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Roots {
+    /// Mozilla's, as compiled in by the webpki-roots crate.
+    WebPki,
+    /// These alone: one or more certificates in PEM. Other sections of the file are passed over.
+    Pem(Arc<[u8]>),
+}
+
+impl fmt::Debug for Roots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Roots::WebPki => f.write_str("WebPki"),
+            Roots::Pem(pem) => write!(f, "Pem({} bytes)", pem.len()),
+        }
+    }
+}
+
+/// One identity's rustls configuration, with that identity's tickets bound to it. Clones are cheap
+/// and share everything.
+#[derive(Clone)]
+pub struct ClientTls(Arc<Prepared>);
+
+struct Prepared {
+    identity: Identity,
+    server_name: ServerName<'static>,
+    config: Arc<ClientConfig>,
+}
+
+impl ClientTls {
+    /// What `identity` needs to connect; the one that `store` already has, if it has one: rustls
+    /// resumes a session only with the very verifier that judged it first.
+    ///
+    /// # Errors
+    /// [`TlsError::ServerName`], [`TlsError::Alpn`] and [`TlsError::Roots`], for an identity that
+    /// can never connect.
+    pub fn new(identity: Identity, store: &TicketStore) -> Result<ClientTls, TlsError> {
+        if let Some(known) = store.known(&identity) {
+            return Ok(known);
+        }
+        // Parsed outside the store's lock: a large PEM takes milliseconds.
+        let server_name = ServerName::try_from(identity.server_name.clone())
+            .map_err(|_| TlsError::ServerName(identity.server_name.clone()))?;
+        if !identity.alpn.iter().all(|p| (1..=255).contains(&p.len())) {
+            return Err(TlsError::Alpn);
+        }
+        let verifier = match store.known_verifier(&identity.roots) {
+            Some(verifier) => verifier,
+            None => store.keep_verifier(
+                &identity.roots,
+                verifier(&identity.roots, store.provider().clone())?,
+            ),
+        };
+        let mut config = ClientConfig::builder_with_provider(store.provider().clone())
+            .with_safe_default_protocol_versions()?
+            .with_webpki_verifier(verifier)
+            .with_no_client_auth();
+        config.alpn_protocols = identity.alpn.clone();
+        config.enable_early_data = false;
+        config.resumption = if identity.resumption {
+            Resumption::store(Arc::new(IdentityTickets::new(server_name.clone())))
+        } else {
+            Resumption::disabled()
+        };
+        let prepared = ClientTls(Arc::new(Prepared {
+            identity,
+            server_name,
+            config: Arc::new(config),
+        }));
+        Ok(store.keep(prepared))
+    }
+
+    /// Whom it connects to, and how.
+    pub fn identity(&self) -> &Identity {
+        &self.0.identity
+    }
+
+    pub(super) fn server_name(&self) -> &ServerName<'static> {
+        &self.0.server_name
+    }
+
+    pub(super) fn config(&self) -> &Arc<ClientConfig> {
+        &self.0.config
+    }
+
+    /// Whether nobody but the one who asks holds it.
+    pub(super) fn is_unshared(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_same(&self, other: &ClientTls) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl fmt::Debug for ClientTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ClientTls").field(&self.0.identity).finish()
+    }
+}
+
+fn verifier(
+    roots: &Roots,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<WebPkiServerVerifier>, TlsError> {
+    let trusted = match roots {
+        Roots::WebPki => RootCertStore {
+            roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+        },
+        Roots::Pem(pem) => parse(pem).map_err(TlsError::Roots)?,
+    };
+    // The builder's only complaints are an empty store, excluded above, and revocation lists, of
+    // which there are none.
+    WebPkiServerVerifier::builder_with_provider(Arc::new(trusted), provider)
+        .build()
+        .map_err(|_| TlsError::Roots(RootsProblem::Empty))
+}
+
+fn parse(pem: &[u8]) -> Result<RootCertStore, RootsProblem> {
+    let mut trusted = RootCertStore::empty();
+    for (nth, certificate) in CertificateDer::pem_slice_iter(pem).enumerate() {
+        let certificate = certificate.map_err(|error| RootsProblem::Pem(nth, error.to_string()))?;
+        trusted
+            .add(certificate)
+            .map_err(|error| RootsProblem::Certificate(nth, error.to_string()))?;
+    }
+    if trusted.is_empty() {
+        return Err(RootsProblem::Empty);
+    }
+    Ok(trusted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(roots: Roots) -> Identity {
+        Identity {
+            server_name: "example.test".into(),
+            alpn: Vec::new(),
+            roots,
+            resumption: true,
+        }
+    }
+
+    fn pem(text: &str) -> Roots {
+        Roots::Pem(text.as_bytes().into())
+    }
+
+    fn refusal(identity: Identity) -> TlsError {
+        ClientTls::new(identity, &TicketStore::new()).unwrap_err()
+    }
+
+    #[test]
+    fn bad_roots_are_typed_errors() {
+        for empty in [
+            "",
+            "no PEM at all",
+            "-----BEGIN X-----\nAA==\n-----END X-----\n",
+        ] {
+            let error = refusal(identity(pem(empty)));
+            assert_eq!(error, TlsError::Roots(RootsProblem::Empty), "{empty:?}");
+        }
+        let good = rcgen::generate_simple_self_signed(["a.test".to_string()])
+            .unwrap()
+            .cert
+            .pem();
+        let cut = format!("{good}{}", &good[..good.len() / 2]);
+        let base64 = "-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n";
+        for (text, at) in [(cut.as_str(), 1), (base64, 0)] {
+            let TlsError::Roots(RootsProblem::Pem(nth, _)) = refusal(identity(pem(text))) else {
+                panic!("{text}");
+            };
+            assert_eq!(nth, at);
+        }
+        let no_certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        assert!(matches!(
+            refusal(identity(pem(no_certificate))),
+            TlsError::Roots(RootsProblem::Certificate(0, _))
+        ));
+        ClientTls::new(identity(pem(&good)), &TicketStore::new()).unwrap();
+        ClientTls::new(identity(Roots::WebPki), &TicketStore::new()).unwrap();
+    }
+
+    #[test]
+    fn a_server_name_must_be_one() {
+        for bad in ["", "a b", "exa_mple..test", "[::1]", "a.test:443"] {
+            let mut identity = identity(Roots::WebPki);
+            identity.server_name = bad.into();
+            assert_eq!(refusal(identity), TlsError::ServerName(bad.into()));
+        }
+        for good in ["a.test", "192.0.2.1", "2001:db8::1"] {
+            let mut identity = identity(Roots::WebPki);
+            identity.server_name = good.into();
+            ClientTls::new(identity, &TicketStore::new()).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_alpn_name_has_1_to_255_bytes() {
+        for bad in [Vec::new(), vec![b'x'; 256]] {
+            let mut identity = identity(Roots::WebPki);
+            identity.alpn = vec![b"http/1.1".to_vec(), bad];
+            assert_eq!(refusal(identity), TlsError::Alpn);
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! What can go wrong with TLS, told apart where the difference tells a person what to mend.
+//!
+//! Owns: the sorting of rustls' errors. Never: decides what may be tried again.
+
+use rustls::{AlertDescription, CertificateError};
+use std::error::Error;
+use std::fmt;
+
+/// Why a connection's TLS, or its set-up, failed. A [`Session`](super::Session) that failed once
+/// fails in the same way ever after.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// The server's certificate is not good enough.
+    Certificate(CertificateProblem, rustls::Error),
+    /// The server gave up, and sent this fatal alert (RFC 8446, section 6.2).
+    Alert(AlertDescription),
+    /// What answered does not speak TLS: its first bytes begin no TLS record.
+    NotTls(rustls::Error),
+    /// The server broke the protocol, or shares no version or cipher suite with us.
+    Protocol(rustls::Error),
+    /// The server kept sending records that carry nothing (tickets, key updates).
+    Flood,
+    /// The connection's keys have protected as many records as they may (TLS 1.2 only; TLS 1.3
+    /// changes keys by itself). It has said good-bye and cannot send; open another.
+    KeysExhausted,
+    /// Something was to be encrypted before the handshake ended, or after `close_notify` was sent.
+    NotOpen,
+    /// The trusted roots that were given are of no use.
+    Roots(RootsProblem),
+    /// This is neither a DNS name nor an IP address.
+    ServerName(String),
+    /// A protocol's name in the ALPN list is empty or longer than 255 bytes (RFC 7301, section 3.1).
+    Alpn,
+}
+
+/// What is wrong with a server's certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CertificateProblem {
+    /// None of the trusted roots vouches for it.
+    UnknownIssuer,
+    /// Its time is over, by our clock.
+    Expired,
+    /// Its time has not come, by our clock.
+    NotYetValid,
+    /// It is for other names.
+    WrongName,
+    /// Its issuer took it back.
+    Revoked,
+    /// Something else: missing, malformed, badly signed, made for another purpose.
+    Other,
+}
+
+/// What is wrong with a PEM of trusted roots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RootsProblem {
+    /// There is no certificate in it.
+    Empty,
+    /// It is not PEM (RFC 7468), from this certificate on (counted from 0).
+    Pem(usize, String),
+    /// This one (counted from 0) is not a certificate.
+    Certificate(usize, String),
+}
+
+impl TlsError {
+    /// What is wrong with the server's certificate, if that is the trouble.
+    pub fn certificate_problem(&self) -> Option<CertificateProblem> {
+        match self {
+            TlsError::Certificate(problem, _) => Some(*problem),
+            _ => None,
+        }
+    }
+}
+
+impl From<rustls::Error> for TlsError {
+    fn from(error: rustls::Error) -> TlsError {
+        match error {
+            rustls::Error::InvalidCertificate(ref certificate) => {
+                TlsError::Certificate(problem(certificate), error)
+            }
+            rustls::Error::NoCertificatesPresented => {
+                TlsError::Certificate(CertificateProblem::Other, error)
+            }
+            rustls::Error::AlertReceived(description) => TlsError::Alert(description),
+            other => TlsError::Protocol(other),
+        }
+    }
+}
+
+fn problem(error: &CertificateError) -> CertificateProblem {
+    match error {
+        CertificateError::UnknownIssuer => CertificateProblem::UnknownIssuer,
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            CertificateProblem::Expired
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            CertificateProblem::NotYetValid
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            CertificateProblem::WrongName
+        }
+        CertificateError::Revoked => CertificateProblem::Revoked,
+        // rustls may add more at any time.
+        _ => CertificateProblem::Other,
+    }
+}
+
+impl fmt::Display for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TlsError::Certificate(problem, _) => write!(f, "server certificate refused: {problem}"),
+            TlsError::Alert(description) => match description.as_str() {
+                Some(name) => write!(f, "server sent the TLS alert {name}"),
+                None => write!(f, "server sent TLS alert {}", u8::from(*description)),
+            },
+            TlsError::NotTls(_) => f.write_str("the server does not speak TLS on this port"),
+            TlsError::Protocol(_) => f.write_str("TLS protocol failure"),
+            TlsError::Flood => f.write_str("the server floods the connection with empty records"),
+            TlsError::KeysExhausted => f.write_str("the connection's TLS keys are used up"),
+            TlsError::NotOpen => f.write_str("TLS is not open for sending"),
+            TlsError::Roots(problem) => write!(f, "trusted roots unusable: {problem}"),
+            TlsError::ServerName(name) => {
+                write!(f, "neither a DNS name nor an IP address: {name:?}")
+            }
+            TlsError::Alpn => f.write_str("an ALPN protocol name needs 1 to 255 bytes"),
+        }
+    }
+}
+
+impl fmt::Display for CertificateProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            CertificateProblem::UnknownIssuer => "unknown issuer",
+            CertificateProblem::Expired => "expired",
+            CertificateProblem::NotYetValid => "not yet valid",
+            CertificateProblem::WrongName => "issued for another name",
+            CertificateProblem::Revoked => "revoked",
+            CertificateProblem::Other => "invalid",
+        })
+    }
+}
+
+impl fmt::Display for RootsProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RootsProblem::Empty => f.write_str("no certificate in the PEM"),
+            RootsProblem::Pem(nth, why) => write!(f, "malformed PEM at certificate {nth}: {why}"),
+            RootsProblem::Certificate(nth, why) => write!(f, "certificate {nth}: {why}"),
+        }
+    }
+}
+
+impl Error for TlsError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            TlsError::Certificate(_, error)
+            | TlsError::NotTls(error)
+            | TlsError::Protocol(error) => Some(error),
+            TlsError::Alert(_)
+            | TlsError::Flood
+            | TlsError::KeysExhausted
+            | TlsError::NotOpen
+            | TlsError::Roots(_)
+            | TlsError::ServerName(_)
+            | TlsError::Alpn => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificate_problems_are_told_apart_and_keep_their_source() {
+        let cases = [
+            (
+                CertificateError::UnknownIssuer,
+                CertificateProblem::UnknownIssuer,
+            ),
+            (CertificateError::Expired, CertificateProblem::Expired),
+            (
+                CertificateError::NotValidYet,
+                CertificateProblem::NotYetValid,
+            ),
+            (
+                CertificateError::NotValidForName,
+                CertificateProblem::WrongName,
+            ),
+            (CertificateError::Revoked, CertificateProblem::Revoked),
+            (CertificateError::BadSignature, CertificateProblem::Other),
+        ];
+        for (from, to) in cases {
+            let error = TlsError::from(rustls::Error::InvalidCertificate(from.clone()));
+            assert_eq!(error.certificate_problem(), Some(to));
+            let source = error.source().unwrap().downcast_ref::<rustls::Error>();
+            assert_eq!(source, Some(&rustls::Error::InvalidCertificate(from)));
+        }
+    }
+
+    #[test]
+    fn every_message_is_one_line() {
+        let errors = [
+            TlsError::from(rustls::Error::NoCertificatesPresented),
+            TlsError::Alert(AlertDescription::HandshakeFailure),
+            TlsError::Alert(AlertDescription::Unknown(250)),
+            TlsError::NotTls(rustls::Error::DecryptError),
+            TlsError::Roots(RootsProblem::Pem(3, "odd".into())),
+            TlsError::ServerName("two\nlines".into()),
+        ];
+        for error in errors {
+            let message = error.to_string();
+            assert!(!message.is_empty() && !message.contains('\n'), "{message}");
+        }
+        assert_eq!(
+            TlsError::Alert(AlertDescription::HandshakeFailure).to_string(),
+            "server sent the TLS alert HandshakeFailure"
+        );
+    }
+}

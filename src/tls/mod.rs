@@ -1,0 +1,22 @@
+//! TLS, sans-IO: ciphertext in, plaintext out, and the other way round.
+//!
+//! Owns: what a connection must prove (an [`Identity`]), the tickets that let it prove it again for
+//! less (a [`TicketStore`]), and the TLS of one connection (a [`Session`]). rustls does the work and
+//! shows nowhere but in errors. Never: touches a socket, knows a connection's fate, logs a key, or
+//! sends early data (which could be replayed).
+//!
+//! The one thing taken from outside is the wall clock: rustls reads it to judge certificates and
+//! tickets.
+
+mod config;
+mod error;
+mod session;
+mod tickets;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::{ClientTls, Identity, Roots};
+pub use error::{CertificateProblem, RootsProblem, TlsError};
+pub use session::{Handshake, Session};
+pub use tickets::TicketStore;

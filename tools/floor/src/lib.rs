@@ -1,0 +1,206 @@
+//! The floor: HTTP requests in a bare io_uring loop.
+//!
+//! Owns: a ring, some connections, one request that is sent over and over. Never: parses, pools,
+//! schedules or allocates while it runs. Each connection sends the request, counts bytes until the
+//! response must be complete, and sends it again: what this costs, the kernel costs, and no client
+//! built on the same calls can cost less. The yardstick for everything that does more.
+
+mod exchange;
+mod ring;
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
+use ring::Loop;
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct FloorRun {
+    /// The server.
+    pub address: SocketAddr,
+    /// Connections, each with one request in flight at all times.
+    pub connections: usize,
+    /// One whole request, as bytes.
+    pub request: Vec<u8>,
+    /// Bytes of each response, head and body. `None`: learned from a first exchange, which must have
+    /// a Content-Length. All responses must be equally long.
+    pub response_len: Option<usize>,
+    /// When to stop.
+    pub until: Until,
+    /// The core to pin the thread to for the run. It stays pinned.
+    pub core: Option<usize>,
+    /// How to receive.
+    pub receive: Receive,
+}
+
+/// When a run ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// After this time, looked at about every thousand requests.
+    Elapsed(Duration),
+    /// After this many requests.
+    Requests(u64),
+}
+
+/// How to receive. Both cost the same within the noise; multishot was rather ahead, and is what the
+/// driver does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Receive {
+    /// One multishot receive for each connection, from a ring of provided buffers.
+    #[default]
+    Multishot,
+    /// A receive for each response, to the connection's own buffer.
+    Single,
+}
+
+/// What a run took.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FloorReport {
+    /// Responses received whole.
+    pub requests: u64,
+    /// Wall-clock seconds.
+    pub seconds: f64,
+    /// This thread's user time in microseconds, as the kernel samples it.
+    pub cpu_user_us: u64,
+    /// This thread's system time in microseconds.
+    pub cpu_system_us: u64,
+    /// `io_uring_enter` calls.
+    pub enters: u64,
+}
+
+/// Runs on the calling thread until done.
+///
+/// # Errors
+/// If the server cannot be reached, closes a connection, or sends more than one response for a
+/// request; or if io_uring refuses.
+pub fn run(run: FloorRun) -> io::Result<FloorReport> {
+    if run.connections == 0 || run.request.is_empty() {
+        let complaint = "at least one connection and one byte of request";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, complaint));
+    }
+    if let Some(core) = run.core {
+        pin(core)?;
+    }
+    let response_len = match run.response_len {
+        Some(len) => len,
+        None => exchange::response_len(run.address, &run.request)?,
+    };
+    let sockets = (0..run.connections).map(|_| {
+        let socket = TcpStream::connect(run.address)?;
+        socket.set_nodelay(true)?;
+        Ok(socket)
+    });
+    // Declared before the loop, so that they outlive what is in flight there.
+    let sockets = sockets.collect::<io::Result<Vec<TcpStream>>>()?;
+    let descriptors = sockets.iter().map(|socket| socket.as_raw_fd()).collect();
+    let mut ring = Loop::new(descriptors, run.request, response_len, run.receive)?;
+    let before = usage()?;
+    let begin = Instant::now();
+    let requests = ring.run(run.until, begin)?;
+    let seconds = begin.elapsed().as_secs_f64();
+    let after = usage()?;
+    Ok(FloorReport {
+        requests,
+        seconds,
+        cpu_user_us: after.0 - before.0,
+        cpu_system_us: after.1 - before.1,
+        enters: ring.enters(),
+    })
+}
+
+/// User and system time of this thread in microseconds.
+fn usage() -> io::Result<(u64, u64)> {
+    // SAFETY: all zeroes is a valid `rusage`, and the call fills it in.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        if libc::getrusage(libc::RUSAGE_THREAD, &mut usage) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        usage
+    };
+    let micros = |time: libc::timeval| time.tv_sec as u64 * 1_000_000 + time.tv_usec as u64;
+    Ok((micros(usage.ru_utime), micros(usage.ru_stime)))
+}
+
+fn pin(core: usize) -> io::Result<()> {
+    if core >= libc::CPU_SETSIZE as usize {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "no such core"));
+    }
+    // SAFETY: all zeroes is an empty set, `core` is within it, and the call reads it.
+    let result = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(core, &mut set);
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set)
+    };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+
+    /// Answers each request on each connection with `response`.
+    fn serve(response: &'static [u8]) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for socket in listener.incoming() {
+                let mut socket = socket.unwrap();
+                std::thread::spawn(move || {
+                    let mut request = [0; REQUEST.len()];
+                    while socket.read_exact(&mut request).is_ok() {
+                        if socket.write_all(response).is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+        });
+        address
+    }
+
+    fn plan(address: SocketAddr, receive: Receive) -> FloorRun {
+        FloorRun {
+            address,
+            connections: 8,
+            request: REQUEST.to_vec(),
+            response_len: None,
+            until: Until::Requests(1_000),
+            core: None,
+            receive,
+        }
+    }
+
+    #[test]
+    fn it_counts_whole_responses_either_way() {
+        for receive in [Receive::Multishot, Receive::Single] {
+            let report = run(plan(serve(RESPONSE), receive)).unwrap();
+            assert!((1_000..1_008).contains(&report.requests), "{report:?}");
+            assert!(report.enters > 0);
+        }
+    }
+
+    #[test]
+    fn a_response_that_is_too_long_ends_the_run() {
+        let mut plan = plan(serve(RESPONSE), Receive::Multishot);
+        plan.response_len = Some(RESPONSE.len() - 1);
+        assert_eq!(run(plan).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn a_plan_for_nothing_is_refused() {
+        let mut plan = plan(SocketAddr::from(([127, 0, 0, 1], 1)), Receive::Single);
+        plan.connections = 0;
+        assert_eq!(run(plan).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
+}

@@ -1,0 +1,303 @@
+//! The command line: what may be asked for, and the defaults.
+//!
+//! Every value that can be refused is refused here, before anything starts, so that a usage
+//! error is exit code 2 and never a failed run. Nothing here acts, except that a CA is read.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+
+/// No duration may exceed this, so that no instant computed from one overflows.
+const DURATION_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+/// More callers than one host has ports for.
+const CONNECTIONS_MAX: u64 = 1 << 20;
+
+/// Load an HTTP server through ringpool, and see what connection reuse is worth.
+///
+/// Without a command it runs the scenario `demo` against a backend of its own.
+#[derive(Debug, Parser)]
+#[command(name = "stress", version)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Load one URL and report
+    Run(RunOptions),
+    /// Run the backend alone, until it is told to end
+    Serve(ServeOptions),
+    /// Run a named scenario; without a name, list them
+    Scenario(ScenarioOptions),
+}
+
+impl Default for Command {
+    fn default() -> Self {
+        Self::Scenario(ScenarioOptions {
+            name: Some("demo".to_owned()),
+            json: None,
+            duration: None,
+        })
+    }
+}
+
+/// `stress run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunOptions {
+    /// What to GET: an http:// or https:// URL
+    #[arg(value_parser = url)]
+    pub(crate) url: String,
+    /// Callers, and with them idle_min and connections_max
+    #[arg(long, value_name = "N", default_value = "64", value_parser = connections)]
+    pub(crate) connections: usize,
+    /// Shards of the engine [default: half of the cores, at least one]
+    #[arg(long, value_name = "N", value_parser = shards)]
+    pub(crate) shards: Option<usize>,
+    /// How long to measure, such as 50s or 200ms
+    #[arg(long, value_name = "D", default_value = "10s", value_parser = duration_some)]
+    pub(crate) duration: Duration,
+    /// How long to load before measuring
+    #[arg(long, value_name = "D", default_value = "1s", value_parser = duration)]
+    pub(crate) warmup: Duration,
+    /// Whether connections are used again
+    #[arg(long, value_name = "on|off", default_value = "on")]
+    pub(crate) reuse: Switch,
+    /// Trust the certificates in this PEM file instead of the public roots
+    #[arg(long, value_name = "FILE", value_parser = certificates)]
+    pub(crate) insecure_ca: Option<Vec<u8>>,
+    /// Requests per second, latency taken from the intended start [default: as fast as it goes]
+    #[arg(long, value_name = "R", value_parser = rate)]
+    pub(crate) rate: Option<f64>,
+    /// Write the report as JSON to this file; - is standard output
+    #[arg(long, value_name = "PATH|-")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+/// `stress serve`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ServeOptions {
+    /// Where to listen for plain HTTP; port 0 picks a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub(crate) plain: SocketAddr,
+    /// Where to listen for TLS; port 0 picks a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8443")]
+    pub(crate) tls: SocketAddr,
+    /// Time that each answer takes
+    #[arg(long, value_name = "D", default_value = "0s", value_parser = duration)]
+    pub(crate) delay: Duration,
+    /// Time between a ClientHello and its answer
+    #[arg(long, value_name = "D", default_value = "0s", value_parser = duration)]
+    pub(crate) handshake_delay: Duration,
+    /// Size of a response body where the request has no ?size=N
+    #[arg(long, value_name = "BYTES", default_value = "13", value_parser = body_size)]
+    pub(crate) body: u64,
+    /// Write the CA's certificate to this file; without it, it stands in the ready line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cert_out: Option<PathBuf>,
+    /// Threads, each with a ring of its own
+    #[arg(long, value_name = "N", default_value = "1", value_parser = shards)]
+    pub(crate) threads: usize,
+    /// Connections held at once; those above are closed as they arrive
+    #[arg(long, value_name = "N", default_value = "65536", value_parser = connections)]
+    pub(crate) connections_max: usize,
+    /// End when standard input closes, so that no orphan outlives its parent
+    #[arg(long)]
+    pub(crate) until_stdin_closes: bool,
+}
+
+/// `stress scenario`.
+#[derive(Debug, Args)]
+pub(crate) struct ScenarioOptions {
+    /// Which scenario
+    pub(crate) name: Option<String>,
+    /// Write the report as JSON to this file; - is standard output
+    #[arg(long, value_name = "PATH|-")]
+    pub(crate) json: Option<PathBuf>,
+    /// How long to measure in each phase [default: 3s]
+    #[arg(long, value_name = "D", value_parser = duration_some)]
+    pub(crate) duration: Option<Duration>,
+}
+
+/// `on` or `off`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    On,
+    Off,
+}
+
+impl Switch {
+    pub(crate) fn is_on(self) -> bool {
+        self == Self::On
+    }
+}
+
+fn url(text: &str) -> Result<String, String> {
+    let uri: http::Uri = text.parse().map_err(|e| format!("{e}"))?;
+    match uri.scheme_str() {
+        Some("http" | "https") => {}
+        Some(_) | None => return Err("it must begin with http:// or https://".to_owned()),
+    }
+    let authority = uri.authority().ok_or("it names no host")?;
+    if authority.host().is_empty() {
+        return Err("it names no host".to_owned());
+    }
+    if authority.as_str().contains('@') {
+        return Err("user and password are not supported".to_owned());
+    }
+    let digits = authority
+        .as_str()
+        .rsplit_once(']')
+        .map_or(authority.as_str(), |(_, rest)| rest);
+    if let Some((_, port)) = digits.rsplit_once(':')
+        && !port.parse::<u16>().is_ok_and(|port| port != 0)
+    {
+        return Err(format!("`{port}` is not a port"));
+    }
+    Ok(text.to_owned())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).map_err(|e| e.to_string())?;
+    if duration > DURATION_MAX {
+        return Err("more than a week".to_owned());
+    }
+    Ok(duration)
+}
+
+fn duration_some(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("it must be longer than nothing".to_owned()),
+        some => Ok(some),
+    }
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if rate.is_finite() && (0.001..=1e8).contains(&rate) {
+        Ok(rate)
+    } else {
+        Err("it must lie between 0.001 and 100000000 requests per second".to_owned())
+    }
+}
+
+fn connections(text: &str) -> Result<usize, String> {
+    within(text, 1, CONNECTIONS_MAX).map(|n| n as usize)
+}
+
+fn shards(text: &str) -> Result<usize, String> {
+    within(text, 1, 1024).map(|n| n as usize)
+}
+
+fn body_size(text: &str) -> Result<u64, String> {
+    within(text, 0, crate::backend::BODY_MAX)
+}
+
+fn within(text: &str, least: u64, most: u64) -> Result<u64, String> {
+    let number: u64 = text.parse().map_err(|_| "not a whole number".to_owned())?;
+    if (least..=most).contains(&number) {
+        Ok(number)
+    } else {
+        Err(format!("it must lie between {least} and {most}"))
+    }
+}
+
+fn certificates(path: &str) -> Result<Vec<u8>, String> {
+    let pem = std::fs::read(path).map_err(|e| format!("cannot read it: {e}"))?;
+    let mut found = 0;
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        certificate.map_err(|e| format!("not PEM: {e}"))?;
+        found += 1;
+    }
+    if found == 0 {
+        return Err("it holds no certificate in PEM".to_owned());
+    }
+    Ok(pem)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn nothing_means_the_demo() {
+        let command = parse("stress").unwrap().command.unwrap_or_default();
+        assert!(matches!(command, Command::Scenario(s) if s.name.as_deref() == Some("demo")));
+    }
+
+    #[test]
+    fn run_takes_all_its_options() {
+        let line = "stress run http://localhost:1/x --connections 3 --shards 2 --duration 200ms \
+                    --warmup 0s --reuse off --rate 1e3 --json -";
+        let Some(Command::Run(run)) = parse(line).unwrap().command else {
+            panic!("not a run");
+        };
+        assert_eq!((run.connections, run.shards), (3, Some(2)));
+        assert_eq!(run.duration, Duration::from_millis(200));
+        assert_eq!(run.warmup, Duration::ZERO);
+        assert!(!run.reuse.is_on());
+        assert_eq!(run.rate, Some(1000.0));
+        assert_eq!(run.json, Some(PathBuf::from("-")));
+    }
+
+    #[test]
+    fn bad_values_are_refused() {
+        for line in [
+            "stress run",
+            "stress run localhost:80",
+            "stress run ftp://localhost/",
+            "stress run http://",
+            "stress run http:///path",
+            "stress run http://host:0/",
+            "stress run http://host:99999/",
+            "stress run http://[::1]:/",
+            "stress run http://me:secret@host/",
+            "stress run http://h/ --connections 0",
+            "stress run http://h/ --connections -1",
+            "stress run http://h/ --shards 0",
+            "stress run http://h/ --duration 0s",
+            "stress run http://h/ --duration 5",
+            "stress run http://h/ --duration 9999999h",
+            "stress run http://h/ --rate 0",
+            "stress run http://h/ --rate NaN",
+            "stress run http://h/ --reuse maybe",
+            "stress run http://h/ --insecure-ca /nowhere/ca.pem",
+            "stress run http://h/ --insecure-ca /dev/null",
+            "stress serve --plain localhost",
+            "stress serve --threads 0",
+            "stress serve --body -1",
+            "stress scenario demo --duration 0ms",
+            "stress dance",
+        ] {
+            let error = parse(line).expect_err(line);
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn good_urls_pass() {
+        for good in [
+            "http://h",
+            "https://h/p?q=1",
+            "http://[::1]:8080/",
+            "http://127.0.0.1:1/",
+        ] {
+            assert_eq!(url(good).as_deref(), Ok(good));
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! The boundary between the tool and what drives the engine: what is asked, what came back.
+//!
+//! `drive` alone knows the engine; everything else in the tool knows these types only.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+use crate::failure::Failure;
+use crate::measure::CpuTime;
+
+/// One load to apply.
+#[derive(Clone, Debug)]
+pub(crate) struct LoadPlan {
+    /// What to GET; `http` or `https`, already checked.
+    pub(crate) url: String,
+    /// Callers, `idle_min` and `connections_max`; at least 1.
+    pub(crate) connections: usize,
+    /// Shards of the engine; at least 1.
+    pub(crate) shards: usize,
+    /// How long to measure, after the warm-up.
+    pub(crate) duration: Duration,
+    /// How long to load before; nothing of it is counted.
+    pub(crate) warmup: Duration,
+    /// Whether a connection may serve more than one request.
+    pub(crate) reuse: bool,
+    /// Requests per second over all callers; `None` is a closed loop.
+    pub(crate) rate: Option<f64>,
+    /// Trust these certificates (PEM) and no others; `None` is the public roots.
+    pub(crate) ca: Option<Vec<u8>>,
+}
+
+/// What a load gave. All counts cover the measured window only.
+#[derive(Clone, Debug)]
+pub(crate) struct LoadResult {
+    /// Latencies of the requests that succeeded, in nanoseconds; make it with
+    /// [`measure::latencies`](crate::measure::latencies). At a fixed rate they count from the
+    /// intended start.
+    pub(crate) latency: Histogram<u64>,
+    /// Requests answered with a complete response of a 2xx or 3xx status.
+    pub(crate) ok: u64,
+    /// All others, by kind of error.
+    pub(crate) failed: BTreeMap<String, u64>,
+    /// How long the window really was.
+    pub(crate) elapsed: Duration,
+    /// CPU time of this process in the window.
+    pub(crate) cpu: CpuTime,
+    /// Checkouts served by an idle connection.
+    pub(crate) hits: u64,
+    /// Checkouts that found none.
+    pub(crate) misses: u64,
+    /// Dials begun.
+    pub(crate) dials: u64,
+    /// Checkouts that had to queue.
+    pub(crate) waits: u64,
+    /// Connections the pool closed.
+    pub(crate) evictions: u64,
+    /// Full TLS handshakes.
+    pub(crate) handshakes_full: u64,
+    /// Resumed TLS handshakes.
+    pub(crate) handshakes_resumed: u64,
+    /// Estimated time that reuse and resumption saved, in seconds.
+    pub(crate) handshake_seconds_avoided: f64,
+    /// Connections opened, from the start of the load, the warm-up included.
+    pub(crate) connections_opened: u64,
+    /// Whether the user ended it early.
+    pub(crate) interrupted: bool,
+}
+
+impl Default for LoadResult {
+    fn default() -> Self {
+        Self {
+            latency: crate::measure::latencies(),
+            ok: 0,
+            failed: BTreeMap::new(),
+            elapsed: Duration::ZERO,
+            cpu: CpuTime::default(),
+            hits: 0,
+            misses: 0,
+            dials: 0,
+            waits: 0,
+            evictions: 0,
+            handshakes_full: 0,
+            handshakes_resumed: 0,
+            handshake_seconds_avoided: 0.0,
+            connections_opened: 0,
+            interrupted: false,
+        }
+    }
+}
+
+impl LoadResult {
+    /// Failed requests of all kinds.
+    pub(crate) fn failed_total(&self) -> u64 {
+        self.failed.values().sum()
+    }
+
+    /// Answered requests per second; `None` if the window had no length.
+    pub(crate) fn throughput(&self) -> Option<f64> {
+        let seconds = self.elapsed.as_secs_f64();
+        (seconds > 0.0).then(|| self.ok as f64 / seconds)
+    }
+
+    /// Latency at a quantile (1.0 is the maximum) in microseconds; `None` without a sample.
+    pub(crate) fn latency_us(&self, quantile: f64) -> Option<f64> {
+        (!self.latency.is_empty()).then(|| {
+            self.latency
+                .value_at_quantile(quantile)
+                .min(self.latency.max()) as f64
+                / 1e3
+        })
+    }
+
+    /// `time` shared out over all finished requests, in microseconds; `None` without any.
+    pub(crate) fn us_per_request(&self, time: Duration) -> Option<f64> {
+        let requests = self.ok + self.failed_total();
+        (requests > 0).then(|| time.as_secs_f64() * 1e6 / requests as f64)
+    }
+
+    /// Share of checkouts served by an idle connection; `None` without a checkout.
+    pub(crate) fn hit_rate(&self) -> Option<f64> {
+        let checkouts = self.hits + self.misses;
+        (checkouts > 0).then(|| self.hits as f64 / checkouts as f64)
+    }
+}
+
+/// Why a load could not be applied at all. Requests that fail are not errors here.
+#[derive(Debug)]
+pub(crate) enum DriveError {
+    /// The machine lacks what the engine needs.
+    #[allow(
+        dead_code,
+        reason = "the blocking driver needs nothing special of the machine"
+    )]
+    Machine {
+        /// What is missing or forbidden.
+        cause: String,
+        /// What the user can do about it.
+        remedy: String,
+    },
+    /// The plan cannot be carried out: a name that does not resolve, a bad certificate.
+    Plan(String),
+}
+
+impl fmt::Display for DriveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Machine { cause, .. } => f.write_str(cause),
+            Self::Plan(cause) => f.write_str(cause),
+        }
+    }
+}
+
+impl std::error::Error for DriveError {}
+
+impl From<DriveError> for Failure {
+    fn from(error: DriveError) -> Self {
+        match error {
+            DriveError::Machine { cause, remedy } => Self::Machine { cause, remedy },
+            DriveError::Plan(cause) => Self::Run(cause),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure;
+
+    #[test]
+    fn nothing_measured_gives_no_figure() {
+        let empty = LoadResult::default();
+        assert_eq!(empty.throughput(), None);
+        assert_eq!(empty.latency_us(0.99), None);
+        assert_eq!(empty.us_per_request(Duration::from_secs(1)), None);
+        assert_eq!(empty.hit_rate(), None);
+    }
+
+    #[test]
+    fn figures_come_from_the_counts() {
+        let mut result = LoadResult {
+            ok: 300,
+            elapsed: Duration::from_secs(2),
+            ..Default::default()
+        };
+        result.failed.insert("refused".into(), 60);
+        result.failed.insert("timed_out".into(), 40);
+        (result.hits, result.misses) = (3, 1);
+        measure::record(&mut result.latency, Duration::from_micros(250));
+        assert_eq!(result.failed_total(), 100);
+        assert_eq!(result.throughput(), Some(150.0));
+        assert_eq!(result.us_per_request(Duration::from_millis(2)), Some(5.0));
+        assert_eq!(result.hit_rate(), Some(0.75));
+        assert!((result.latency_us(1.0).unwrap() - 250.0).abs() < 0.5);
+    }
+}

@@ -1,0 +1,139 @@
+//! What is measured about this process: time, CPU, latencies; and what is known of the host.
+//!
+//! CPU time is this process's alone: the backend runs as another process, so that its work never
+//! shows in the client's figures. Histograms are not concurrent: one per thread, merged after.
+
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
+
+/// Latencies above this are recorded as this.
+const LATENCY_MAX: Duration = Duration::from_secs(60);
+
+/// An empty histogram of latencies in nanoseconds, three digits up to 60 s (about 220 KiB).
+pub(crate) fn latencies() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LATENCY_MAX.as_nanos() as u64, 3)
+        .expect("the bounds are constants that hdrhistogram accepts")
+}
+
+/// Records one latency; what exceeds 60 s counts as 60 s.
+pub(crate) fn record(histogram: &mut Histogram<u64>, latency: Duration) {
+    let nanoseconds = latency.min(LATENCY_MAX).as_nanos() as u64;
+    histogram.saturating_record(nanoseconds);
+}
+
+/// CPU time in user space and in the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CpuTime {
+    pub(crate) user: Duration,
+    pub(crate) system: Duration,
+}
+
+impl CpuTime {
+    /// What this process, all threads, has used so far.
+    pub(crate) fn of_process() -> Self {
+        let usage = getrusage(UsageWho::RUSAGE_SELF)
+            .expect("RUSAGE_SELF is always valid, and nothing else can fail");
+        let duration = |time: nix::sys::time::TimeVal| {
+            Duration::from_secs(time.tv_sec() as u64) + Duration::from_micros(time.tv_usec() as u64)
+        };
+        Self {
+            user: duration(usage.user_time()),
+            system: duration(usage.system_time()),
+        }
+    }
+
+    /// What was used since `earlier`.
+    pub(crate) fn since(self, earlier: Self) -> Self {
+        Self {
+            user: self.user.saturating_sub(earlier.user),
+            system: self.system.saturating_sub(earlier.system),
+        }
+    }
+}
+
+/// The measured window: opened when the warm-up ends, read when the load ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    opened: Instant,
+    cpu: CpuTime,
+}
+
+impl Window {
+    /// Begins to measure now.
+    pub(crate) fn open() -> Self {
+        Self {
+            opened: Instant::now(),
+            cpu: CpuTime::of_process(),
+        }
+    }
+
+    /// How long it has been open, and the CPU time used in it.
+    pub(crate) fn read(&self) -> (Duration, CpuTime) {
+        (self.opened.elapsed(), CpuTime::of_process().since(self.cpu))
+    }
+}
+
+/// Raises the soft limit on descriptors to the hard one: a thousand connections should not need
+/// an `ulimit` first. Where it is refused, the limit shows in the errors of the run.
+pub(crate) fn raise_descriptor_limit() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+    {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}
+
+/// Cores that this process may use.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Half of the cores, at least one: a server on the same host needs the other half.
+pub(crate) fn shards_default() -> usize {
+    (cores() / 2).max(1)
+}
+
+/// The kernel's release, such as `6.18.2`.
+pub(crate) fn kernel() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/osrelease").map_or_else(
+        |_| "unknown".to_owned(),
+        |release| release.trim().to_owned(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latencies_keep_three_digits_and_saturate() {
+        let mut histogram = latencies();
+        record(&mut histogram, Duration::from_nanos(123_456));
+        let seen = histogram.max();
+        assert!(seen.abs_diff(123_456) <= 124, "{seen}");
+        record(&mut histogram, Duration::from_secs(3600));
+        assert_eq!(histogram.len(), 2);
+        let longest = Duration::from_nanos(histogram.max());
+        assert!(
+            longest >= LATENCY_MAX && longest < Duration::from_secs(61),
+            "{longest:?}"
+        );
+    }
+
+    #[test]
+    fn cpu_time_grows_with_work_and_never_goes_negative() {
+        let before = CpuTime::of_process();
+        let mut sum = 0_u64;
+        for _ in 0..1_000_000_000_u64 {
+            sum = std::hint::black_box(sum.wrapping_add(1));
+            if sum.is_multiple_of(1_000_000) && CpuTime::of_process() != before {
+                break;
+            }
+        }
+        let used = CpuTime::of_process().since(before);
+        assert!(used.user + used.system > Duration::ZERO);
+        assert_eq!(before.since(CpuTime::of_process()), CpuTime::default());
+    }
+}

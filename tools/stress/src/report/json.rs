@@ -1,0 +1,182 @@
+//! The report for programs. Keys are a promise: they may be added to, never renamed.
+
+use serde_json::{Map, Value, json};
+
+use super::{Phase, Report};
+use crate::measure;
+
+/// The whole report as indented JSON, with a newline at its end.
+pub(super) fn render(report: &Report) -> String {
+    let mut object = Map::new();
+    match (report.scenario, report.phases.as_slice()) {
+        (None, [phase]) => object = figures(phase),
+        (scenario, phases) => {
+            object.insert("scenario".into(), scenario.into());
+            let phases = phases
+                .iter()
+                .map(|p| (p.key(), Value::Object(figures(p))))
+                .collect();
+            object.insert("phases".into(), Value::Object(phases));
+        }
+    }
+    if let Some(verdict) = &report.verdict {
+        let factors: Map<_, _> = verdict
+            .factors
+            .iter()
+            .map(|(name, factor)| (name.clone(), json!(factor)))
+            .collect();
+        object.insert(
+            "verdict".into(),
+            json!({ "held": verdict.held, "text": verdict.sentences.join(" "), "factors": factors }),
+        );
+    }
+    object.insert("interrupted".into(), report.interrupted().into());
+    object.insert("command".into(), command().into());
+    object.insert(
+        "host".into(),
+        json!({ "kernel": measure::kernel(), "cores": measure::cores() }),
+    );
+    format!("{:#}\n", Value::Object(object))
+}
+
+/// What one phase gave; a figure that could not be computed is null.
+fn figures(phase: &Phase) -> Map<String, Value> {
+    let (plan, result) = (&phase.plan, &phase.result);
+    let figures = json!({
+        "requests": {
+            "ok": result.ok,
+            "failed": result.failed_total(),
+            "errors": result.failed,
+        },
+        "throughput_rps": result.throughput(),
+        "latency_us": {
+            "p50": result.latency_us(0.5),
+            "p90": result.latency_us(0.9),
+            "p99": result.latency_us(0.99),
+            "p999": result.latency_us(0.999),
+            "max": result.latency_us(1.0),
+        },
+        "cpu_us_per_request": {
+            "user": result.us_per_request(result.cpu.user),
+            "system": result.us_per_request(result.cpu.system),
+        },
+        "pool": {
+            "hits": result.hits,
+            "misses": result.misses,
+            "dials": result.dials,
+            "waits": result.waits,
+            "evictions": result.evictions,
+        },
+        "handshakes": {
+            "full": result.handshakes_full,
+            "resumed": result.handshakes_resumed,
+        },
+        "handshake_seconds_avoided": result.handshake_seconds_avoided,
+        "connections_opened": result.connections_opened,
+        "seconds": result.elapsed.as_secs_f64(),
+        "plan": {
+            "url": plan.url,
+            "connections": plan.connections,
+            "shards": plan.shards,
+            "seconds": plan.duration.as_secs_f64(),
+            "warmup_seconds": plan.warmup.as_secs_f64(),
+            "reuse": plan.reuse,
+            "rate": plan.rate,
+        },
+    });
+    match figures {
+        Value::Object(figures) => figures,
+        other => Map::from_iter([("figures".to_owned(), other)]),
+    }
+}
+
+/// The command line, quoted so that a shell would run it again.
+fn command() -> String {
+    let quoted = |word: String| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@,+%?&".contains(c);
+        let special = |c: char| matches!(c, '?' | '&');
+        if !word.is_empty() && word.chars().all(plain) && !word.contains(special) {
+            word
+        } else {
+            format!("'{}'", word.replace('\'', r"'\''"))
+        }
+    };
+    let words = std::env::args_os().map(|word| quoted(word.to_string_lossy().into_owned()));
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::phase;
+    use super::super::{Report, Verdict};
+    use super::*;
+
+    fn parse(report: &Report) -> Value {
+        serde_json::from_str(&render(report)).expect("it is JSON")
+    }
+
+    #[test]
+    fn a_run_has_every_key() {
+        let mut run = phase("run", "", 1000);
+        run.result.failed.insert("refused".into(), 2);
+        let json = parse(&Report::of_run(run));
+        for pointer in [
+            "/requests/ok",
+            "/requests/failed",
+            "/throughput_rps",
+            "/latency_us/p50",
+            "/latency_us/p90",
+            "/latency_us/p99",
+            "/latency_us/p999",
+            "/latency_us/max",
+            "/cpu_us_per_request/user",
+            "/cpu_us_per_request/system",
+            "/pool/hits",
+            "/pool/misses",
+            "/pool/dials",
+            "/pool/waits",
+            "/pool/evictions",
+            "/handshakes/full",
+            "/handshakes/resumed",
+            "/handshake_seconds_avoided",
+            "/connections_opened",
+            "/seconds",
+            "/host/cores",
+        ] {
+            assert!(
+                json.pointer(pointer).is_some_and(Value::is_number),
+                "{pointer}"
+            );
+        }
+        assert_eq!(json["requests"]["errors"]["refused"], 2);
+        assert_eq!(json["throughput_rps"], 500.0);
+        assert!(json["command"].is_string() && json["host"]["kernel"].is_string());
+    }
+
+    #[test]
+    fn figures_without_a_sample_are_null() {
+        let mut run = phase("run", "", 1);
+        run.result = crate::load::LoadResult::default();
+        let json = parse(&Report::of_run(run));
+        assert!(json["throughput_rps"].is_null() && json["latency_us"]["max"].is_null());
+        assert_eq!(json["requests"]["ok"], 0);
+    }
+
+    #[test]
+    fn a_scenario_has_its_phases_and_verdict() {
+        let json = parse(&Report {
+            scenario: Some("demo"),
+            phases: vec![phase("TLS", "reuse", 10), phase("TLS", "no reuse", 5)],
+            verdict: Some(Verdict {
+                held: true,
+                sentences: vec!["Good.".to_owned(), "Very.".to_owned()],
+                factors: vec![("tls.requests_per_second".to_owned(), 2.0)],
+            }),
+        });
+        assert_eq!(json["scenario"], "demo");
+        assert_eq!(json["phases"]["tls_reuse"]["requests"]["ok"], 10);
+        assert_eq!(json["phases"]["tls_no_reuse"]["plan"]["reuse"], false);
+        assert_eq!(json["verdict"]["text"], "Good. Very.");
+        assert_eq!(json["verdict"]["factors"]["tls.requests_per_second"], 2.0);
+    }
+}

@@ -1,0 +1,94 @@
+//! Starts `stress` as the user would, and never leaves one behind.
+
+#![allow(dead_code, reason = "each test file uses its own part of this")]
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// The program under test.
+pub(crate) fn stress() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stress"));
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Runs it to its end with `line` as arguments.
+pub(crate) fn run(line: &str) -> Output {
+    stress()
+        .args(line.split_whitespace())
+        .output()
+        .expect("stress starts")
+}
+
+/// Standard error as text.
+pub(crate) fn words(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Standard output as JSON.
+pub(crate) fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|e| panic!("{e}\n{}", String::from_utf8_lossy(&output.stdout)))
+}
+
+/// `stress serve` on free ports.
+pub(crate) struct Served {
+    pub(crate) child: Child,
+    pub(crate) plain: SocketAddr,
+    pub(crate) tls: SocketAddr,
+    pub(crate) ca: String,
+}
+
+impl Served {
+    pub(crate) fn start(options: &str) -> Self {
+        let mut child = stress()
+            .args("serve --plain 127.0.0.1:0 --tls 127.0.0.1:0 --until-stdin-closes".split(' '))
+            .args(options.split_whitespace())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("stress starts");
+        let mut line = String::new();
+        let stdout = child.stdout.take().expect("it is piped");
+        BufReader::new(stdout)
+            .read_line(&mut line)
+            .expect("it says something");
+        let ready: Value = serde_json::from_str(&line).expect("the ready line is JSON");
+        let text = |key: &str| ready[key].as_str().expect("it is text").to_owned();
+        let address = |key| text(key).parse().expect("it is an address");
+        Self {
+            child,
+            plain: address("plain"),
+            tls: address("tls"),
+            ca: text("ca"),
+        }
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// One response: its head as text, and its body.
+pub(crate) fn response(stream: &mut impl BufRead, has_body: bool) -> (String, Vec<u8>) {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert!(
+            stream.read_line(&mut head).expect("a line") > 0,
+            "cut short: {head:?}"
+        );
+    }
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("Content-Length: "))
+        .map_or(0, |length| length.parse().expect("a number"));
+    let mut body = vec![0; if has_body { length } else { 0 }];
+    stream.read_exact(&mut body).expect("the whole body");
+    (head, body)
+}

@@ -1,0 +1,258 @@
+//! Whole runs from the outside: exit codes, JSON, Ctrl-C, and a backend that dies.
+
+mod common;
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStderr, Stdio};
+
+use common::{Served, json, run, stress, words};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+#[test]
+fn usage_errors_are_exit_code_2() {
+    for line in [
+        "run",
+        "run nonsense",
+        "run http://127.0.0.1:1/ --connections 0",
+        "run http://127.0.0.1:1/ --insecure-ca /nowhere/ca.pem",
+        "run http://127.0.0.1:1/ --json /nowhere/out.json",
+        "scenario no-such",
+        "dance",
+    ] {
+        let output = run(line);
+        assert_eq!(output.status.code(), Some(2), "{line}: {}", words(&output));
+        assert!(
+            output.stdout.is_empty() && !output.stderr.is_empty(),
+            "{line}"
+        );
+    }
+    assert!(
+        words(&run("scenario no-such")).contains("demo"),
+        "it lists those that exist"
+    );
+}
+
+#[test]
+fn scenarios_are_listed() {
+    let output = run("scenario");
+    assert!(output.status.success());
+    assert!(String::from_utf8_lossy(&output.stdout).starts_with("demo "));
+}
+
+#[test]
+fn a_run_reports_json_alone_on_stdout() {
+    let served = Served::start("");
+    let url = format!("http://{}/x", served.plain);
+    let output = run(&format!(
+        "run {url} --connections 4 --duration 300ms --warmup 50ms --json -"
+    ));
+    assert_eq!(output.status.code(), Some(0), "{}", words(&output));
+    let report = json(&output);
+    let ok = report["requests"]["ok"].as_u64().unwrap();
+    assert!(ok > 0);
+    assert_eq!(report["requests"]["failed"], 0);
+    assert_eq!(report["connections_opened"], 4);
+    assert!(report["latency_us"]["p99"].as_f64() <= report["latency_us"]["max"].as_f64());
+    assert!(report["seconds"].as_f64().unwrap() >= 0.29);
+    assert!(report["cpu_us_per_request"]["system"].as_f64().unwrap() >= 0.0);
+    assert!(report["command"].as_str().unwrap().ends_with("--json -"));
+    assert!(
+        words(&output).contains("requests/s"),
+        "the table goes to standard error"
+    );
+}
+
+#[test]
+fn a_run_that_reuses_nothing_opens_a_connection_a_request() {
+    let served = Served::start("");
+    let path = std::env::temp_dir().join(format!("stress-run-{}.json", std::process::id()));
+    let output = run(&format!(
+        "run http://{}/ --connections 2 --duration 200ms --warmup 0s --reuse off --json {}",
+        served.plain,
+        path.display()
+    ));
+    assert_eq!(output.status.code(), Some(0), "{}", words(&output));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("requests/s"));
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    assert!(report["connections_opened"].as_u64() >= report["requests"]["ok"].as_u64());
+    assert_eq!(report["plan"]["reuse"], false);
+}
+
+#[test]
+fn failed_requests_are_exit_code_1_and_counted_by_kind() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let output = run(&format!(
+        "run http://{nobody}/ --connections 1 --duration 100ms --warmup 0s --json -"
+    ));
+    assert_eq!(output.status.code(), Some(1), "{}", words(&output));
+    let report = json(&output);
+    let errors = report["requests"]["errors"].as_object().unwrap();
+    let sum: u64 = errors.values().map(|count| count.as_u64().unwrap()).sum();
+    assert!(sum > 0);
+    assert_eq!(report["requests"]["failed"], sum);
+    assert!(report["latency_us"]["p50"].is_null());
+}
+
+#[test]
+fn the_demo_ends_with_four_phases_and_a_verdict() {
+    let output = run("scenario demo --duration 150ms --json -");
+    assert_eq!(output.status.code(), Some(0), "{}", words(&output));
+    let report = json(&output);
+    assert_eq!(report["scenario"], "demo");
+    for phase in [
+        "plain_http_reuse",
+        "plain_http_no_reuse",
+        "tls_reuse",
+        "tls_no_reuse",
+    ] {
+        let phase = &report["phases"][phase];
+        assert!(phase["requests"]["ok"].as_u64().unwrap() > 0, "{phase}");
+    }
+    assert!(report["phases"]["tls_reuse"]["handshakes"]["full"].is_number());
+    assert_eq!(report["verdict"]["held"], true);
+    assert!(
+        report["verdict"]["text"]
+            .as_str()
+            .unwrap()
+            .contains("Over TLS, reuse gave")
+    );
+    let table = words(&output);
+    assert!(
+        table.contains("plain HTTP") && table.contains("gain"),
+        "{table}"
+    );
+}
+
+/// A demo under way, and the backend found among its children.
+struct Demo {
+    child: Child,
+    backend: Pid,
+    stderr: BufReader<ChildStderr>,
+}
+
+impl Demo {
+    /// Starts it and waits for its first line of progress, which comes when requests have been
+    /// answered for a while: well behind the warm-up.
+    fn under_way(duration: &str) -> Self {
+        let mut child = stress()
+            .args(["scenario", "demo", "--duration", duration, "--json", "-"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        stderr.read_line(&mut line).unwrap();
+        let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id()));
+        let backend = children.unwrap_or_default().trim().parse();
+        let demo = Self {
+            child,
+            backend: Pid::from_raw(backend.unwrap_or(-1)),
+            stderr,
+        };
+        assert!(
+            line.contains("plain HTTP, reuse") && line.contains("requests/s"),
+            "{line}"
+        );
+        assert!(demo.backend.as_raw() > 0, "no backend");
+        demo
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
+    }
+
+    /// Waits for the end: exit code, standard output, and what was said since the first line.
+    fn end(mut self) -> (Option<i32>, String, String) {
+        let (mut said, mut out) = (String::new(), String::new());
+        self.child
+            .stdout
+            .take()
+            .unwrap()
+            .read_to_string(&mut out)
+            .unwrap();
+        self.stderr.read_to_string(&mut said).unwrap();
+        (self.child.wait().unwrap().code(), out, said)
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn ctrl_c_ends_with_the_report_and_takes_the_backend_along() {
+    let demo = Demo::under_way("600s");
+    let backend = demo.backend;
+    demo.signal(Signal::SIGINT);
+    let (code, out, said) = demo.end();
+    assert_eq!(code, Some(0), "{said}");
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(report["interrupted"], true);
+    let phases = report["phases"].as_object().unwrap();
+    assert_eq!(phases.len(), 1, "no phase begins after it");
+    assert!(
+        phases["plain_http_reuse"]["requests"]["ok"]
+            .as_u64()
+            .unwrap()
+            > 0
+    );
+    assert!(said.contains("Interrupted"));
+    assert!(kill(backend, None).is_err(), "the backend is gone");
+}
+
+#[test]
+fn a_backend_that_dies_is_named_as_the_cause() {
+    let demo = Demo::under_way("600s");
+    kill(demo.backend, Signal::SIGKILL).unwrap();
+    demo.signal(Signal::SIGINT); // Rather than wait for the end of the phase.
+    let (code, _, said) = demo.end();
+    assert_eq!(code, Some(1));
+    assert!(
+        said.contains("the backend died during the run (signal: 9"),
+        "{said}"
+    );
+}
+
+#[test]
+fn an_orphaned_backend_ends_by_itself() {
+    let mut demo = Demo::under_way("600s");
+    demo.signal(Signal::SIGKILL);
+    // The backend shares the standard error, which therefore ends only when both are gone.
+    demo.stderr.read_to_end(&mut Vec::new()).unwrap();
+}
+
+#[test]
+fn a_machine_without_what_it_takes_is_exit_code_3_with_a_remedy() {
+    // Without descriptors there is no ring; which limit hits first is the program's affair, so
+    // the smallest limit that lets it listen is searched for.
+    let code = |limit: u32| {
+        let line =
+            format!("ulimit -n {limit}; exec \"$0\" serve --plain 127.0.0.1:0 --tls 127.0.0.1:0");
+        let output = std::process::Command::new("sh")
+            .args([
+                "-c",
+                &line,
+                env!("CARGO_BIN_EXE_stress"),
+                "--until-stdin-closes",
+            ])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        (output.status.code(), words(&output))
+    };
+    let refused = (6..24).map(code).find(|(code, _)| *code == Some(3));
+    let (_, said) = refused.expect("at some limit the ring is what fails");
+    assert!(
+        said.contains("io_uring") && said.contains("remedy: "),
+        "{said}"
+    );
+}
