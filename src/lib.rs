@@ -58,7 +58,7 @@ pub use trip::Trip;
 /// For tasks on the shards' own threads: see [`Engine::spawn_on_each`].
 pub mod on_shard {
     pub use crate::client::shard::{Chunk, Exchange, Lease, ResponseBody, Shard, Upstream};
-    pub use crate::protocol::http1::{Head, Headers, ResponseHead};
+    pub use crate::protocol::http1::{HEADERS_INLINE_MAX, Head, Headers, ResponseHead};
 }
 
 /// Finds out, by trying, what this machine's io_uring can do.

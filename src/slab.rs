@@ -181,14 +181,6 @@ impl<T> Slab<T> {
             Slot::Vacant { .. } => unreachable!("checked above"),
         }
     }
-
-    /// Returns memory to the allocator when nothing is stored. Generations start anew, so only call
-    /// it where no key can still be around.
-    pub fn reset_if_empty(&mut self) {
-        if self.is_empty() {
-            *self = Slab::new();
-        }
-    }
 }
 
 #[cfg(test)]

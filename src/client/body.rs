@@ -78,7 +78,13 @@ impl Body {
             Source::Stream(body) => {
                 let (sender, receiver) = pipe(PIPE_ROOM);
                 let length = body.size_hint().exact();
-                (Source::Pipe(receiver, length), Some(RemoteUpload { body, pipe: Some(sender) }))
+                (
+                    Source::Pipe(receiver, length),
+                    Some(RemoteUpload {
+                        body,
+                        pipe: Some(sender),
+                    }),
+                )
             }
             whole => (whole, None),
         }
@@ -87,9 +93,12 @@ impl Body {
     pub(crate) fn from_remote(body: RemoteBody, upload: Option<RemoteUpload>) -> Body {
         Body(match body {
             RemoteBody::Whole(bytes) => Kind::Whole(bytes),
-            RemoteBody::Pieces(pieces, left) => {
-                Kind::Incoming(Incoming { pieces, left, upload, ended: false })
-            }
+            RemoteBody::Pieces(pieces, left) => Kind::Incoming(Incoming {
+                pieces,
+                left,
+                upload,
+                ended: false,
+            }),
             RemoteBody::Upgraded(remote) => Kind::Upgraded(Lease::new(remote)),
         })
     }
@@ -160,21 +169,26 @@ impl HttpBody for Body {
         match &self.0 {
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Stream(body) => body.size_hint(),
-            Kind::Incoming(incoming) => incoming.left.map_or_else(SizeHint::default, SizeHint::with_exact),
+            Kind::Incoming(incoming) => incoming
+                .left
+                .map_or_else(SizeHint::default, SizeHint::with_exact),
             Kind::Upgraded(_) => SizeHint::with_exact(0),
         }
     }
 }
 
 impl Incoming {
-    fn poll_frame(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    fn poll_frame(
+        &mut self,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         if self.ended {
             return Poll::Ready(None);
         }
-        if let Some(upload) = &mut self.upload {
-            if upload.poll(cx).is_ready() {
-                self.upload = None;
-            }
+        if let Some(upload) = &mut self.upload
+            && upload.poll(cx).is_ready()
+        {
+            self.upload = None;
         }
         let piece = match self.pieces.poll_next(cx) {
             Poll::Pending => return Poll::Pending,
@@ -241,7 +255,11 @@ impl RemoteUpload {
 }
 
 fn body_failed(error: Box<dyn StdError + Send + Sync>) -> Error {
-    Error::new(ErrorKind::RequestBody, format!("the request's body failed: {error}")).caused_by(error)
+    Error::new(
+        ErrorKind::RequestBody,
+        format!("the request's body failed: {error}"),
+    )
+    .caused_by(error)
 }
 
 /// A body with its error boxed.

@@ -42,7 +42,12 @@ impl Engine {
         config.validate()?;
         let shards = cores::shards(&config);
         let resolver = Arc::new(SystemResolver::new());
-        let shared = Arc::new(EngineShared::new(config, shards, Clock::system(), resolver)?);
+        let shared = Arc::new(EngineShared::new(
+            config,
+            shards,
+            Clock::system(),
+            resolver,
+        )?);
         let threads = Threads::start(&shared)?;
         Ok(Engine { threads, shared })
     }
@@ -69,11 +74,17 @@ impl Engine {
     /// # Errors
     /// As [`Upstream::call`]; also [`Request`](ErrorKind::Request) if the URL is not absolute, and
     /// [`Refused`](ErrorKind::Refused) if there are too many upstreams and all are in use.
-    pub async fn call<B: Into<Body>>(&self, request: http::Request<B>) -> Result<http::Response<Body>, Error> {
+    pub async fn call<B: Into<Body>>(
+        &self,
+        request: http::Request<B>,
+    ) -> Result<http::Response<Body>, Error> {
         let url = destination(request.uri())?;
         let (upstream, (shard, underway)) = self.shared.by_url(&url, |upstream| {
             let shard = self.shared.shard_for(upstream);
-            (shard, Underway::new(&self.shared.mailboxes[shard], upstream))
+            (
+                shard,
+                Underway::new(&self.shared.mailboxes[shard], upstream),
+            )
         })?;
         send(&self.shared, shard, underway, upstream, request).await
     }
@@ -101,7 +112,9 @@ impl Engine {
         R: Future + 'static,
         R::Output: Send + 'static,
     {
-        let shards = (0..self.shards()).map(|shard| self.spawn(shard, task.clone())).collect();
+        let shards = (0..self.shards())
+            .map(|shard| self.spawn(shard, task.clone()))
+            .collect();
         OnEach::new(shards)
     }
 
@@ -144,7 +157,10 @@ impl Engine {
     }
 
     /// Asks every shard, and waits for all answers.
-    async fn ask_all<T>(&self, question: impl Fn(oneshot::Sender<T>) -> Control) -> Result<Vec<T>, Error> {
+    async fn ask_all<T>(
+        &self,
+        question: impl Fn(oneshot::Sender<T>) -> Control,
+    ) -> Result<Vec<T>, Error> {
         let mut answers = Vec::new();
         for mailbox in self.shared.mailboxes.iter() {
             let (reply, answer) = oneshot::channel();
@@ -162,12 +178,18 @@ impl Engine {
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&str> = self.shared.directory.keys().map(|name| &**name).collect();
-        f.debug_struct("Engine").field("shards", &self.shards()).field("upstreams", &names).finish_non_exhaustive()
+        f.debug_struct("Engine")
+            .field("shards", &self.shards())
+            .field("upstreams", &names)
+            .finish_non_exhaustive()
     }
 }
 
 pub(crate) fn unknown(name: &str) -> Error {
-    Error::new(ErrorKind::Config, format!("there is no upstream named {name:?} in the configuration"))
+    Error::new(
+        ErrorKind::Config,
+        format!("there is no upstream named {name:?} in the configuration"),
+    )
 }
 
 /// Scheme, host and port of an absolute URL.
@@ -181,5 +203,6 @@ fn destination(uri: &http::Uri) -> Result<UpstreamUrl, Error> {
     };
     let host = uri.host().unwrap_or_default();
     let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-    UpstreamUrl::http(secure, host, port).map_err(|error| refuse(error.to_string()).caused_by(error))
+    UpstreamUrl::http(secure, host, port)
+        .map_err(|error| refuse(error.to_string()).caused_by(error))
 }

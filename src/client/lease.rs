@@ -108,7 +108,9 @@ impl Lease {
 
     async fn command(&mut self, command: Command) -> Result<(), Error> {
         let commands = &mut self.remote.commands;
-        poll_fn(|cx| commands.poll_room(cx)).await.map_err(|_| Error::draining())?;
+        poll_fn(|cx| commands.poll_room(cx))
+            .await
+            .map_err(|_| Error::draining())?;
         commands.send(command);
         Ok(())
     }
@@ -116,7 +118,9 @@ impl Lease {
 
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lease").field("reused", &self.reused()).finish_non_exhaustive()
+        f.debug_struct("Lease")
+            .field("reused", &self.reused())
+            .finish_non_exhaustive()
     }
 }
 

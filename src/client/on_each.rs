@@ -18,7 +18,10 @@ pub struct OnEach<T> {
 impl<T> OnEach<T> {
     pub(crate) fn new(waiting: Vec<oneshot::Receiver<T>>) -> OnEach<T> {
         let ended = waiting.iter().map(|_| None).collect();
-        OnEach { waiting: waiting.into_iter().map(Some).collect(), ended }
+        OnEach {
+            waiting: waiting.into_iter().map(Some).collect(),
+            ended,
+        }
     }
 }
 
@@ -38,7 +41,10 @@ impl<T> Future for OnEach<T> {
             if let Poll::Ready(result) = Pin::new(receiving).poll(cx) {
                 *receiver = None;
                 *ended = Some(result.map_err(|_| {
-                    Error::new(ErrorKind::Draining, "the task did not end by itself: it panicked, or the engine stopped")
+                    Error::new(
+                        ErrorKind::Draining,
+                        "the task did not end by itself: it panicked, or the engine stopped",
+                    )
                 }));
             }
         }

@@ -45,7 +45,9 @@ impl Shard {
     /// [`Config`](crate::ErrorKind::Config) if the configuration has none of that name.
     pub fn upstream(&self, name: &str) -> Result<Upstream, Error> {
         let shared = self.local.named(name).ok_or_else(|| unknown(name))?;
-        Ok(Upstream { local: self.local.upstream(shared) })
+        Ok(Upstream {
+            local: self.local.upstream(shared),
+        })
     }
 
     /// Runs another task on this shard.
@@ -113,7 +115,10 @@ impl Upstream {
     ///
     /// # Errors
     /// As there.
-    pub async fn call<B: Into<Body>>(&self, request: http::Request<B>) -> Result<http::Response<ResponseBody>, Error> {
+    pub async fn call<B: Into<Body>>(
+        &self,
+        request: http::Request<B>,
+    ) -> Result<http::Response<ResponseBody>, Error> {
         let (parts, body) = request.into_parts();
         let response = call::call(&self.local, parts, body.into().into_source()).await?;
         Ok(response.map(|body| ResponseBody { body, ended: false }))
@@ -180,13 +185,17 @@ impl Exchange {
     /// The connection as a raw stream, if the response was 101 (Switching Protocols) or a 2xx to
     /// CONNECT.
     pub fn into_upgraded(self) -> Option<Lease> {
-        Some(Lease { lease: self.exchange.into_upgraded()? })
+        Some(Lease {
+            lease: self.exchange.into_upgraded()?,
+        })
     }
 }
 
 impl fmt::Debug for Exchange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Exchange").field("head", &self.head()).finish_non_exhaustive()
+        f.debug_struct("Exchange")
+            .field("head", &self.head())
+            .finish_non_exhaustive()
     }
 }
 
@@ -233,7 +242,9 @@ impl ResponseBody {
     /// The connection as a raw stream, if the response was 101 (Switching Protocols) or a 2xx to
     /// CONNECT.
     pub fn into_upgraded(self) -> Option<Lease> {
-        Some(Lease { lease: self.body.into_upgraded()? })
+        Some(Lease {
+            lease: self.body.into_upgraded()?,
+        })
     }
 }
 
@@ -251,7 +262,10 @@ impl HttpBody for ResponseBody {
         let frame = match self.body.poll_piece(cx) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Ok(Some(piece))) => Some(Ok(Frame::data(piece.to_bytes()))),
-            Poll::Ready(Ok(None)) => self.body.take_trailers().map(|trailers| Ok(Frame::trailers(trailers))),
+            Poll::Ready(Ok(None)) => self
+                .body
+                .take_trailers()
+                .map(|trailers| Ok(Frame::trailers(trailers))),
             Poll::Ready(Err(error)) => Some(Err(error)),
         };
         self.ended = !matches!(&frame, Some(Ok(frame)) if frame.is_data());
@@ -263,7 +277,9 @@ impl HttpBody for ResponseBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::default()
+        self.body
+            .remaining()
+            .map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 
@@ -343,6 +359,8 @@ impl Lease {
 
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lease").field("reused", &self.reused()).finish_non_exhaustive()
+        f.debug_struct("Lease")
+            .field("reused", &self.reused())
+            .finish_non_exhaustive()
     }
 }

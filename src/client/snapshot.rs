@@ -136,7 +136,10 @@ impl Snapshot {
 
     /// Idle connections that were closed, for whatever reason.
     pub fn evictions(&self) -> u64 {
-        self.evicted_by_policy + self.evicted_peer_closed + self.evicted_stray_bytes + self.evicted_failed
+        self.evicted_by_policy
+            + self.evicted_peer_closed
+            + self.evicted_stray_bytes
+            + self.evicted_failed
     }
 
     pub(crate) fn add(&mut self, shard: &ShardFigures) {

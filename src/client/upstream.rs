@@ -47,7 +47,10 @@ impl Upstream {
     ///
     /// # Errors
     /// See [`ErrorKind`](crate::ErrorKind). A response of any status is a response, not an error.
-    pub async fn call<B: Into<Body>>(&self, request: http::Request<B>) -> Result<http::Response<Body>, Error> {
+    pub async fn call<B: Into<Body>>(
+        &self,
+        request: http::Request<B>,
+    ) -> Result<http::Response<Body>, Error> {
         let shard = self.engine.shard_for(&self.shared);
         let underway = Underway::new(&self.engine.mailboxes[shard], &self.shared);
         send(&self.engine, shard, underway, self.shared.clone(), request).await
@@ -61,9 +64,17 @@ impl Upstream {
         let shard = self.engine.shard_for(&self.shared);
         let underway = Underway::new(&self.engine.mailboxes[shard], &self.shared);
         let (reply, answer) = oneshot::channel();
-        let checkout = RemoteCheckout { upstream: self.shared.clone(), reply };
+        let checkout = RemoteCheckout {
+            upstream: self.shared.clone(),
+            reply,
+        };
         self.engine
-            .submit(shard, Box::new(move |local| local.spawn(serve::checkout(local.clone(), checkout, underway))))
+            .submit(
+                shard,
+                Box::new(move |local| {
+                    local.spawn(serve::checkout(local.clone(), checkout, underway))
+                }),
+            )
             .map_err(|error| error.at_upstream(&self.shared.name))?;
         match answer.await {
             Ok(lease) => lease.map(Lease::new),
@@ -93,19 +104,32 @@ pub(crate) async fn send<B: Into<Body>>(
     let (source, mut upload) = body.into().into_remote_source();
     let name = upstream.name.clone();
     let (reply, mut answer) = oneshot::channel();
-    let call = RemoteCall { upstream, parts, source, reply };
+    let call = RemoteCall {
+        upstream,
+        parts,
+        source,
+        reply,
+    };
     engine
-        .submit(shard, Box::new(move |local| local.spawn(serve::call(local.clone(), call, underway))))
+        .submit(
+            shard,
+            Box::new(move |local| local.spawn(serve::call(local.clone(), call, underway))),
+        )
         .map_err(|error| error.at_upstream(&name))?;
     let answer = poll_fn(|cx| {
-        if upload.as_mut().is_some_and(|upload: &mut RemoteUpload| upload.poll(cx).is_ready()) {
+        if upload
+            .as_mut()
+            .is_some_and(|upload: &mut RemoteUpload| upload.poll(cx).is_ready())
+        {
             upload = None;
         }
         match Pin::new(&mut answer).poll(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(answer)) => Poll::Ready(answer),
             // The shard dropped the call: it is stopping.
-            Poll::Ready(Err(oneshot::Canceled)) => Poll::Ready(Err(Error::draining().at_upstream(&name))),
+            Poll::Ready(Err(oneshot::Canceled)) => {
+                Poll::Ready(Err(Error::draining().at_upstream(&name)))
+            }
         }
     })
     .await?;

@@ -7,7 +7,9 @@ use std::io;
 /// The cores that this process may run on, in order; at least one.
 pub(crate) fn allowed() -> Vec<usize> {
     let cores: Vec<usize> = match sched_getaffinity(None) {
-        Ok(set) => (0..CpuSet::MAX_CPU).filter(|&core| set.is_set(core)).collect(),
+        Ok(set) => (0..CpuSet::MAX_CPU)
+            .filter(|&core| set.is_set(core))
+            .collect(),
         Err(_) => Vec::new(),
     };
     if cores.is_empty() { vec![0] } else { cores }
@@ -26,7 +28,11 @@ pub(crate) fn for_shard(config: &Config, index: usize) -> Option<usize> {
     if !config.pin {
         return None;
     }
-    let cores = if config.cores.is_empty() { allowed() } else { config.cores.clone() };
+    let cores = if config.cores.is_empty() {
+        allowed()
+    } else {
+        config.cores.clone()
+    };
     Some(cores[index % cores.len()])
 }
 
@@ -36,7 +42,10 @@ pub(crate) fn for_shard(config: &Config, index: usize) -> Option<usize> {
 /// If there is no such core, or it is not ours to use.
 pub(crate) fn pin(core: usize) -> io::Result<()> {
     if core >= CpuSet::MAX_CPU {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "no kernel has that many cores"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "no kernel has that many cores",
+        ));
     }
     let mut set = CpuSet::new();
     set.set(core);

@@ -52,7 +52,9 @@ impl<D: Driver> EngineShared<D> {
         resolver: Resolver,
     ) -> Result<EngineShared<D>, Error> {
         config.validate()?;
-        let mailboxes = (0..shards).map(|_| Arc::new(Mailbox::new(config.mailbox_max))).collect();
+        let mailboxes = (0..shards)
+            .map(|_| Arc::new(Mailbox::new(config.mailbox_max)))
+            .collect();
         let mut shared = EngineShared {
             mailboxes,
             directory: Directory::default(),
@@ -118,7 +120,10 @@ impl<D: Driver> EngineShared<D> {
         begin: impl FnOnce(&Arc<UpstreamShared>) -> G,
     ) -> Result<(Arc<UpstreamShared>, G), Error> {
         let make = |name: Arc<str>| {
-            let settings = UpstreamConfig { url: url.clone(), ..self.config.defaults.clone() };
+            let settings = UpstreamConfig {
+                url: url.clone(),
+                ..self.config.defaults.clone()
+            };
             self.make_upstream(name, settings)
         };
         let (upstream, guard, given_up) = self.registry.find_or_make(url, make, begin)?;
@@ -140,7 +145,11 @@ impl<D: Driver> EngineShared<D> {
         let mut random = Random::new(self.choices.fetch_add(1, Ordering::Relaxed));
         let mut pick = || homes[random.below(homes.len() as u64) as usize];
         let (one, two) = (pick(), pick());
-        if self.mailboxes[two].depth() < self.mailboxes[one].depth() { two } else { one }
+        if self.mailboxes[two].depth() < self.mailboxes[one].depth() {
+            two
+        } else {
+            one
+        }
     }
 
     /// Queues work on a shard.
@@ -166,11 +175,26 @@ impl<D: Driver> EngineShared<D> {
         }
     }
 
-    fn make_upstream(&self, name: Arc<str>, settings: UpstreamConfig) -> Result<Arc<UpstreamShared>, Error> {
-        let tls = if settings.url.is_tls() { Some(self.client_tls(&name, &settings)?) } else { None };
+    fn make_upstream(
+        &self,
+        name: Arc<str>,
+        settings: UpstreamConfig,
+    ) -> Result<Arc<UpstreamShared>, Error> {
+        let tls = if settings.url.is_tls() {
+            Some(self.client_tls(&name, &settings)?)
+        } else {
+            None
+        };
         let id = UpstreamId(self.next_id.fetch_add(1, Ordering::Relaxed));
         let shards = self.mailboxes.len();
-        Ok(Arc::new(UpstreamShared::new(id, name, settings, tls, &self.connections, shards)))
+        Ok(Arc::new(UpstreamShared::new(
+            id,
+            name,
+            settings,
+            tls,
+            &self.connections,
+            shards,
+        )))
     }
 
     fn client_tls(&self, name: &Arc<str>, settings: &UpstreamConfig) -> Result<ClientTls, Error> {
@@ -181,7 +205,11 @@ impl<D: Driver> EngineShared<D> {
             TrustRoots::PemFile(path) => {
                 let read = std::fs::read(path);
                 let bytes = read.map_err(|error| {
-                    wrong(format!("cannot read the roots in {}: {error}", path.display())).caused_by(error)
+                    wrong(format!(
+                        "cannot read the roots in {}: {error}",
+                        path.display()
+                    ))
+                    .caused_by(error)
                 })?;
                 Roots::Pem(bytes.into())
             }
@@ -193,10 +221,21 @@ impl<D: Driver> EngineShared<D> {
         let alpn: Vec<Vec<u8>> = if settings.tls.alpn.is_empty() && settings.url.is_http() {
             vec![b"http/1.1".to_vec()]
         } else {
-            settings.tls.alpn.iter().map(|name| name.clone().into_bytes()).collect()
+            settings
+                .tls
+                .alpn
+                .iter()
+                .map(|name| name.clone().into_bytes())
+                .collect()
         };
-        let identity = Identity { server_name, alpn, roots, resumption: settings.tls.resumption };
-        ClientTls::new(identity, &self.tickets)
-            .map_err(|error| wrong(format!("its TLS settings are of no use: {error}")).caused_by(error))
+        let identity = Identity {
+            server_name,
+            alpn,
+            roots,
+            resumption: settings.tls.resumption,
+        };
+        ClientTls::new(identity, &self.tickets).map_err(|error| {
+            wrong(format!("its TLS settings are of no use: {error}")).caused_by(error)
+        })
     }
 }

@@ -29,7 +29,10 @@ struct Entry {
 
 impl Registry {
     pub(crate) fn new(upstreams_max: usize) -> Registry {
-        Registry { upstreams_max, known: Mutex::default() }
+        Registry {
+            upstreams_max,
+            known: Mutex::default(),
+        }
     }
 
     /// The upstream at `url`, made by `make` if it is not known; `begin` marks it as in use while
@@ -52,11 +55,21 @@ impl Registry {
             let guard = begin(&upstream);
             return Ok((upstream, guard, None));
         }
-        let given_up = if by_url.len() >= self.upstreams_max { Some(known.give_one_up()?) } else { None };
+        let given_up = if by_url.len() >= self.upstreams_max {
+            Some(known.give_one_up()?)
+        } else {
+            None
+        };
         let upstream = make(url.to_string().into())?;
         let guard = begin(&upstream);
         known.by_use.insert(now, url.clone());
-        known.by_url.insert(url.clone(), Entry { upstream: upstream.clone(), last_use: now });
+        known.by_url.insert(
+            url.clone(),
+            Entry {
+                upstream: upstream.clone(),
+                last_use: now,
+            },
+        );
         Ok((upstream, guard, given_up))
     }
 
@@ -70,15 +83,23 @@ impl Known {
     /// Gives up the one unused longest.
     fn give_one_up(&mut self) -> Result<UpstreamId, Error> {
         let unused = self.by_use.iter().find(|(_, url)| {
-            self.by_url.get(*url).is_some_and(|entry| entry.upstream.calls.load(Ordering::Relaxed) == 0)
+            self.by_url
+                .get(*url)
+                .is_some_and(|entry| entry.upstream.calls.load(Ordering::Relaxed) == 0)
         });
         let Some((&last_use, url)) = unused else {
-            let what = format!("all {} upstreams made on the fly are in use (upstreams_max)", self.by_url.len());
+            let what = format!(
+                "all {} upstreams made on the fly are in use (upstreams_max)",
+                self.by_url.len()
+            );
             return Err(Error::new(ErrorKind::Refused, what));
         };
         let url = url.clone();
         self.by_use.remove(&last_use);
-        let entry = self.by_url.remove(&url).expect("both maps hold the same upstreams");
+        let entry = self
+            .by_url
+            .remove(&url)
+            .expect("both maps hold the same upstreams");
         Ok(entry.upstream.id)
     }
 }

@@ -26,37 +26,49 @@ impl SystemResolver {
     /// A resolver without threads; the first look-up starts one.
     pub(crate) fn new() -> SystemResolver {
         let (lookups, waiting) = unbounded();
-        SystemResolver { lookups, waiting, threads: AtomicUsize::new(0), idle: Arc::new(AtomicUsize::new(0)) }
+        SystemResolver {
+            lookups,
+            waiting,
+            threads: AtomicUsize::new(0),
+            idle: Arc::new(AtomicUsize::new(0)),
+        }
     }
 
     fn start_thread(&self) -> io::Result<()> {
         let waiting = self.waiting.clone();
         let idle = self.idle.clone();
-        thread::Builder::new().name("ringpool-dns".into()).spawn(move || {
-            loop {
-                idle.fetch_add(1, Ordering::Relaxed);
-                let lookup = waiting.recv();
-                idle.fetch_sub(1, Ordering::Relaxed);
-                match lookup {
-                    Ok(lookup) => look_up(lookup),
-                    // The engine is gone.
-                    Err(_) => return,
+        thread::Builder::new()
+            .name("ringpool-dns".into())
+            .spawn(move || {
+                loop {
+                    idle.fetch_add(1, Ordering::Relaxed);
+                    let lookup = waiting.recv();
+                    idle.fetch_sub(1, Ordering::Relaxed);
+                    match lookup {
+                        Ok(lookup) => look_up(lookup),
+                        // The engine is gone.
+                        Err(_) => return,
+                    }
                 }
-            }
-        })?;
+            })?;
         Ok(())
     }
 }
 
 impl Resolve for SystemResolver {
     fn resolve(&self, lookup: Lookup) {
-        if self.idle.load(Ordering::Relaxed) == 0 && self.threads.load(Ordering::Relaxed) < THREADS_MAX {
+        if self.idle.load(Ordering::Relaxed) == 0
+            && self.threads.load(Ordering::Relaxed) < THREADS_MAX
+        {
             match self.start_thread() {
                 Ok(()) => {
                     self.threads.fetch_add(1, Ordering::Relaxed);
                 }
                 Err(error) if self.threads.load(Ordering::Relaxed) == 0 => {
-                    (lookup.deliver)(Resolved { upstream: lookup.upstream, result: Err(error) });
+                    (lookup.deliver)(Resolved {
+                        upstream: lookup.upstream,
+                        result: Err(error),
+                    });
                     return;
                 }
                 // Those that run will get to it.
@@ -69,6 +81,11 @@ impl Resolve for SystemResolver {
 }
 
 fn look_up(lookup: Lookup) {
-    let result = (lookup.host.as_str(), lookup.port).to_socket_addrs().map(Iterator::collect);
-    (lookup.deliver)(Resolved { upstream: lookup.upstream, result });
+    let result = (lookup.host.as_str(), lookup.port)
+        .to_socket_addrs()
+        .map(Iterator::collect);
+    (lookup.deliver)(Resolved {
+        upstream: lookup.upstream,
+        result,
+    });
 }

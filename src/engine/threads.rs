@@ -21,13 +21,22 @@ impl Threads {
     /// What keeps one of them from running; those that ran are ended then.
     pub(crate) fn start(shared: &Arc<EngineShared<Uring>>) -> Result<Threads, Error> {
         let (report, reports) = mpsc::channel();
-        let mut threads = Threads { threads: Vec::new(), shared: shared.clone() };
+        let mut threads = Threads {
+            threads: Vec::new(),
+            shared: shared.clone(),
+        };
         for index in 0..shared.mailboxes.len() {
             let (shared, report) = (shared.clone(), report.clone());
             let thread = thread::Builder::new()
                 .name(format!("ringpool-{index}"))
                 .spawn(move || run(&shared, index, report))
-                .map_err(|error| Error::new(ErrorKind::Unsupported, format!("cannot start a thread: {error}")).caused_by(error))?;
+                .map_err(|error| {
+                    Error::new(
+                        ErrorKind::Unsupported,
+                        format!("cannot start a thread: {error}"),
+                    )
+                    .caused_by(error)
+                })?;
             threads.threads.push(thread);
         }
         drop(report);
@@ -73,7 +82,9 @@ fn prepare(shared: &EngineShared<Uring>, index: usize) -> Result<Shard<Uring>, E
     let config = &shared.config;
     if let Some(core) = cores::for_shard(config, index) {
         cores::pin(core).map_err(|error| {
-            let what = format!("cannot pin shard {index} to core {core}: {error}; set `cores`, or `pin` to false");
+            let what = format!(
+                "cannot pin shard {index} to core {core}: {error}; set `cores`, or `pin` to false"
+            );
             Error::new(ErrorKind::Config, what).caused_by(error)
         })?;
     }

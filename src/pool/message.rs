@@ -60,6 +60,10 @@ pub enum Input {
     },
     /// The lease of `member` ended cleanly: it may be used again. A grant whose caller was gone
     /// comes back this way as well; it counts as a use all the same.
+    #[allow(
+        dead_code,
+        reason = "the shard calls Pool::release, the same without a detour"
+    )]
     Released {
         /// As named in the [`Grant`].
         member: MemberId,
@@ -77,6 +81,10 @@ pub enum Input {
     /// The moment told by [`Pool::deadline`](super::Pool::deadline) has come.
     Tick,
     /// New limits, in force at once.
+    #[allow(
+        dead_code,
+        reason = "live reconfiguration is the pool's already, and not yet the engine's"
+    )]
     Configure(Limits),
     /// Serve nobody any more: refuse new waiters and queued ones, close what is idle, and what is
     /// leased at its release. Final.

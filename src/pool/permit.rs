@@ -48,6 +48,7 @@ impl Counter {
 
     /// Changes how many may be in use. Below what is in use now, none is revoked, and none given
     /// out until enough have come back.
+    #[cfg(test)]
     pub fn set_max(&self, max: u32) {
         self.count.max.store(max, Ordering::Relaxed);
     }

@@ -56,7 +56,11 @@ impl Outbound {
     }
 
     /// Lets `fill` append to the open block, which is taken from `blocks` if there is none.
-    pub(crate) fn append<R>(&mut self, blocks: &mut Vec<Vec<u8>>, fill: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+    pub(crate) fn append<R>(
+        &mut self,
+        blocks: &mut Vec<Vec<u8>>,
+        fill: impl FnOnce(&mut Vec<u8>) -> R,
+    ) -> R {
         if self.open.capacity() == 0 {
             self.open = blocks.pop().unwrap_or_else(|| Vec::with_capacity(1024));
         }
@@ -72,7 +76,11 @@ impl Outbound {
 
     /// Takes the last `n` appended bytes back.
     pub(crate) fn take_back(&mut self, n: usize) {
-        let keep = self.open.len().checked_sub(n).expect("taken back more than was appended");
+        let keep = self
+            .open
+            .len()
+            .checked_sub(n)
+            .expect("taken back more than was appended");
         self.open.truncate(keep);
         self.pending -= n;
     }
@@ -111,13 +119,18 @@ impl Outbound {
 
     /// A connection at rest holds no block.
     pub(crate) fn rest(&mut self, blocks: &mut Vec<Vec<u8>>) {
-        debug_assert!(self.is_empty(), "at rest with {} bytes to send", self.pending);
+        debug_assert!(
+            self.is_empty(),
+            "at rest with {} bytes to send",
+            self.pending
+        );
         recycle(blocks, std::mem::take(&mut self.open));
     }
 
     fn close_block(&mut self) {
         if !self.open.is_empty() {
-            self.queue.push_back(SendBuffer::from(std::mem::take(&mut self.open)));
+            self.queue
+                .push_back(SendBuffer::from(std::mem::take(&mut self.open)));
         }
     }
 }

@@ -7,8 +7,8 @@ use super::local::LocalUpstream;
 use super::upload::{Source, Upload};
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind};
-use crate::protocol::http1::{HeadError, RequestFacts, encode_head, encode_http_head};
 use crate::protocol::http1::{Head, RequestBody};
+use crate::protocol::http1::{HeadError, RequestFacts, encode_head, encode_http_head};
 use crate::trip::Trip;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
@@ -30,8 +30,13 @@ pub(crate) async fn exchange<D: Driver>(
 ) -> Result<Exchange<D>, Error> {
     check_http(upstream)?;
     let bounds = Bounds::of(upstream);
-    let framing = body.map_or(RequestBody::None, |body| RequestBody::Length(body.len() as u64));
-    let facts = RequestFacts { expects_continue: false, ..RequestFacts::of(head, framing) };
+    let framing = body.map_or(RequestBody::None, |body| {
+        RequestBody::Length(body.len() as u64)
+    });
+    let facts = RequestFacts {
+        expects_continue: false,
+        ..RequestFacts::of(head, framing)
+    };
     let encode = |out: &mut Vec<u8>| {
         encode_head(out, head, &upstream.shared.authority, framing)?;
         out.extend_from_slice(body.unwrap_or_default());
@@ -63,9 +68,14 @@ pub(crate) async fn call<D: Driver>(
         let replay = source.again();
         let framing = source.framing();
         let facts = RequestFacts::of_http(&parts.method, &parts.headers, framing);
-        let encode = |out: &mut Vec<u8>| encode_parts(out, &parts, &upstream.shared.authority, framing);
+        let encode =
+            |out: &mut Vec<u8>| encode_parts(out, &parts, &upstream.shared.authority, framing);
         let mut exchange = Exchange::open(upstream, facts, encode, bounds, again).await?;
-        let hold = exchange.awaits_continue().then(|| upstream.shard.sleep(upstream.shared.config.continue_timeout));
+        let hold = exchange.awaits_continue().then(|| {
+            upstream
+                .shard
+                .sleep(upstream.shared.config.continue_timeout)
+        });
         let mut upload = Upload::new(source, hold);
         match send(&mut exchange, &mut upload).await {
             Ok(()) => return Ok(respond(exchange, upload)),
@@ -102,7 +112,11 @@ fn respond<D: Driver>(exchange: Exchange<D>, upload: Upload<D>) -> http::Respons
     let mut response = exchange.head().to_http();
     response.extensions_mut().insert(Trip::new(&exchange));
     let upload = (!upload.is_done() && !exchange.is_complete()).then_some(upload);
-    response.map(|()| LocalBody { exchange, upload, trailers_given: false })
+    response.map(|()| LocalBody {
+        exchange,
+        upload,
+        trailers_given: false,
+    })
 }
 
 fn encode_parts(
@@ -112,11 +126,21 @@ fn encode_parts(
     framing: RequestBody,
 ) -> Result<(), HeadError> {
     let target = match (&parts.method, parts.uri.path_and_query()) {
-        (&Method::CONNECT, _) => parts.uri.authority().map_or("", |authority| authority.as_str()),
+        (&Method::CONNECT, _) => parts
+            .uri
+            .authority()
+            .map_or("", |authority| authority.as_str()),
         (_, Some(path)) => path.as_str(),
         (_, None) => "/",
     };
-    encode_http_head(out, &parts.method, target, &parts.headers, authority, framing)
+    encode_http_head(
+        out,
+        &parts.method,
+        target,
+        &parts.headers,
+        authority,
+        framing,
+    )
 }
 
 fn is_idempotent(method: &Method) -> bool {
@@ -127,13 +151,19 @@ fn check_http<D: Driver>(upstream: &LocalUpstream<D>) -> Result<(), Error> {
     if upstream.shared.config.url.is_http() {
         return Ok(());
     }
-    let what = format!("{} is a raw stream: check a lease out instead of calling", upstream.shared.config.url);
+    let what = format!(
+        "{} is a raw stream: check a lease out instead of calling",
+        upstream.shared.config.url
+    );
     Err(upstream.name_error(Error::new(ErrorKind::Unsupported, what)))
 }
 
 impl<D: Driver> LocalBody<D> {
     /// The next piece of the body, `None` after its end.
-    pub(crate) fn poll_piece(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<Option<Piece<D::Buffer>>, Error>> {
+    pub(crate) fn poll_piece(
+        &mut self,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Result<Option<Piece<D::Buffer>>, Error>> {
         if let Some(upload) = &mut self.upload {
             match upload.poll(&mut self.exchange, cx) {
                 Poll::Pending => {}
@@ -155,7 +185,11 @@ impl<D: Driver> LocalBody<D> {
 
     /// The whole body, if it has arrived completely and fits `room`; what was read otherwise, and
     /// `false`.
-    pub(crate) fn read_ready(&mut self, cx: &mut TaskContext<'_>, room: usize) -> Result<(Vec<u8>, bool), Error> {
+    pub(crate) fn read_ready(
+        &mut self,
+        cx: &mut TaskContext<'_>,
+        room: usize,
+    ) -> Result<(Vec<u8>, bool), Error> {
         let mut ready = Vec::new();
         while ready.len() < room {
             match self.poll_piece(cx) {
@@ -176,6 +210,11 @@ impl<D: Driver> LocalBody<D> {
 
     pub(crate) fn is_complete(&self) -> bool {
         self.exchange.is_complete()
+    }
+
+    /// Bytes of the body still to come, if that is known.
+    pub(crate) fn remaining(&self) -> Option<u64> {
+        self.exchange.remaining()
     }
 
     pub(crate) fn content_length(&self) -> Option<u64> {

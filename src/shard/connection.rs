@@ -131,12 +131,18 @@ impl Dial {
     /// The address being tried, or tried last.
     pub(crate) fn current(&self) -> Option<&Endpoint> {
         let last = self.tried.checked_sub(1)?;
-        self.addresses.get((self.first + last) % self.addresses.len())
+        self.addresses
+            .get((self.first + last) % self.addresses.len())
     }
 }
 
 impl<B> Connection<B> {
-    pub(crate) fn new(upstream: Key, member: MemberId, permit: Permit, dial: Dial) -> Connection<B> {
+    pub(crate) fn new(
+        upstream: Key,
+        member: MemberId,
+        permit: Permit,
+        dial: Dial,
+    ) -> Connection<B> {
         Connection {
             state: State::Dialing,
             upstream,
@@ -170,7 +176,11 @@ impl<B> Connection<B> {
     /// # Panics
     /// If the table has no such transition: that is a defect of the shard.
     pub(crate) fn become_state(&mut self, next: State) {
-        assert!(self.state.may_become(next), "a connection went from {:?} to {next:?}", self.state);
+        assert!(
+            self.state.may_become(next),
+            "a connection went from {:?} to {next:?}",
+            self.state
+        );
         self.state = next;
     }
 

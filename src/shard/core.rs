@@ -261,7 +261,9 @@ impl<D: Driver> Core<D> {
 
     /// Whether `key` still names a living upstream.
     pub(crate) fn upstream_is_current(&self, key: Key) -> bool {
-        self.upstreams.get(key).is_some_and(|upstream| !upstream.forgotten)
+        self.upstreams
+            .get(key)
+            .is_some_and(|upstream| !upstream.forgotten)
     }
 
     /// Gives an upstream up: its idle connections close, those in use when they are released.

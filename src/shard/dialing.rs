@@ -26,8 +26,16 @@ impl<D: Driver> Core<D> {
         };
         let timeout = state.shared.config.dial_timeout;
         let first = state.address_next;
-        let dial = Dial { started: now, addresses: Arc::new([]), tried: 0, first, error: None };
-        let key = self.connections.insert(Connection::new(upstream, member, permit, dial));
+        let dial = Dial {
+            started: now,
+            addresses: Arc::new([]),
+            tried: 0,
+            first,
+            error: None,
+        };
+        let key = self
+            .connections
+            .insert(Connection::new(upstream, member, permit, dial));
         self.set_deadline(key, now + timeout);
         if self.stopping {
             self.fail_dial(key, Error::draining());
@@ -50,7 +58,8 @@ impl<D: Driver> Core<D> {
             }
             return None;
         }
-        let known: Arc<[Endpoint]> = match (config.url.path(), config.url.host(), config.url.port()) {
+        let known: Arc<[Endpoint]> = match (config.url.path(), config.url.host(), config.url.port())
+        {
             (Some(path), _, _) => Arc::new([Endpoint::Unix(path.into())]),
             (None, Some(host), Some(port)) => {
                 let address: IpAddr = host.parse().ok()?;
@@ -99,21 +108,36 @@ impl<D: Driver> Core<D> {
         let waiting = std::mem::take(&mut state.resolving);
         let failure = match resolved.result {
             Ok(addresses) if !addresses.is_empty() => {
-                let addresses: Arc<[Endpoint]> = addresses.into_iter().map(Endpoint::Inet).collect();
+                let addresses: Arc<[Endpoint]> =
+                    addresses.into_iter().map(Endpoint::Inet).collect();
                 state.addresses = Some((addresses, now));
                 None
             }
-            Ok(_) => Some(io::Error::new(io::ErrorKind::NotFound, "the name has no address")),
+            Ok(_) => Some(io::Error::new(
+                io::ErrorKind::NotFound,
+                "the name has no address",
+            )),
             Err(error) => Some(error),
         };
         // Old addresses are better than none: a resolver's outage is not the backend's.
-        let addresses = state.addresses.as_ref().map(|(addresses, _)| addresses.clone());
+        let addresses = state
+            .addresses
+            .as_ref()
+            .map(|(addresses, _)| addresses.clone());
         for key in waiting {
             match (&addresses, &failure) {
                 (Some(addresses), _) => self.dial_addresses(key, addresses.clone()),
                 (None, failure) => {
-                    let why = failure.as_ref().map_or_else(String::new, io::Error::to_string);
-                    self.fail_dial(key, Error::new(ErrorKind::Resolve, format!("cannot resolve the name: {why}")));
+                    let why = failure
+                        .as_ref()
+                        .map_or_else(String::new, io::Error::to_string);
+                    self.fail_dial(
+                        key,
+                        Error::new(
+                            ErrorKind::Resolve,
+                            format!("cannot resolve the name: {why}"),
+                        ),
+                    );
                 }
             }
         }
@@ -145,7 +169,8 @@ impl<D: Driver> Core<D> {
             };
             let Some(endpoint) = dial.next() else {
                 let error = dial.error.take();
-                let error = error.unwrap_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no address"));
+                let error =
+                    error.unwrap_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no address"));
                 self.fail_dial(key, super::faults::dial(error));
                 return;
             };
@@ -153,7 +178,10 @@ impl<D: Driver> Core<D> {
                 self.fail_dial(key, Error::draining());
                 return;
             };
-            match self.driver.open(key, &endpoint, &socket_options(&state.shared.config)) {
+            match self
+                .driver
+                .open(key, &endpoint, &socket_options(&state.shared.config))
+            {
                 Ok(()) => {
                     connection.operations.socket = true;
                     connection.operations.connect = true;
@@ -191,7 +219,11 @@ impl<D: Driver> Core<D> {
                 self.driver.close(key);
             }
             Ok(()) => {
-                connection.endpoint = connection.dial.as_ref().and_then(|dial| dial.current()).cloned();
+                connection.endpoint = connection
+                    .dial
+                    .as_ref()
+                    .and_then(|dial| dial.current())
+                    .cloned();
                 self.after_connect(key);
             }
         }
@@ -202,7 +234,10 @@ impl<D: Driver> Core<D> {
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
-        let tls = self.upstreams.get(connection.upstream).and_then(|state| state.shared.tls.as_ref());
+        let tls = self
+            .upstreams
+            .get(connection.upstream)
+            .and_then(|state| state.shared.tls.as_ref());
         let Some(client) = tls else {
             self.established(key);
             return;
@@ -210,7 +245,9 @@ impl<D: Driver> Core<D> {
         match Session::new(client) {
             Ok(mut session) => {
                 connection.become_state(State::Handshaking);
-                connection.outbound.append(&mut self.blocks, |out| session.output(out));
+                connection
+                    .outbound
+                    .append(&mut self.blocks, |out| session.output(out));
                 connection.tls = Some(Box::new(session));
                 self.flush(key);
             }
@@ -223,7 +260,11 @@ impl<D: Driver> Core<D> {
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
-        let Some(handshake) = connection.tls.as_ref().and_then(|session| session.handshake()) else {
+        let Some(handshake) = connection
+            .tls
+            .as_ref()
+            .and_then(|session| session.handshake())
+        else {
             return;
         };
         if handshake.resumed {
@@ -274,7 +315,10 @@ impl<D: Driver> Core<D> {
             return;
         };
         let upstream = connection.upstream;
-        let after = self.upstreams.get(upstream).map_or_else(Default::default, |s| s.shared.config.dial_timeout);
+        let after = self
+            .upstreams
+            .get(upstream)
+            .map_or_else(Default::default, |s| s.shared.config.dial_timeout);
         if let Some(state) = self.upstreams.get_mut(upstream) {
             state.address_next = state.address_next.wrapping_add(1);
         }
@@ -287,7 +331,11 @@ impl<D: Driver> Core<D> {
             return;
         };
         let upstream = connection.upstream;
-        let tried = connection.dial.as_ref().and_then(|dial| dial.current()).or(connection.endpoint.as_ref());
+        let tried = connection
+            .dial
+            .as_ref()
+            .and_then(|dial| dial.current())
+            .or(connection.endpoint.as_ref());
         let error = error.at_endpoint(tried);
         let member = connection.member.take();
         if let Some(state) = self.upstreams.get_mut(upstream) {
@@ -311,9 +359,16 @@ fn socket_options(config: &UpstreamConfig) -> SocketOptions {
     let keepalive = config.keepalive.idle.and_then(|idle| {
         // Where we close idle connections before the first probe, the kernel need not be asked.
         let probes_come = config.idle_timeout.is_none_or(|timeout| timeout > idle);
-        probes_come.then_some(Keepalive { idle, interval: config.keepalive.interval, count: config.keepalive.count })
+        probes_come.then_some(Keepalive {
+            idle,
+            interval: config.keepalive.interval,
+            count: config.keepalive.count,
+        })
     });
-    SocketOptions { keepalive, user_timeout: config.user_timeout }
+    SocketOptions {
+        keepalive,
+        user_timeout: config.user_timeout,
+    }
 }
 
 #[cfg(test)]
@@ -326,7 +381,9 @@ mod tests {
         let mut config = UpstreamConfig::default();
         assert_eq!(socket_options(&config).keepalive, None);
         config.idle_timeout = Some(Duration::from_secs(600));
-        let keepalive = socket_options(&config).keepalive.expect("idle connections outlive the first probe");
+        let keepalive = socket_options(&config)
+            .keepalive
+            .expect("idle connections outlive the first probe");
         assert_eq!(keepalive.idle, Duration::from_secs(120));
         config.idle_timeout = None;
         assert!(socket_options(&config).keepalive.is_some());

@@ -16,7 +16,11 @@ impl<D: Driver> Core<D> {
     pub(super) fn on_event(&mut self, event: Event<D::Buffer>) {
         match event {
             Event::Received { key, outcome, more } => self.on_received(key, outcome, more),
-            Event::Sent { key, buffer, result } => self.on_sent(key, buffer, result),
+            Event::Sent {
+                key,
+                buffer,
+                result,
+            } => self.on_sent(key, buffer, result),
             Event::Connected { key, result } => self.on_connected(key, result),
             Event::Cancelled { key } => {
                 if let Some(connection) = self.connections.get_mut(key) {
@@ -72,7 +76,11 @@ impl<D: Driver> Core<D> {
             State::Leased => {
                 // Under pressure the bytes move to the heap, where the connection's own quota bounds
                 // them, so that buffers stay free for those who read.
-                let piece = if low { Piece::Heap(Bytes::copy_from_slice(&buffer)) } else { Piece::Ring(buffer) };
+                let piece = if low {
+                    Piece::Heap(Bytes::copy_from_slice(&buffer))
+                } else {
+                    Piece::Ring(buffer)
+                };
                 connection.inbound.push(piece);
                 connection.wake_reader();
                 self.pause_if_unread(key);
@@ -91,7 +99,10 @@ impl<D: Driver> Core<D> {
             return;
         };
         let speaks_first = connection.uses == 0
-            && self.upstreams.get(connection.upstream).is_some_and(|u| !u.shared.config.url.is_http());
+            && self
+                .upstreams
+                .get(connection.upstream)
+                .is_some_and(|u| !u.shared.config.url.is_http());
         if speaks_first {
             // On the heap: a connection at rest holds no receive buffer.
             connection.inbound.push(Piece::Heap(piece.to_bytes()));
@@ -115,7 +126,9 @@ impl<D: Driver> Core<D> {
         let closed = session.peer_closed();
         // Handshake messages, KeyUpdate answers, alerts.
         if session.wants_output() {
-            connection.outbound.append(&mut self.blocks, |out| session.output(out));
+            connection
+                .outbound
+                .append(&mut self.blocks, |out| session.output(out));
             self.flush(key);
         }
         match result {
@@ -160,7 +173,9 @@ impl<D: Driver> Core<D> {
             State::Idle => self.evict(key, Eviction::Failed),
             State::Leased => {
                 connection.fault = Some(super::faults::tls(failure));
-                connection.inbound.finish(End::Failed(io::ErrorKind::InvalidData));
+                connection
+                    .inbound
+                    .finish(End::Failed(io::ErrorKind::InvalidData));
                 connection.wake_reader();
                 connection.wake_writer();
             }
@@ -314,7 +329,9 @@ impl<D: Driver> Core<D> {
             paused.retain(|&key| !self.resume_paused(key));
             self.paused = paused;
         }
-        if !self.starved.is_empty() && self.driver.buffers_free() >= self.settings.buffers_low.max(1) {
+        if !self.starved.is_empty()
+            && self.driver.buffers_free() >= self.settings.buffers_low.max(1)
+        {
             for key in std::mem::take(&mut self.starved) {
                 if let Some(connection) = self.connections.get_mut(key) {
                     connection.inbound.starved = false;

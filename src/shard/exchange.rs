@@ -51,7 +51,10 @@ pub(crate) struct Bounds {
 impl Bounds {
     pub(crate) fn of<D: Driver>(upstream: &LocalUpstream<D>) -> Bounds {
         let begun = upstream.shard.now();
-        Bounds { begun, deadline: begun + upstream.shared.config.call_timeout }
+        Bounds {
+            begun,
+            deadline: begun + upstream.shared.config.call_timeout,
+        }
     }
 }
 
@@ -68,10 +71,13 @@ impl<D: Driver> Exchange<D> {
         let config = &upstream.shared.config;
         let now = upstream.shard.now();
         let patience = bounds.deadline.min(now + config.wait_timeout);
-        let lease = upstream.checkout(patience, again.fresh).await.map_err(|error| {
-            let attempts = again.attempts - 1;
-            error.after_sending(RequestSent::No, attempts, again.idempotent)
-        })?;
+        let lease = upstream
+            .checkout(patience, again.fresh)
+            .await
+            .map_err(|error| {
+                let attempts = again.attempts - 1;
+                error.after_sending(RequestSent::No, attempts, again.idempotent)
+            })?;
         let limits = http1::Limits {
             head_bytes_max: config.head_bytes_max,
             headers_max: config.headers_max,
@@ -129,6 +135,10 @@ impl<D: Driver> Exchange<D> {
         self.state.content_length()
     }
 
+    pub(crate) fn remaining(&self) -> Option<u64> {
+        self.state.remaining()
+    }
+
     pub(crate) fn trailers(&self) -> Option<http::HeaderMap> {
         self.state.trailers()
     }
@@ -170,7 +180,9 @@ impl<D: Driver> Exchange<D> {
                     let after = core.now().since(self.facts.begun);
                     break Error::timeout(Phase::Head, after);
                 }
-                Poll::Ready(Ok(Readable::End(end))) => break head_cut_short(&mut self.state, core.end_error(key, end), end),
+                Poll::Ready(Ok(Readable::End(end))) => {
+                    break head_cut_short(&mut self.state, core.end_error(key, end), end);
+                }
                 Poll::Ready(Ok(Readable::Bytes)) => {}
             }
             let Some(front) = core.front(key) else {
@@ -214,7 +226,10 @@ impl<D: Driver> Exchange<D> {
         poll_fn(|cx| self.poll_chunk(cx)).await
     }
 
-    pub(crate) fn poll_chunk(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<Option<Piece<D::Buffer>>, Error>> {
+    pub(crate) fn poll_chunk(
+        &mut self,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Result<Option<Piece<D::Buffer>>, Error>> {
         self.note_sent();
         let Some(lease) = &self.lease else {
             return Poll::Ready(Ok(None));
@@ -273,7 +288,10 @@ impl<D: Driver> Exchange<D> {
     /// is its first bytes.
     pub(crate) fn into_upgraded(mut self) -> Option<Lease<D>> {
         self.note_sent();
-        let unread = self.lease.as_ref().is_some_and(|lease| lease.core.borrow().has_unread(lease.key));
+        let unread = self
+            .lease
+            .as_ref()
+            .is_some_and(|lease| lease.core.borrow().has_unread(lease.key));
         match self.state.verdict(unread) {
             Verdict::Upgraded => {
                 let lease = self.lease.take()?;
@@ -301,7 +319,10 @@ impl<D: Driver> Exchange<D> {
         let Some(lease) = &self.lease else {
             return Ok(());
         };
-        let result = lease.core.borrow_mut().write_with(lease.key, |out| fill(out).map_err(WriteError::Head));
+        let result = lease
+            .core
+            .borrow_mut()
+            .write_with(lease.key, |out| fill(out).map_err(WriteError::Head));
         match result {
             Ok(()) => Ok(()),
             Err(WriteError::Head(error)) => Err(malformed(&self.upstream, error)),
@@ -334,10 +355,10 @@ impl<D: Driver> Exchange<D> {
         if !self.written {
             return;
         }
-        if let Some(lease) = &self.lease {
-            if lease.core.borrow().is_flushed(lease.key) {
-                self.state.request_sent();
-            }
+        if let Some(lease) = &self.lease
+            && lease.core.borrow().is_flushed(lease.key)
+        {
+            self.state.request_sent();
         }
     }
 
@@ -365,7 +386,10 @@ impl<D: Driver> Exchange<D> {
             None => RequestSent::Whole,
         };
         self.lease = None;
-        let error = self.upstream.name_error(error).at_endpoint(self.facts.endpoint.as_ref());
+        let error = self
+            .upstream
+            .name_error(error)
+            .at_endpoint(self.facts.endpoint.as_ref());
         error.after_sending(sent, self.facts.attempts, self.facts.idempotent)
     }
 }
@@ -381,12 +405,20 @@ pub(crate) struct Again {
 
 impl Again {
     pub(crate) fn first(idempotent: bool) -> Again {
-        Again { attempts: 1, fresh: false, idempotent }
+        Again {
+            attempts: 1,
+            fresh: false,
+            idempotent,
+        }
     }
 
     /// Once more, on a connection of its own.
     pub(crate) fn next(self) -> Again {
-        Again { attempts: self.attempts + 1, fresh: true, ..self }
+        Again {
+            attempts: self.attempts + 1,
+            fresh: true,
+            ..self
+        }
     }
 }
 
@@ -402,7 +434,9 @@ fn head_cut_short(state: &mut http1::Exchange, error: Error, end: End) -> Error 
 fn body_ended(state: &mut http1::Exchange, end: End) -> Result<(), Option<Error>> {
     match end {
         End::Failed(_) => Err(None),
-        End::Clean => state.end_of_stream(true).map_err(|cut| Some(super::faults::protocol(cut))),
+        End::Clean => state
+            .end_of_stream(true)
+            .map_err(|cut| Some(super::faults::protocol(cut))),
         End::Truncated => state.end_of_stream(false).map_err(|_| None),
     }
 }

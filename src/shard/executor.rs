@@ -87,7 +87,11 @@ impl<D: Driver> Executor<D> {
                 queued: AtomicBool::new(false),
                 mailbox: self.mailbox.clone(),
             });
-            Task { future: Some(Box::pin(future)), waker: Waker::from(state.clone()), state }
+            Task {
+                future: Some(Box::pin(future)),
+                waker: Waker::from(state.clone()),
+                state,
+            }
         });
         let waker = self.tasks.borrow().get(key).map(|task| task.waker.clone());
         if let Some(waker) = waker {
@@ -214,7 +218,9 @@ impl<D: Driver> Wake for TaskState<D> {
             return;
         }
         // `try_with`: a waker may be used while the thread's locals are being destroyed.
-        let here = CURRENT.try_with(|current| current.get() == self.executor).unwrap_or(false);
+        let here = CURRENT
+            .try_with(|current| current.get() == self.executor)
+            .unwrap_or(false);
         if here {
             READY.with_borrow_mut(|ready| ready.push(self.task));
         } else {

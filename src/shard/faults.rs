@@ -11,13 +11,19 @@ pub(super) fn tls(error: TlsError) -> Error {
 }
 
 pub(super) fn protocol(error: ProtocolError) -> Error {
-    let kind = if error.is_limit() { ErrorKind::Limit } else { ErrorKind::Protocol };
+    let kind = if error.is_limit() {
+        ErrorKind::Limit
+    } else {
+        ErrorKind::Protocol
+    };
     Error::new(kind, error.to_string()).caused_by(error)
 }
 
 pub(super) fn dial(error: io::Error) -> Error {
     let kind = match error.kind() {
-        io::ErrorKind::TimedOut => return Error::new(ErrorKind::Dial, "the kernel gave up connecting").caused_by(error),
+        io::ErrorKind::TimedOut => {
+            return Error::new(ErrorKind::Dial, "the kernel gave up connecting").caused_by(error);
+        }
         _ if is_exhaustion(&error) => ErrorKind::Refused,
         _ => ErrorKind::Dial,
     };
@@ -41,7 +47,8 @@ pub(super) fn ended(end: End) -> Error {
             "the connection ended without close_notify: what came may have been cut short",
         ),
         End::Failed(kind) => {
-            Error::new(ErrorKind::Closed, format!("the connection failed: {kind}")).caused_by(io::Error::from(kind))
+            Error::new(ErrorKind::Closed, format!("the connection failed: {kind}"))
+                .caused_by(io::Error::from(kind))
         }
     }
 }

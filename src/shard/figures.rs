@@ -93,7 +93,10 @@ impl<D: Driver> Core<D> {
         for (_, upstream) in self.upstreams.iter() {
             let counters = upstream.pool.counters();
             totals.add(&counters);
-            upstreams.insert(upstream.shared.name.clone(), (upstream.pool.census(), counters));
+            upstreams.insert(
+                upstream.shared.name.clone(),
+                (upstream.pool.census(), counters),
+            );
         }
         ShardFigures {
             shard: self.index,

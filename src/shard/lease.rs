@@ -32,8 +32,17 @@ pub(crate) struct Checkout<'a, D: Driver> {
 }
 
 impl<'a, D: Driver> Checkout<'a, D> {
-    pub(super) fn new(upstream: &'a LocalUpstream<D>, deadline: Time, fresh: bool) -> Checkout<'a, D> {
-        Checkout { upstream, deadline, fresh, waiter: None }
+    pub(super) fn new(
+        upstream: &'a LocalUpstream<D>,
+        deadline: Time,
+        fresh: bool,
+    ) -> Checkout<'a, D> {
+        Checkout {
+            upstream,
+            deadline,
+            fresh,
+            waiter: None,
+        }
     }
 
     fn lease(&self, grant: Grant) -> Lease<D> {
@@ -85,7 +94,11 @@ impl<D: Driver> Future for Checkout<'_, D> {
 impl<D: Driver> Drop for Checkout<'_, D> {
     fn drop(&mut self) {
         if let Some(waiter) = self.waiter {
-            self.upstream.shard.core.borrow_mut().cancel_checkout(waiter);
+            self.upstream
+                .shard
+                .core
+                .borrow_mut()
+                .cancel_checkout(waiter);
         }
     }
 }
@@ -110,16 +123,21 @@ impl<D: Driver> Lease<D> {
         poll_fn(|cx| self.poll_read(cx)).await
     }
 
-    pub(crate) fn poll_read(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<Option<Piece<D::Buffer>>, Error>> {
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Result<Option<Piece<D::Buffer>>, Error>> {
         let mut core = self.core.borrow_mut();
         match core.poll_readable(self.key, cx.waker()) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(Readable::Bytes)) => Poll::Ready(Ok(core.pop_piece(self.key))),
             Poll::Ready(Ok(Readable::End(End::Clean))) => Poll::Ready(Ok(None)),
-            Poll::Ready(Ok(Readable::End(end))) => Poll::Ready(Err(self.located(&core, core.end_error(self.key, end)))),
-            Poll::Ready(Err(Expired)) => {
-                Poll::Ready(Err(self.located(&core, Error::timeout(Phase::Body, Duration::ZERO))))
+            Poll::Ready(Ok(Readable::End(end))) => {
+                Poll::Ready(Err(self.located(&core, core.end_error(self.key, end))))
             }
+            Poll::Ready(Err(Expired)) => Poll::Ready(Err(
+                self.located(&core, Error::timeout(Phase::Body, Duration::ZERO))
+            )),
         }
     }
 
@@ -177,7 +195,13 @@ impl<D: Driver> Lease<D> {
     /// [`Unsupported`](ErrorKind::Unsupported) where TLS is spoken: its state cannot move. The
     /// connection is closed then, as on any other error.
     pub(crate) async fn detach(mut self) -> Result<Detached, Error> {
-        if self.core.borrow().connections.get(self.key).is_some_and(|c| c.tls.is_some()) {
+        if self
+            .core
+            .borrow()
+            .connections
+            .get(self.key)
+            .is_some_and(|c| c.tls.is_some())
+        {
             return Err(Error::new(
                 ErrorKind::Unsupported,
                 "a TLS connection cannot be detached: its keys stay with the engine",
@@ -196,7 +220,9 @@ impl<D: Driver> Lease<D> {
     }
 
     fn located(&self, core: &Core<D>, error: Error) -> Error {
-        error.at_upstream(&self.upstream).at_endpoint(core.endpoint(self.key))
+        error
+            .at_upstream(&self.upstream)
+            .at_endpoint(core.endpoint(self.key))
     }
 }
 
@@ -239,10 +265,10 @@ impl<D: Driver> Core<D> {
     }
 
     fn finish_detach(&mut self, key: Key) -> Result<Detached, Error> {
-        let socket = self
-            .driver
-            .detach(key)
-            .map_err(|error| Error::new(ErrorKind::Unsupported, "this connection cannot be detached").caused_by(error))?;
+        let socket = self.driver.detach(key).map_err(|error| {
+            Error::new(ErrorKind::Unsupported, "this connection cannot be detached")
+                .caused_by(error)
+        })?;
         self.leave_pool(key);
         let mut received = Vec::new();
         while let Some(piece) = self.pop_piece(key) {
@@ -256,6 +282,10 @@ impl<D: Driver> Core<D> {
             None => None,
         };
         self.condemn(key);
-        Ok(Detached { socket, received: received.into(), permit })
+        Ok(Detached {
+            socket,
+            received: received.into(),
+            permit,
+        })
     }
 }

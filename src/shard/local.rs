@@ -61,12 +61,20 @@ impl<D: Driver> LocalShard<D> {
 
     pub(crate) fn upstream(&self, shared: Arc<UpstreamShared>) -> LocalUpstream<D> {
         let key = self.core.borrow_mut().upstream_key(&shared);
-        LocalUpstream { shard: self.clone(), shared, key: Cell::new(key) }
+        LocalUpstream {
+            shard: self.clone(),
+            shared,
+            key: Cell::new(key),
+        }
     }
 
     pub(crate) fn sleep(&self, duration: Duration) -> LocalSleep<D> {
         let at = self.now() + duration;
-        LocalSleep { shard: self.clone(), at, key: None }
+        LocalSleep {
+            shard: self.clone(),
+            at,
+            key: None,
+        }
     }
 }
 
@@ -80,7 +88,11 @@ pub(crate) struct LocalUpstream<D: Driver> {
 
 impl<D: Driver> Clone for LocalUpstream<D> {
     fn clone(&self) -> LocalUpstream<D> {
-        LocalUpstream { shard: self.shard.clone(), shared: self.shared.clone(), key: self.key.clone() }
+        LocalUpstream {
+            shard: self.shard.clone(),
+            shared: self.shared.clone(),
+            key: self.key.clone(),
+        }
     }
 }
 
@@ -135,7 +147,11 @@ impl<D: Driver> Future for LocalSleep<D> {
         if self.at <= core.now {
             return Poll::Ready(());
         }
-        let key = core.sleeps.insert(Sleep { over: false, waker: cx.waker().clone(), timer: None });
+        let key = core.sleeps.insert(Sleep {
+            over: false,
+            waker: cx.waker().clone(),
+            timer: None,
+        });
         let timer = core.timers.insert(self.at, Timer::Sleep(key));
         if let Some(sleep) = core.sleeps.get_mut(key) {
             sleep.timer = Some(timer);

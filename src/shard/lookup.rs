@@ -27,12 +27,20 @@ pub(crate) struct Resolved {
 }
 
 /// For engines that never meet a name.
+#[cfg(test)]
 pub(crate) struct NoNames;
 
+#[cfg(test)]
 impl Resolve for NoNames {
     fn resolve(&self, lookup: Lookup) {
-        let result = Err(io::Error::new(io::ErrorKind::Unsupported, "this engine resolves no names"));
-        (lookup.deliver)(Resolved { upstream: lookup.upstream, result });
+        let result = Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "this engine resolves no names",
+        ));
+        (lookup.deliver)(Resolved {
+            upstream: lookup.upstream,
+            result,
+        });
     }
 }
 

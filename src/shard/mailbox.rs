@@ -3,18 +3,18 @@
 //! Owns: the queues into a shard and the shard's sleep. Never: blocks a sender, or grows beyond what
 //! the configuration and the number of calls under way allow.
 
+use super::figures::ShardFigures;
+use super::local::LocalShard;
 use super::lookup::Resolved;
 use super::parker::Parker;
 use super::upstream::{UpstreamId, UpstreamShared};
-use super::figures::ShardFigures;
-use super::local::LocalShard;
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind};
 use crate::slab::Key;
 use crossbeam::queue::{ArrayQueue, SegQueue};
 use futures_channel::oneshot;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// The way into one shard.
@@ -81,12 +81,18 @@ impl<D: Driver> Mailbox<D> {
     /// shard has stopped.
     pub(crate) fn submit(&self, work: Work<D>) -> Result<(), Error> {
         if self.closed.load(Ordering::Acquire) {
-            return Err(self.fault.get().map_or_else(Error::draining, Error::duplicate));
+            return Err(self
+                .fault
+                .get()
+                .map_or_else(Error::draining, Error::duplicate));
         }
         if self.work.push(work).is_err() {
             return Err(Error::new(
                 ErrorKind::Shed,
-                format!("the shard's mailbox is full ({} calls)", self.work.capacity()),
+                format!(
+                    "the shard's mailbox is full ({} calls)",
+                    self.work.capacity()
+                ),
             ));
         }
         self.parker.wake();

@@ -106,7 +106,13 @@ impl<D: Driver> Shard<D> {
             executor: Executor::new(mailbox.clone()),
             directory: parts.directory,
         };
-        Shard { local, mailbox, watches: Vec::new(), needs_left: false, stopping: false }
+        Shard {
+            local,
+            mailbox,
+            watches: Vec::new(),
+            needs_left: false,
+            stopping: false,
+        }
     }
 
     #[cfg(test)]
@@ -163,7 +169,9 @@ impl<D: Driver> Shard<D> {
             }
             Control::Forget(id) => core.forget(id),
             Control::Resolved(resolved) => core.on_resolved(resolved),
-            Control::Ready(within, reply) => self.watches.push(ReadyWatch::new(core.now() + within, reply)),
+            Control::Ready(within, reply) => self
+                .watches
+                .push(ReadyWatch::new(core.now() + within, reply)),
             Control::Figures(reply) => {
                 let executor = &self.local.executor;
                 // A caller who has gone does not want them any more.
@@ -197,14 +205,22 @@ impl<D: Driver> Shard<D> {
             return core.driver().enter(Wait::No);
         }
         self.mailbox.parker.announce_sleep();
-        let wait = if self.mailbox.is_empty() { self.wait(&core) } else { Wait::No };
+        let wait = if self.mailbox.is_empty() {
+            self.wait(&core)
+        } else {
+            Wait::No
+        };
         let entered = core.driver().enter(wait);
         self.mailbox.parker.woken();
         entered
     }
 
     fn wait(&self, core: &Core<D>) -> Wait {
-        let watched = self.watches.iter().map(|watch| watch.look_again(core.now())).min();
+        let watched = self
+            .watches
+            .iter()
+            .map(|watch| watch.look_again(core.now()))
+            .min();
         match core.next_timer().into_iter().chain(watched).min() {
             None | Some(Time::NEVER) => Wait::Event,
             // From the clock, not from the turn's beginning: the turn itself took time.
@@ -231,7 +247,8 @@ impl<D: Driver> Shard<D> {
                 core.finish_stop();
                 return Ok(Turn::Stopped);
             }
-            core.driver().enter(Wait::EventOr(Duration::from_millis(100)))?;
+            core.driver()
+                .enter(Wait::EventOr(Duration::from_millis(100)))?;
             core.reap();
         }
     }

@@ -47,7 +47,9 @@ impl Parker {
         if self.state.load(Ordering::Relaxed) != SLEEPING {
             return false;
         }
-        let was = self.state.compare_exchange(SLEEPING, NOTIFIED, Ordering::AcqRel, Ordering::Relaxed);
+        let was =
+            self.state
+                .compare_exchange(SLEEPING, NOTIFIED, Ordering::AcqRel, Ordering::Relaxed);
         if was.is_err() {
             return false;
         }

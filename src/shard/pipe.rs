@@ -74,7 +74,10 @@ impl<T> PipeSender<T> {
     /// # Panics
     /// If there is none.
     pub(crate) fn send(&mut self, piece: T) {
-        assert!(self.0.pieces.push(piece).is_ok(), "sent without waiting for room");
+        assert!(
+            self.0.pieces.push(piece).is_ok(),
+            "sent without waiting for room"
+        );
         self.0.receiver.wake();
     }
 
@@ -195,7 +198,10 @@ mod tests {
             let got = crate::block_on(std::future::poll_fn(|cx| receiver.poll_next(cx)));
             assert_eq!(got, Some(Ok(n)));
         }
-        assert_eq!(crate::block_on(std::future::poll_fn(|cx| receiver.poll_next(cx))), None);
+        assert_eq!(
+            crate::block_on(std::future::poll_fn(|cx| receiver.poll_next(cx))),
+            None
+        );
         thread.join().unwrap();
     }
 }

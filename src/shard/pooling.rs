@@ -6,7 +6,7 @@ use super::connection::State;
 use super::core::{Core, Timer};
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind, Phase};
-use crate::pool::{Action, CloseReason, Exhausted, Grant, Input, Refusal, WaiterId};
+use crate::pool::{Action, Exhausted, Grant, Input, Refusal, WaiterId};
 use crate::slab::Key;
 use crate::time::Time;
 use std::task::Waker;
@@ -52,12 +52,16 @@ impl<D: Driver> Core<D> {
             return Err(Error::draining());
         }
         let pending = self.driver.pending();
-        let state = self.upstreams.get_mut(upstream).ok_or_else(Error::draining)?;
-        if !fresh && !pending {
-            if let Some(grant) = state.pool.checkout(self.now) {
-                self.on_granted(&grant);
-                return Ok(CheckedOut::Granted(grant));
-            }
+        let state = self
+            .upstreams
+            .get_mut(upstream)
+            .ok_or_else(Error::draining)?;
+        if !fresh
+            && !pending
+            && let Some(grant) = state.pool.checkout(self.now)
+        {
+            self.on_granted(&grant);
+            return Ok(CheckedOut::Granted(grant));
         }
         let waiter = self.waiters.insert(Waiter {
             upstream,
@@ -81,12 +85,16 @@ impl<D: Driver> Core<D> {
     }
 
     /// The answer to a waiting checkout, if it is there; the waiter is gone then.
-    pub(crate) fn poll_checkout(&mut self, waiter: Key, waker: &Waker) -> Option<Result<Grant, Error>> {
+    pub(crate) fn poll_checkout(
+        &mut self,
+        waiter: Key,
+        waker: &Waker,
+    ) -> Option<Result<Grant, Error>> {
         let answer = self.take_answer(waiter);
-        if answer.is_none() {
-            if let Some(waiter) = self.waiters.get_mut(waiter) {
-                waiter.waker.clone_from(waker);
-            }
+        if answer.is_none()
+            && let Some(waiter) = self.waiters.get_mut(waiter)
+        {
+            waiter.waker.clone_from(waker);
         }
         answer
     }
@@ -99,7 +107,12 @@ impl<D: Driver> Core<D> {
         match gone.answer {
             Some(Ok(grant)) => self.release(grant.conn),
             Some(Err(_)) => {}
-            None if gone.queued => self.pool_input(gone.upstream, Input::Cancel { waiter: WaiterId(waiter) }),
+            None if gone.queued => self.pool_input(
+                gone.upstream,
+                Input::Cancel {
+                    waiter: WaiterId(waiter),
+                },
+            ),
             None => {}
         }
     }
@@ -153,7 +166,11 @@ impl<D: Driver> Core<D> {
                 self.leave_pool(key);
                 self.condemn(key);
             }
-            State::Dialing | State::Handshaking | State::Idle | State::Draining | State::Closing => {}
+            State::Dialing
+            | State::Handshaking
+            | State::Idle
+            | State::Draining
+            | State::Closing => {}
         }
     }
 
@@ -238,10 +255,11 @@ impl<D: Driver> Core<D> {
                 }
             }
             Deferred::Release(key) => {
-                if let Some(connection) = self.connections.get(key) {
-                    if connection.releasing && connection.state() == State::Idle {
-                        self.release_to_pool(key);
-                    }
+                if let Some(connection) = self.connections.get(key)
+                    && connection.releasing
+                    && connection.state() == State::Idle
+                {
+                    self.release_to_pool(key);
                 }
             }
         }
@@ -253,7 +271,11 @@ impl<D: Driver> Core<D> {
         };
         waiter.queued = true;
         let upstream = waiter.upstream;
-        let input = Input::Enqueue { waiter: WaiterId(key), deadline: waiter.deadline, fresh: waiter.fresh };
+        let input = Input::Enqueue {
+            waiter: WaiterId(key),
+            deadline: waiter.deadline,
+            fresh: waiter.fresh,
+        };
         if self.upstreams.contains(upstream) {
             self.pool_input(upstream, input);
         } else {
@@ -267,7 +289,8 @@ impl<D: Driver> Core<D> {
         };
         connection.releasing = false;
         let upstream = connection.upstream;
-        let (Some(member), Some(state)) = (connection.member, self.upstreams.get_mut(upstream)) else {
+        let (Some(member), Some(state)) = (connection.member, self.upstreams.get_mut(upstream))
+        else {
             return;
         };
         let mut actions = std::mem::take(&mut self.actions);
@@ -288,9 +311,18 @@ impl<D: Driver> Core<D> {
                     let error = self.refusal(upstream, waiter.0, refusal);
                     self.answer(waiter.0, Err(error));
                 }
-                Action::Close { member: _, conn, reason } => {
+                Action::Close {
+                    member,
+                    conn,
+                    reason,
+                } => {
                     self.tally.closed(reason);
                     if let Some(connection) = self.connections.get_mut(conn) {
+                        debug_assert_eq!(
+                            connection.member,
+                            Some(member),
+                            "the pool's names are the shard's"
+                        );
                         connection.member = None;
                     }
                     self.condemn(conn);
@@ -327,7 +359,10 @@ impl<D: Driver> Core<D> {
     }
 
     fn on_granted(&mut self, grant: &Grant) {
-        let connection = self.connections.get_mut(grant.conn).expect("the pool grants what is open");
+        let connection = self
+            .connections
+            .get_mut(grant.conn)
+            .expect("the pool grants what is open");
         connection.become_state(State::Leased);
         connection.uses += 1;
         connection.expired = false;
@@ -345,7 +380,10 @@ impl<D: Driver> Core<D> {
         let error = match refusal {
             Refusal::QueueFull => {
                 let max = state.shared.config.waiters_max;
-                Error::new(ErrorKind::Shed, format!("{max} callers wait for a connection already"))
+                Error::new(
+                    ErrorKind::Shed,
+                    format!("{max} callers wait for a connection already"),
+                )
             }
             Refusal::Deadline => self.wait_timeout(waiter, state.dial_error.as_ref()),
             Refusal::DialFailed => match &state.dial_error {
@@ -359,7 +397,10 @@ impl<D: Driver> Core<D> {
 
     /// A wait that ran out says what the dials met meanwhile, if they failed.
     fn wait_timeout(&self, waiter: Key, dial_error: Option<&Error>) -> Error {
-        let since = self.waiters.get(waiter).map_or(self.now, |waiter| waiter.since);
+        let since = self
+            .waiters
+            .get(waiter)
+            .map_or(self.now, |waiter| waiter.since);
         let error = Error::timeout(Phase::Wait, self.now.since(since));
         match dial_error {
             Some(cause) => error.caused_by(cause.duplicate()),
@@ -434,7 +475,10 @@ impl<D: Driver> Core<D> {
             }
             let engine = shared.permits.engine().clone();
             if engine.need() {
-                let idle = self.upstreams.iter().any(|(_, upstream)| upstream.pool.census().idle > 0);
+                let idle = self
+                    .upstreams
+                    .iter()
+                    .any(|(_, upstream)| upstream.pool.census().idle > 0);
                 if idle && engine.take_need() {
                     self.give_up_one_idle(None);
                 } else {
@@ -447,8 +491,12 @@ impl<D: Driver> Core<D> {
 
     /// A permit came free somewhere: those who wait for one try again.
     pub(super) fn on_capacity(&mut self) {
-        let starving: Vec<Key> =
-            self.upstreams.iter().filter(|(_, state)| state.starving).map(|(key, _)| key).collect();
+        let starving: Vec<Key> = self
+            .upstreams
+            .iter()
+            .filter(|(_, state)| state.starving)
+            .map(|(key, _)| key)
+            .collect();
         let index = self.index;
         self.mailboxes[index].set_starving(false);
         for key in starving {
@@ -467,16 +515,4 @@ pub(super) enum Eviction {
     PeerClosed,
     StrayBytes,
     Failed,
-}
-
-/// A short name for reports.
-pub(super) fn reason_name(reason: CloseReason) -> &'static str {
-    match reason {
-        CloseReason::IdleTimeout => "idle_timeout",
-        CloseReason::Age => "age",
-        CloseReason::Uses => "uses",
-        CloseReason::Capacity => "capacity",
-        CloseReason::Drained => "drained",
-        CloseReason::Reconfigured => "reconfigured",
-    }
 }

@@ -14,7 +14,10 @@ pub(super) struct ReadyWatch {
 
 impl ReadyWatch {
     pub(super) fn new(until: Time, reply: oneshot::Sender<Vec<String>>) -> ReadyWatch {
-        ReadyWatch { until, reply: Some(reply) }
+        ReadyWatch {
+            until,
+            reply: Some(reply),
+        }
     }
 
     /// When to look again, if no event comes before: connections that come up are events.
@@ -27,7 +30,11 @@ impl<D: Driver> Core<D> {
     /// Answers a watch, if there is an answer: nothing is missing, or the time is over. Returns
     /// whether the watch is done with.
     pub(super) fn answer_ready(&self, watch: &mut ReadyWatch) -> bool {
-        if watch.reply.as_ref().is_none_or(oneshot::Sender::is_canceled) {
+        if watch
+            .reply
+            .as_ref()
+            .is_none_or(oneshot::Sender::is_canceled)
+        {
             return true;
         }
         let missing = self.missing();
@@ -49,9 +56,15 @@ impl<D: Driver> Core<D> {
             let census = upstream.pool.census();
             let up = census.idle + census.leased;
             if up < wanted {
-                let why = upstream.dial_error.as_ref().map_or_else(String::new, |error| format!(": {error}"));
+                let why = upstream
+                    .dial_error
+                    .as_ref()
+                    .map_or_else(String::new, |error| format!(": {error}"));
                 let shard = self.index;
-                missing.push(format!("{} has {up} of {wanted} warm on shard {shard}{why}", upstream.shared.name));
+                missing.push(format!(
+                    "{} has {up} of {wanted} warm on shard {shard}{why}",
+                    upstream.shared.name
+                ));
             }
         }
         missing

@@ -66,7 +66,11 @@ impl<D: Driver> Drop for Underway<D> {
 }
 
 /// Runs a call to its end, unless the caller goes before.
-pub(crate) async fn call<D: Driver>(shard: LocalShard<D>, mut remote: RemoteCall, underway: Underway<D>) {
+pub(crate) async fn call<D: Driver>(
+    shard: LocalShard<D>,
+    mut remote: RemoteCall,
+    underway: Underway<D>,
+) {
     let upstream = shard.upstream(remote.upstream);
     let answer = {
         let mut call = pin!(call::call(&upstream, remote.parts, remote.source));
@@ -113,7 +117,10 @@ async fn give_body<D: Driver>(
     let first = Bytes::from(first);
     let trailers = done.then(|| body.take_trailers()).flatten();
     if done && trailers.is_none() {
-        let _ = reply.send(Ok(http::Response::from_parts(parts, RemoteBody::Whole(first))));
+        let _ = reply.send(Ok(http::Response::from_parts(
+            parts,
+            RemoteBody::Whole(first),
+        )));
         return;
     }
     let (mut sender, receiver) = pipe(PIPE_ROOM);
@@ -136,7 +143,10 @@ async fn give_body<D: Driver>(
 }
 
 /// Carries a body across until its end, or until nobody reads it any more.
-async fn pump<D: Driver>(mut body: LocalBody<D>, mut pipe: PipeSender<Result<Frame<Bytes>, Error>>) {
+async fn pump<D: Driver>(
+    mut body: LocalBody<D>,
+    mut pipe: PipeSender<Result<Frame<Bytes>, Error>>,
+) {
     loop {
         // Room first: what was read from the connection has a place to go.
         if poll_fn(|cx| pipe.poll_room(cx)).await.is_err() {
@@ -177,11 +187,20 @@ async fn give_upgraded<D: Driver>(
     underway: Underway<D>,
 ) {
     let Some(lease) = body.into_upgraded() else {
-        let _ = reply.send(Ok(http::Response::from_parts(parts, RemoteBody::Whole(Bytes::new()))));
+        let _ = reply.send(Ok(http::Response::from_parts(
+            parts,
+            RemoteBody::Whole(Bytes::new()),
+        )));
         return;
     };
     let (remote, ends) = remote_lease(true);
-    if reply.send(Ok(http::Response::from_parts(parts, RemoteBody::Upgraded(remote)))).is_ok() {
+    if reply
+        .send(Ok(http::Response::from_parts(
+            parts,
+            RemoteBody::Upgraded(remote),
+        )))
+        .is_ok()
+    {
         carry(lease, ends).await;
     }
     drop(underway);
@@ -194,7 +213,11 @@ pub(crate) struct RemoteCheckout {
 }
 
 /// Checks a connection out and carries its bytes until the lease is over.
-pub(crate) async fn checkout<D: Driver>(shard: LocalShard<D>, mut remote: RemoteCheckout, underway: Underway<D>) {
+pub(crate) async fn checkout<D: Driver>(
+    shard: LocalShard<D>,
+    mut remote: RemoteCheckout,
+    underway: Underway<D>,
+) {
     let patience = remote.upstream.config.wait_timeout;
     let upstream = shard.upstream(remote.upstream);
     let answer = {
@@ -267,8 +290,20 @@ fn remote_lease(reused: bool) -> (RemoteLease, LeaseEnds) {
     let (commands, commanded) = pipe(PIPE_ROOM);
     let (receiving, received) = pipe(PIPE_ROOM);
     let outcome = Arc::new(Outcome::default());
-    let remote = RemoteLease { reused, commands, received, outcome: outcome.clone() };
-    (remote, LeaseEnds { commands: commanded, received: Some(receiving), outcome })
+    let remote = RemoteLease {
+        reused,
+        commands,
+        received,
+        outcome: outcome.clone(),
+    };
+    (
+        remote,
+        LeaseEnds {
+            commands: commanded,
+            received: Some(receiving),
+            outcome,
+        },
+    )
 }
 
 /// What happened next on a lease.
@@ -327,7 +362,11 @@ async fn carry<D: Driver>(mut lease: Lease<D>, mut ends: LeaseEnds) {
 }
 
 /// Moves received pieces to the caller while there is room. Ready whenever something moved.
-fn carry_in<D: Driver>(lease: &mut Lease<D>, ends: &mut LeaseEnds, cx: &mut std::task::Context<'_>) -> Poll<()> {
+fn carry_in<D: Driver>(
+    lease: &mut Lease<D>,
+    ends: &mut LeaseEnds,
+    cx: &mut std::task::Context<'_>,
+) -> Poll<()> {
     let Some(pipe) = &mut ends.received else {
         return Poll::Pending;
     };

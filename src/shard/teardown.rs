@@ -19,10 +19,15 @@ impl<D: Driver> Core<D> {
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
-        debug_assert!(connection.member.is_none(), "the pool forgets a connection before it ends");
+        debug_assert!(
+            connection.member.is_none(),
+            "the pool forgets a connection before it ends"
+        );
         connection.become_state(State::Draining);
         connection.inbound.clear();
-        connection.outbound.abandon(&mut self.blocks, std::io::ErrorKind::NotConnected);
+        connection
+            .outbound
+            .abandon(&mut self.blocks, std::io::ErrorKind::NotConnected);
         connection.wake_reader();
         connection.wake_writer();
         if !connection.operations.socket {
@@ -51,10 +56,17 @@ impl<D: Driver> Core<D> {
         let Some(connection) = self.connections.get_mut(key) else {
             return false;
         };
-        if connection.operations.send || connection.inbound.end().is_some() || connection.fault.is_some() {
+        if connection.operations.send
+            || connection.inbound.end().is_some()
+            || connection.fault.is_some()
+        {
             return false;
         }
-        let Some(session) = connection.tls.as_deref_mut().filter(|session| !session.is_handshaking()) else {
+        let Some(session) = connection
+            .tls
+            .as_deref_mut()
+            .filter(|session| !session.is_handshaking())
+        else {
             return false;
         };
         let mut block = self.blocks.pop().unwrap_or_default();
@@ -72,11 +84,11 @@ impl<D: Driver> Core<D> {
     }
 
     fn cancel(&mut self, key: Key, scope: Scope) {
-        if let Some(connection) = self.connections.get_mut(key) {
-            if connection.operations.cancels < u8::MAX {
-                connection.operations.cancels += 1;
-                self.driver.cancel(key, scope);
-            }
+        if let Some(connection) = self.connections.get_mut(key)
+            && connection.operations.cancels < u8::MAX
+        {
+            connection.operations.cancels += 1;
+            self.driver.cancel(key, scope);
         }
     }
 
@@ -97,7 +109,10 @@ impl<D: Driver> Core<D> {
 
     fn close(&mut self, key: Key) {
         if let Some(connection) = self.connections.get_mut(key) {
-            assert!(connection.operations.none_in_flight(), "closed with operations in flight");
+            assert!(
+                connection.operations.none_in_flight(),
+                "closed with operations in flight"
+            );
             connection.become_state(State::Closing);
             connection.operations.close = true;
             self.driver.close(key);
@@ -169,13 +184,17 @@ impl<D: Driver> Core<D> {
     pub(super) fn finish_stop(&mut self) {
         let keys: Vec<Key> = self.upstreams.iter().map(|(key, _)| key).collect();
         for key in keys {
-            if let Some(upstream) = self.upstreams.remove(key) {
-                if let Some((_, timer)) = upstream.tick {
-                    let removed = self.timers.remove(timer);
-                    debug_assert_eq!(removed, Some(Timer::Pool(key)));
-                }
+            if let Some(upstream) = self.upstreams.remove(key)
+                && let Some((_, timer)) = upstream.tick
+            {
+                let removed = self.timers.remove(timer);
+                debug_assert_eq!(removed, Some(Timer::Pool(key)));
             }
         }
         self.upstream_keys.clear();
+        debug_assert!(
+            !self.is_quiet() || self.timers.is_empty(),
+            "a timer outlived what it was about"
+        );
     }
 }

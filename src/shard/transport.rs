@@ -108,13 +108,17 @@ impl<D: Driver> Core<D> {
 
     /// Whether everything written is with the kernel.
     pub(crate) fn is_flushed(&self, key: Key) -> bool {
-        self.connections
-            .get(key)
-            .is_some_and(|c| c.outbound.is_empty() && !c.operations.send && c.outbound.failed.is_none())
+        self.connections.get(key).is_some_and(|c| {
+            c.outbound.is_empty() && !c.operations.send && c.outbound.failed.is_none()
+        })
     }
 
     /// Waits for bytes or the end of them.
-    pub(crate) fn poll_readable(&mut self, key: Key, waker: &Waker) -> Poll<Result<Readable, Expired>> {
+    pub(crate) fn poll_readable(
+        &mut self,
+        key: Key,
+        waker: &Waker,
+    ) -> Poll<Result<Readable, Expired>> {
         let Some(connection) = self.connections.get_mut(key) else {
             return Poll::Ready(Ok(Readable::End(End::Clean)));
         };
@@ -159,11 +163,15 @@ impl<D: Driver> Core<D> {
 
     /// Puts the first two unread pieces together.
     pub(crate) fn gather(&mut self, key: Key) -> bool {
-        self.connections.get_mut(key).is_some_and(|connection| connection.inbound.gather())
+        self.connections
+            .get_mut(key)
+            .is_some_and(|connection| connection.inbound.gather())
     }
 
     pub(crate) fn has_unread(&self, key: Key) -> bool {
-        self.connections.get(key).is_some_and(|connection| !connection.inbound.is_empty())
+        self.connections
+            .get(key)
+            .is_some_and(|connection| !connection.inbound.is_empty())
     }
 
     pub(crate) fn endpoint(&self, key: Key) -> Option<&Endpoint> {

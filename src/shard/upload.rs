@@ -8,7 +8,9 @@ use super::local::LocalSleep;
 use super::pipe::{Cut, PipeReceiver};
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind};
-use crate::protocol::http1::{CHUNK_END, RequestBody, encode_chunk_header, encode_last_chunk};
+use crate::protocol::http1::{
+    CHUNK_END, RequestBody, encode_chunk, encode_chunk_header, encode_last_chunk,
+};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame};
@@ -50,18 +52,28 @@ impl Source {
         }
     }
 
-    fn poll_frame(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    fn poll_frame(
+        &mut self,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         match self {
             Source::Empty => Poll::Ready(None),
             Source::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Source::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Source::Stream(body) => body.as_mut().poll_frame(cx).map_err(|error| {
-                Error::new(ErrorKind::RequestBody, format!("the request's body failed: {error}")).caused_by(error)
+                Error::new(
+                    ErrorKind::RequestBody,
+                    format!("the request's body failed: {error}"),
+                )
+                .caused_by(error)
             }),
             Source::Pipe(pipe, _) => pipe.poll_next(cx).map(|piece| {
                 piece.map(|piece| match piece {
                     Ok(frame) => frame,
-                    Err(Cut) => Err(Error::new(ErrorKind::RequestBody, "the caller gave the request's body up")),
+                    Err(Cut) => Err(Error::new(
+                        ErrorKind::RequestBody,
+                        "the caller gave the request's body up",
+                    )),
                 })
             }),
         }
@@ -92,7 +104,12 @@ impl<D: Driver> Upload<D> {
             RequestBody::None | RequestBody::Chunked => 0,
         };
         let step = hold.map_or(Step::Sending, Step::Waiting);
-        Upload { source, framing, left, step }
+        Upload {
+            source,
+            framing,
+            left,
+            step,
+        }
     }
 
     pub(crate) fn is_done(&self) -> bool {
@@ -100,13 +117,21 @@ impl<D: Driver> Upload<D> {
     }
 
     /// Sends as much as there is and as the connection has room for. Ready when all is written.
-    pub(crate) fn poll(&mut self, exchange: &mut Exchange<D>, cx: &mut TaskContext<'_>) -> Poll<Result<(), Error>> {
+    pub(crate) fn poll(
+        &mut self,
+        exchange: &mut Exchange<D>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Result<(), Error>> {
         let result = self.poll_steps(exchange, cx);
         exchange.flush();
         result
     }
 
-    fn poll_steps(&mut self, exchange: &mut Exchange<D>, cx: &mut TaskContext<'_>) -> Poll<Result<(), Error>> {
+    fn poll_steps(
+        &mut self,
+        exchange: &mut Exchange<D>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Result<(), Error>> {
         loop {
             match &mut self.step {
                 Step::Done => return Poll::Ready(Ok(())),
@@ -133,7 +158,11 @@ impl<D: Driver> Upload<D> {
         }
     }
 
-    fn write(&mut self, exchange: &mut Exchange<D>, frame: Option<Frame<Bytes>>) -> Result<(), Error> {
+    fn write(
+        &mut self,
+        exchange: &mut Exchange<D>,
+        frame: Option<Frame<Bytes>>,
+    ) -> Result<(), Error> {
         let Some(frame) = frame else {
             return self.finish(exchange, None);
         };
@@ -150,6 +179,11 @@ impl<D: Driver> Upload<D> {
 
     fn write_data(&mut self, exchange: &mut Exchange<D>, data: Bytes) -> Result<(), Error> {
         match self.framing {
+            // One piece, and with TLS one record, where the copy is cheap.
+            RequestBody::Chunked if data.len() < 4096 => exchange.write_body(|out| {
+                encode_chunk(out, &data);
+                Ok(())
+            }),
             RequestBody::Chunked => {
                 exchange.write_body(|out| {
                     encode_chunk_header(out, data.len());
@@ -171,7 +205,11 @@ impl<D: Driver> Upload<D> {
         }
     }
 
-    fn finish(&mut self, exchange: &mut Exchange<D>, trailers: Option<&HeaderMap>) -> Result<(), Error> {
+    fn finish(
+        &mut self,
+        exchange: &mut Exchange<D>,
+        trailers: Option<&HeaderMap>,
+    ) -> Result<(), Error> {
         match self.framing {
             RequestBody::None => {}
             RequestBody::Length(_) if self.left > 0 => {

@@ -60,7 +60,11 @@ impl UpstreamShared {
     /// going to the preferred ones.
     pub(crate) fn idle_min_on(&self, shard: usize) -> u32 {
         let shards = self.shards.len() as u32;
-        let position = self.shards.iter().position(|&s| s == shard).expect("a shard of this engine") as u32;
+        let position = self
+            .shards
+            .iter()
+            .position(|&s| s == shard)
+            .expect("a shard of this engine") as u32;
         self.config.idle_min / shards + u32::from(position < self.config.idle_min % shards)
     }
 
@@ -95,7 +99,9 @@ fn by_preference(name: &str, shards: usize) -> Vec<usize> {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });
     let mut order: Vec<usize> = (0..shards).collect();
-    order.sort_by_key(|&shard| std::cmp::Reverse(Random::new(hash ^ (shard as u64) << 32).next_u64()));
+    order.sort_by_key(|&shard| {
+        std::cmp::Reverse(Random::new(hash ^ (shard as u64) << 32).next_u64())
+    });
     order
 }
 
@@ -140,7 +146,10 @@ mod tests {
     use super::*;
 
     fn upstream(name: &str, idle_min: u32, shards: usize) -> UpstreamShared {
-        let config = UpstreamConfig { idle_min, ..UpstreamConfig::default() };
+        let config = UpstreamConfig {
+            idle_min,
+            ..UpstreamConfig::default()
+        };
         let engine = Arc::new(Counter::new(100));
         UpstreamShared::new(UpstreamId(1), name.into(), config, None, &engine, shards)
     }

@@ -1,9 +1,13 @@
 //! The only file that reads a clock.
 
 use super::Time;
+#[cfg(test)]
 use std::sync::Arc;
+#[cfg(test)]
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+#[cfg(test)]
+use std::time::Duration;
+use std::time::Instant;
 
 /// Where a shard learns what time it is. Clones tell the same time.
 #[derive(Clone, Debug)]
@@ -14,6 +18,7 @@ enum Source {
     /// CLOCK_MONOTONIC, counted from the engine's start.
     System(Instant),
     /// Moved by hand, for tests and simulation.
+    #[cfg(test)]
     Manual(Arc<AtomicU64>),
 }
 
@@ -25,6 +30,7 @@ impl Clock {
     }
 
     /// A clock that stands still until [`advance`](Clock::advance) moves it.
+    #[cfg(test)]
     pub fn manual() -> Clock {
         Clock(Source::Manual(Arc::new(AtomicU64::new(0))))
     }
@@ -36,6 +42,7 @@ impl Clock {
                 let nanos = start.elapsed().as_nanos();
                 Time::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
             }
+            #[cfg(test)]
             Source::Manual(nanos) => Time::from_nanos(nanos.load(Ordering::Relaxed)),
         }
     }
@@ -44,6 +51,7 @@ impl Clock {
     ///
     /// # Panics
     /// On a system clock.
+    #[cfg(test)]
     pub fn advance(&self, by: Duration) {
         match &self.0 {
             Source::System(_) => panic!("a system clock cannot be moved"),

@@ -265,7 +265,7 @@ mod tests {
                 let mut wheel = Wheel::new(Time::from_nanos(start));
                 let at = start + after;
                 wheel.insert(Time::from_nanos(at), 1);
-                assert_eq!(expired(&mut wheel, at - 1), [], "{start} + {after}");
+                assert!(expired(&mut wheel, at - 1).is_empty(), "{start} + {after}");
                 assert_eq!(expired(&mut wheel, at + TICK - 1), [1], "{start} + {after}");
                 assert!(wheel.is_empty());
                 assert_eq!(wheel.next(), None);
@@ -308,7 +308,7 @@ mod tests {
     fn never_is_as_good_as_its_name() {
         let mut wheel = Wheel::new(Time::ZERO);
         let key = wheel.insert(Time::NEVER, 1);
-        assert_eq!(expired(&mut wheel, u64::MAX - TICK), []);
+        assert!(expired(&mut wheel, u64::MAX - TICK).is_empty());
         assert_eq!(wheel.next(), Some(Time::NEVER));
         assert_eq!(wheel.remove(key), Some(1));
         assert_eq!(wheel.next(), None);

@@ -66,6 +66,7 @@ pub enum RootsProblem {
 
 impl TlsError {
     /// What is wrong with the server's certificate, if that is the trouble.
+    #[cfg(test)]
     pub fn certificate_problem(&self) -> Option<CertificateProblem> {
         match self {
             TlsError::Certificate(problem, _) => Some(*problem),

@@ -17,6 +17,6 @@ mod tickets;
 mod tests;
 
 pub use config::{ClientTls, Identity, Roots};
-pub use error::{CertificateProblem, RootsProblem, TlsError};
-pub use session::{Handshake, Session};
+pub use error::{CertificateProblem, TlsError};
+pub use session::Session;
 pub use tickets::TicketStore;

@@ -15,7 +15,7 @@ mod tests;
 
 pub use buffer::SimBuffer;
 pub use network::{Network, WINDOW};
-pub use peer::{Answers, Peer, SimConnection};
+pub use peer::{Answers, Peer};
 
 use super::socket::SocketOptions;
 use super::{Counters, Driver, Event, Received, Scope, SendBuffer, Signal, Wait};

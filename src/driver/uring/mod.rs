@@ -37,7 +37,7 @@ use token::{Kind, Token};
 
 pub use buffers::RingBuffer;
 pub use probe::{Probe, probe};
-pub use refusal::{Cause, Refusal};
+pub use refusal::Refusal;
 
 /// Sizes of a driver's queues and buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,6 +137,7 @@ impl Uring {
 
     /// How often the kernel said that it lost completions (EBADR): it had no memory to keep those
     /// that found no room. [`Driver::enter`] has failed as often. Always zero on a sane machine.
+    #[cfg(test)]
     pub fn losses(&self) -> u64 {
         self.ring.lost
     }

@@ -29,18 +29,13 @@ mod request;
 mod syntax;
 mod verdict;
 
-pub use body::BodyStep;
 pub use chunks::{CHUNK_END, encode_chunk, encode_chunk_header, encode_last_chunk};
 pub use encode::{encode_head, encode_http_head};
 pub use error::ProtocolError;
 pub use exchange::{Exchange, HeadStep};
 pub use head::{Headers, ResponseHead};
 pub use request::{HEADERS_INLINE_MAX, Head, HeadError, RequestBody, RequestFacts};
-pub use verdict::{Verdict, Why};
-
-/// The most headers that one response may carry, whatever [`Limits::headers_max`] says: they are
-/// parsed on the stack.
-pub const HEADERS_MAX: usize = head::HEADERS_MANY;
+pub use verdict::Verdict;
 
 /// How much of our memory and time one response may claim outside its body. The caller's deadline
 /// limits the time that it may take.
@@ -49,7 +44,7 @@ pub struct Limits {
     /// Bytes of one response head, status line and last empty line included. 64 KiB: the largest
     /// that common servers and proxies are configured to send is 32 KiB.
     pub head_bytes_max: usize,
-    /// Headers of one response, and again of its trailers; at most [`HEADERS_MAX`]. 100: the common
+    /// Headers of one response, and again of its trailers; at most 256. 100: the common
     /// limit of servers, far above the 10 to 30 that responses carry.
     pub headers_max: usize,
     /// Informational (1xx) responses before the final one. 16: one is usual, a few are possible (100,

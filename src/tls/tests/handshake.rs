@@ -1,7 +1,8 @@
 //! How handshakes end, well and badly.
 
 use super::*;
-use crate::tls::{CertificateProblem, Handshake};
+use crate::tls::CertificateProblem;
+use crate::tls::session::Handshake;
 use rustls::AlertDescription;
 use rustls::version::{TLS12, TLS13};
 

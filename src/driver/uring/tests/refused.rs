@@ -2,6 +2,7 @@
 //! or processes, so each test brings a thread of its own.
 
 use super::*;
+use crate::driver::uring::refusal::Cause;
 
 /// Makes io_uring_setup fail with `errno` in this thread from now on.
 fn forbid(errno: i32) {
