@@ -14,7 +14,9 @@ async fn load(shard: Shard) -> Result<usize, ringpool::Error> {
     let users = shard.upstream("users")?;
     let mut bytes = 0;
     for _ in 0..REQUESTS {
-        let mut exchange = users.exchange(Head::get("/").header("accept", "*/*")).await?;
+        let mut exchange = users
+            .exchange(Head::get("/").header("accept", "*/*"))
+            .await?;
         while let Some(chunk) = exchange.chunk().await? {
             bytes += chunk.len(); // a view of the ring's own buffer
         }
@@ -29,6 +31,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("shard {shard}: {} bytes in {REQUESTS} responses", result??);
     }
     let snapshot = block_on(engine.snapshot())?;
-    println!("{} connections opened, {} reuses", snapshot.connections_opened, snapshot.hits);
+    println!(
+        "{} connections opened, {} reuses",
+        snapshot.connections_opened, snapshot.hits
+    );
     Ok(())
 }

@@ -14,7 +14,10 @@ fn the_example_in_the_readme_is_the_one_that_is_compiled() {
     let begin = readme.find("```rust\n").expect("the README has an example") + "```rust\n".len();
     let length = readme[begin..].find("```").expect("the example ends");
     assert_eq!(&readme[begin..begin + length], example);
-    assert!(example.lines().count() <= 27, "about 25 lines, so that it is read");
+    assert!(
+        example.lines().count() <= 27,
+        "about 25 lines, so that it is read"
+    );
 }
 
 #[test]
@@ -29,7 +32,9 @@ fn the_example_works() {
                 let mut request = [0; 4096];
                 if stream.read(&mut request).is_ok_and(|n| n > 0) {
                     assert!(request.starts_with(b"GET /v1/users/42 HTTP/1.1\r\n"));
-                    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nAnna\n").unwrap();
+                    stream
+                        .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nAnna\n")
+                        .unwrap();
                 }
             });
         }

@@ -94,12 +94,12 @@ pub(crate) async fn call<D: Driver>(
 async fn send<D: Driver>(exchange: &mut Exchange<D>, upload: &mut Upload<D>) -> Result<(), Error> {
     poll_fn(|cx| {
         if let Poll::Ready(Err(error)) = upload.poll(exchange, cx) {
-            return Poll::Ready(Err(exchange.upstream().name_error(error)));
+            return Poll::Ready(Err(exchange.fail(error)));
         }
         match exchange.poll_head(cx) {
             // An interim response may have released the body.
             Poll::Pending if !upload.is_done() => match upload.poll(exchange, cx) {
-                Poll::Ready(Err(error)) => Poll::Ready(Err(exchange.upstream().name_error(error))),
+                Poll::Ready(Err(error)) => Poll::Ready(Err(exchange.fail(error))),
                 Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
             },
             other => other,
@@ -208,8 +208,9 @@ impl<D: Driver> LocalBody<D> {
         Ok((ready, self.exchange.is_complete()))
     }
 
-    pub(crate) fn is_complete(&self) -> bool {
-        self.exchange.is_complete()
+    /// Whether the connection speaks another protocol from here on.
+    pub(crate) fn is_upgraded(&self) -> bool {
+        self.exchange.is_upgraded()
     }
 
     /// Bytes of the body still to come, if that is known.

@@ -148,6 +148,11 @@ impl<D: Driver> Exchange<D> {
         self.lease.is_none() || self.state.is_complete()
     }
 
+    /// Whether the connection speaks another protocol from here on: 101, or a 2xx to CONNECT.
+    pub(crate) fn is_upgraded(&self) -> bool {
+        self.lease.is_some() && self.state.is_complete()
+    }
+
     pub(crate) fn upstream(&self) -> &LocalUpstream<D> {
         &self.upstream
     }
@@ -377,7 +382,7 @@ impl<D: Driver> Exchange<D> {
     }
 
     /// Ends the exchange with `error`, which learns how far the request got.
-    fn fail(&mut self, error: Error) -> Error {
+    pub(super) fn fail(&mut self, error: Error) -> Error {
         let sent = match &self.lease {
             Some(lease) => match lease.core.borrow().sent(lease.key) {
                 RequestSent::Whole if !self.written => RequestSent::Partly,

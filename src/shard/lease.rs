@@ -21,7 +21,6 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
-use std::time::Duration;
 
 /// A checkout under way. Dropping it gives its place in the queue up, or what it was just granted.
 pub(crate) struct Checkout<'a, D: Driver> {
@@ -135,9 +134,10 @@ impl<D: Driver> Lease<D> {
             Poll::Ready(Ok(Readable::End(end))) => {
                 Poll::Ready(Err(self.located(&core, core.end_error(self.key, end))))
             }
-            Poll::Ready(Err(Expired)) => Poll::Ready(Err(
-                self.located(&core, Error::timeout(Phase::Body, Duration::ZERO))
-            )),
+            Poll::Ready(Err(Expired)) => Poll::Ready(Err(self.located(
+                &core,
+                Error::new(ErrorKind::Timeout(Phase::Body), "nothing came in time"),
+            ))),
         }
     }
 

@@ -253,3 +253,12 @@ impl<D: Driver> Shard<D> {
         }
     }
 }
+
+impl<D: Driver> Drop for Shard<D> {
+    /// Tasks hold handles on the shard, and the shard holds the tasks: without this a shard that ends
+    /// by a panic would never let go of its driver.
+    fn drop(&mut self) {
+        self.mailbox.close();
+        self.local.executor.clear();
+    }
+}

@@ -470,7 +470,8 @@ impl<D: Driver> Core<D> {
                 if state.pool.census().idle > 0 && shared.connections.take_need() {
                     self.pool_input(key, Input::GiveUp);
                 } else {
-                    left |= state.pool.census().leased > 0;
+                    let census = state.pool.census();
+                    left |= census.leased + census.dialing > 0;
                 }
             }
             let engine = shared.permits.engine().clone();

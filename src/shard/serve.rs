@@ -91,8 +91,7 @@ pub(crate) async fn call<D: Driver>(
         }
         Some(Ok(response)) => response.into_parts(),
     };
-    let status = parts.status.as_u16();
-    if body.is_complete() && (status == 101 || body.content_length().is_none()) {
+    if body.is_upgraded() {
         give_upgraded(parts, body, remote.reply, underway).await;
         return;
     }

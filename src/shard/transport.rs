@@ -9,7 +9,6 @@ use crate::slab::Key;
 use crate::time::Time;
 use bytes::Bytes;
 use std::task::{Poll, Waker};
-use std::time::Duration;
 
 /// What a leased connection has for its reader.
 pub(crate) enum Readable {
@@ -97,7 +96,11 @@ impl<D: Driver> Core<D> {
             return Poll::Ready(Err(gone()));
         };
         if connection.expired {
-            return Poll::Ready(Err(Error::timeout(Phase::Send, Duration::ZERO)));
+            let error = Error::new(
+                ErrorKind::Timeout(Phase::Send),
+                "the request could not be sent in time",
+            );
+            return Poll::Ready(Err(error));
         }
         if connection.outbound.failed.is_some() || done(connection) {
             return Poll::Ready(Ok(()));
