@@ -14,6 +14,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 use std::future::poll_fn;
 use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
 
 /// A response's body on the shard; the rest of the request's, too, where the peer answered early.
 pub(crate) struct LocalBody<D: Driver> {
@@ -216,6 +217,10 @@ impl<D: Driver> LocalBody<D> {
     /// Bytes of the body still to come, if that is known.
     pub(crate) fn remaining(&self) -> Option<u64> {
         self.exchange.remaining()
+    }
+
+    pub(crate) fn call_timeout(&self) -> Duration {
+        self.exchange.upstream().shared.config.call_timeout
     }
 
     pub(crate) fn content_length(&self) -> Option<u64> {

@@ -195,6 +195,11 @@ impl<D: Driver> Core<D> {
         Ok(())
     }
 
+    /// Whether somebody waits for the next look at the driver's events.
+    pub(super) fn has_deferred(&self) -> bool {
+        !self.deferred.is_empty()
+    }
+
     /// When the next timer is due.
     pub(super) fn next_timer(&self) -> Option<Time> {
         self.timers.next()

@@ -21,6 +21,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
 
 /// A checkout under way. Dropping it gives its place in the queue up, or what it was just granted.
 pub(crate) struct Checkout<'a, D: Driver> {
@@ -163,6 +164,13 @@ impl<D: Driver> Lease<D> {
         let result = core.write_shared(self.key, bytes);
         core.flush(self.key);
         result.map_err(|error| self.located(&core, error))
+    }
+
+    /// Bounds what is done with the connection from now on.
+    pub(crate) fn expect_within(&self, patience: Duration) {
+        let mut core = self.core.borrow_mut();
+        let by = core.now() + patience;
+        core.expect_by(self.key, by);
     }
 
     /// Waits until the kernel has taken everything written.

@@ -201,7 +201,7 @@ impl<D: Driver> Shard<D> {
     /// Hands everything to the kernel; sleeps if nothing is left to do here.
     fn submit(&mut self, may_sleep: bool) -> io::Result<()> {
         let mut core = self.local.core.borrow_mut();
-        if !may_sleep || self.local.executor.has_carried() {
+        if !may_sleep || self.local.executor.has_carried() || core.has_deferred() {
             return core.driver().enter(Wait::No);
         }
         self.mailbox.parker.announce_sleep();

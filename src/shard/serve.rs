@@ -21,6 +21,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::Poll;
+use std::time::Duration;
 
 /// Pieces of a body that may wait between the shard and its reader, either way: at 16 KiB a piece
 /// 256 KiB, enough to keep a fast link busy over a slow hand-over.
@@ -72,16 +73,11 @@ pub(crate) async fn call<D: Driver>(
     underway: Underway<D>,
 ) {
     let upstream = shard.upstream(remote.upstream);
-    let answer = {
-        let mut call = pin!(call::call(&upstream, remote.parts, remote.source));
-        poll_fn(|cx| {
-            if remote.reply.poll_canceled(cx).is_ready() {
-                return Poll::Ready(None);
-            }
-            call.as_mut().poll(cx).map(Some)
-        })
-        .await
-    };
+    let answer = unless_gone(
+        &mut remote.reply,
+        call::call(&upstream, remote.parts, remote.source),
+    )
+    .await;
     let (parts, body) = match answer {
         None => return,
         Some(Err(error)) => {
@@ -185,6 +181,7 @@ async fn give_upgraded<D: Driver>(
     reply: oneshot::Sender<Result<http::Response<RemoteBody>, Error>>,
     underway: Underway<D>,
 ) {
+    let patience = body.call_timeout();
     let Some(lease) = body.into_upgraded() else {
         let _ = reply.send(Ok(http::Response::from_parts(
             parts,
@@ -200,9 +197,21 @@ async fn give_upgraded<D: Driver>(
         )))
         .is_ok()
     {
-        carry(lease, ends).await;
+        carry(lease, ends, patience).await;
     }
     drop(underway);
+}
+
+/// Runs `future` to its end, unless whoever waits for `reply` goes before.
+async fn unless_gone<T, F: Future>(reply: &mut oneshot::Sender<T>, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        if reply.poll_canceled(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        future.as_mut().poll(cx).map(Some)
+    })
+    .await
 }
 
 /// A checkout from another thread.
@@ -217,18 +226,10 @@ pub(crate) async fn checkout<D: Driver>(
     mut remote: RemoteCheckout,
     underway: Underway<D>,
 ) {
-    let patience = remote.upstream.config.wait_timeout;
     let upstream = shard.upstream(remote.upstream);
-    let answer = {
-        let mut checkout = pin!(upstream.checkout(shard.now() + patience, false));
-        poll_fn(|cx| {
-            if remote.reply.poll_canceled(cx).is_ready() {
-                return Poll::Ready(None);
-            }
-            checkout.as_mut().poll(cx).map(Some)
-        })
-        .await
-    };
+    let config = &upstream.shared.config;
+    let checkout = upstream.checkout(shard.now() + config.wait_timeout, false);
+    let answer = unless_gone(&mut remote.reply, checkout).await;
     match answer {
         None => {}
         Some(Err(error)) => {
@@ -237,7 +238,7 @@ pub(crate) async fn checkout<D: Driver>(
         Some(Ok(lease)) => {
             let (handle, ends) = remote_lease(lease.reused());
             match remote.reply.send(Ok(handle)) {
-                Ok(()) => carry(lease, ends).await,
+                Ok(()) => carry(lease, ends, config.call_timeout).await,
                 // Never used: the next one may have it.
                 Err(_) => lease.release(),
             }
@@ -312,8 +313,9 @@ enum Next {
     Carried,
 }
 
-/// Carries bytes and commands both ways until the caller lets go.
-async fn carry<D: Driver>(mut lease: Lease<D>, mut ends: LeaseEnds) {
+/// Carries bytes and commands both ways until the caller lets go; what was written last then has
+/// `patience` to get out.
+async fn carry<D: Driver>(mut lease: Lease<D>, mut ends: LeaseEnds, patience: Duration) {
     let mut held: Option<Bytes> = None;
     loop {
         let next = poll_fn(|cx| {
@@ -341,17 +343,25 @@ async fn carry<D: Driver>(mut lease: Lease<D>, mut ends: LeaseEnds) {
         match next {
             Next::Carried => {}
             Next::Command(Command::Write(bytes)) => held = Some(bytes),
-            Next::Command(Command::Flush(reply)) => {
-                let _ = reply.send(lease.flush().await);
+            Next::Command(Command::Flush(mut reply)) => {
+                if let Some(flushed) = unless_gone(&mut reply, lease.flush()).await {
+                    let _ = reply.send(flushed);
+                }
             }
-            Next::Command(Command::Detach(reply)) => {
-                let _ = reply.send(lease.detach().await);
+            Next::Command(Command::Detach(mut reply)) => {
+                if let Some(detached) = unless_gone(&mut reply, lease.detach()).await {
+                    let _ = reply.send(detached);
+                }
                 return;
             }
             Next::LetGo => {
                 // Bytes that the caller never read make the connection unfit for others.
                 let unread = ends.received.as_ref().is_none_or(|pipe| !pipe.is_empty());
-                if ends.outcome.is_release() && !unread && lease.flush().await.is_ok() {
+                if !ends.outcome.is_release() || unread {
+                    return;
+                }
+                lease.expect_within(patience);
+                if lease.flush().await.is_ok() {
                     lease.release();
                 }
                 return;

@@ -79,8 +79,11 @@ impl<D: Driver> Core<D> {
         self.poll_writer(key, waker, |connection| connection.outbound.has_room())
     }
 
-    /// Waits until the kernel has taken everything written.
+    /// Waits until the kernel has taken everything written, or refused it.
     pub(crate) fn poll_flushed(&mut self, key: Key, waker: &Waker) -> Poll<Result<(), Error>> {
+        if let Some(kind) = self.connections.get(key).and_then(|c| c.outbound.failed) {
+            return Poll::Ready(Err(self.end_error(key, End::Failed(kind))));
+        }
         self.poll_writer(key, waker, |connection| {
             connection.outbound.is_empty() && !connection.operations.send
         })
