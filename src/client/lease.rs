@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::pool::Permit;
 use crate::shard::pipe::Cut;
-use crate::shard::serve::{Command, RemoteLease};
+use crate::shard::serve_lease::{Command, RemoteLease};
 use bytes::Bytes;
 use futures_channel::oneshot;
 use std::fmt;

@@ -5,7 +5,8 @@ use super::lease::Lease;
 use crate::driver::uring::Uring;
 use crate::engine::EngineShared;
 use crate::error::Error;
-use crate::shard::serve::{self, RemoteBody, RemoteCall, RemoteCheckout, Underway};
+use crate::shard::serve::{self, RemoteBody, RemoteCall, Underway};
+use crate::shard::serve_lease::{self, RemoteCheckout};
 use crate::shard::upstream::UpstreamShared;
 use futures_channel::oneshot;
 use std::fmt;
@@ -72,7 +73,7 @@ impl Upstream {
             .submit(
                 shard,
                 Box::new(move |local| {
-                    local.spawn(serve::checkout(local.clone(), checkout, underway))
+                    local.spawn(serve_lease::checkout(local.clone(), checkout, underway))
                 }),
             )
             .map_err(|error| error.at_upstream(&self.shared.name))?;

@@ -6,7 +6,7 @@ use super::bytes_in::{End, Piece};
 use super::connection::State;
 use super::core::Core;
 use super::pooling::Eviction;
-use crate::driver::{Driver, Event, Received, Scope, SendBuffer};
+use crate::driver::{Driver, Event, Received, SendBuffer};
 use crate::slab::Key;
 use crate::tls::TlsError;
 use bytes::Bytes;
@@ -271,90 +271,5 @@ impl<D: Driver> Core<D> {
             connection.outbound.handed += buffer.remaining().len() as u64;
             self.driver.send(key, buffer);
         }
-    }
-
-    pub(super) fn arm_receive(&mut self, key: Key) {
-        if let Some(connection) = self.connections.get_mut(key) {
-            debug_assert!(!connection.operations.receive, "one receive at a time");
-            connection.operations.receive = true;
-            self.driver.receive(key);
-        }
-    }
-
-    /// Arms the receive again after it ended, if the connection is one that listens.
-    fn keep_receiving(&mut self, key: Key) {
-        let Some(connection) = self.connections.get(key) else {
-            return;
-        };
-        let listens = match connection.state() {
-            State::Handshaking | State::Idle | State::Leased => true,
-            State::Dialing | State::Draining | State::Closing => false,
-        };
-        let inbound = &connection.inbound;
-        if listens
-            && !connection.operations.receive
-            && !inbound.paused
-            && !inbound.starved
-            && !connection.detaching
-            && inbound.end().is_none()
-        {
-            self.arm_receive(key);
-        }
-    }
-
-    fn pause_if_unread(&mut self, key: Key) {
-        let held = self.driver.buffers_held(key);
-        let Some(connection) = self.connections.get_mut(key) else {
-            return;
-        };
-        let unread = connection.inbound.len();
-        if connection.inbound.paused
-            || (held <= self.settings.buffers_per_connection && unread <= self.settings.unread_max)
-        {
-            return;
-        }
-        connection.inbound.paused = true;
-        self.paused.push(key);
-        self.tally.pauses += 1;
-        if connection.operations.receive {
-            connection.operations.cancels += 1;
-            self.driver.cancel(key, Scope::Receive);
-        }
-    }
-
-    /// Arms the receives that were paused or starved and need be so no longer.
-    pub(super) fn resume_receiving(&mut self) {
-        if !self.paused.is_empty() {
-            let mut paused = std::mem::take(&mut self.paused);
-            paused.retain(|&key| !self.resume_paused(key));
-            self.paused = paused;
-        }
-        if !self.starved.is_empty()
-            && self.driver.buffers_free() >= self.settings.buffers_low.max(1)
-        {
-            for key in std::mem::take(&mut self.starved) {
-                if let Some(connection) = self.connections.get_mut(key) {
-                    connection.inbound.starved = false;
-                    self.keep_receiving(key);
-                }
-            }
-        }
-    }
-
-    /// Whether the connection is off the list of paused ones.
-    fn resume_paused(&mut self, key: Key) -> bool {
-        let held = self.driver.buffers_held(key);
-        let Some(connection) = self.connections.get_mut(key) else {
-            return true;
-        };
-        let drained = held <= self.settings.buffers_per_connection / 2
-            && connection.inbound.len() <= self.settings.unread_max / 2;
-        if !drained {
-            return false;
-        }
-        connection.inbound.paused = false;
-        // If the cancelled receive has not ended yet, its end arms the next one.
-        self.keep_receiving(key);
-        true
     }
 }

@@ -11,6 +11,7 @@
 //! - *perform*: what had to wait for a look at the driver's newest events is granted;
 //! - *submit*: one call hands all that to the kernel, and sleeps until the next event or timer.
 
+mod addresses;
 pub(crate) mod bytes_in;
 mod bytes_out;
 pub(crate) mod call;
@@ -30,7 +31,10 @@ mod parker;
 pub(crate) mod pipe;
 mod pooling;
 mod ready;
+mod receiving;
 pub(crate) mod serve;
+pub(crate) mod serve_lease;
+mod siblings;
 mod teardown;
 mod transport;
 pub(crate) mod upload;

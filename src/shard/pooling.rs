@@ -6,7 +6,7 @@ use super::connection::State;
 use super::core::{Core, Timer};
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind, Phase};
-use crate::pool::{Action, Exhausted, Grant, Input, Refusal, WaiterId};
+use crate::pool::{Action, Grant, Input, Refusal, WaiterId};
 use crate::slab::Key;
 use crate::time::Time;
 use std::task::Waker;
@@ -405,107 +405,6 @@ impl<D: Driver> Core<D> {
         match dial_error {
             Some(cause) => error.caused_by(cause.duplicate()),
             None => error,
-        }
-    }
-
-    /// The pool may dial no more, but has a caller waiting: ask for a connection to be given up.
-    fn on_starving(&mut self, upstream: Key, exhausted: Exhausted) {
-        let Some(state) = self.upstreams.get_mut(upstream) else {
-            return;
-        };
-        state.starving = true;
-        let index = self.index;
-        self.mailboxes[index].set_starving(true);
-        match exhausted {
-            Exhausted::Upstream => {
-                state.shared.connections.set_need();
-            }
-            Exhausted::Engine => {
-                if self.give_up_one_idle(Some(upstream)) {
-                    return;
-                }
-                if let Some(state) = self.upstreams.get(upstream) {
-                    state.shared.permits.engine().set_need();
-                }
-            }
-        }
-        for (sibling, mailbox) in self.mailboxes.iter().enumerate() {
-            if sibling != index {
-                mailbox.announce_need();
-            }
-        }
-    }
-
-    /// Closes an idle connection of any upstream but `except`: its permit is needed elsewhere.
-    fn give_up_one_idle(&mut self, except: Option<Key>) -> bool {
-        let candidate = self
-            .upstreams
-            .iter()
-            .filter(|(key, upstream)| Some(*key) != except && upstream.pool.census().idle > 0)
-            .max_by_key(|(_, upstream)| upstream.pool.census().idle)
-            .map(|(key, _)| key);
-        match candidate {
-            Some(key) => {
-                self.pool_input(key, Input::GiveUp);
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// Answers siblings that starve, once a turn: an idle connection here beside a waiter there
-    /// helps nobody. Returns whether a need is left that this shard may be able to meet later.
-    pub(super) fn answer_needs(&mut self) -> bool {
-        let mut left = false;
-        let keys: Vec<Key> = self.upstreams.iter().map(|(key, _)| key).collect();
-        for key in keys {
-            let Some(state) = self.upstreams.get(key) else {
-                continue;
-            };
-            if state.starving {
-                continue;
-            }
-            let shared = state.shared.clone();
-            if shared.connections.need() {
-                if state.pool.census().idle > 0 && shared.connections.take_need() {
-                    self.pool_input(key, Input::GiveUp);
-                } else {
-                    let census = state.pool.census();
-                    left |= census.leased + census.dialing > 0;
-                }
-            }
-            let engine = shared.permits.engine().clone();
-            if engine.need() {
-                let idle = self
-                    .upstreams
-                    .iter()
-                    .any(|(_, upstream)| upstream.pool.census().idle > 0);
-                if idle && engine.take_need() {
-                    self.give_up_one_idle(None);
-                } else {
-                    left |= !self.connections.is_empty();
-                }
-            }
-        }
-        left
-    }
-
-    /// A permit came free somewhere: those who wait for one try again.
-    pub(super) fn on_capacity(&mut self) {
-        let starving: Vec<Key> = self
-            .upstreams
-            .iter()
-            .filter(|(_, state)| state.starving)
-            .map(|(key, _)| key)
-            .collect();
-        let index = self.index;
-        self.mailboxes[index].set_starving(false);
-        for key in starving {
-            if let Some(state) = self.upstreams.get_mut(key) {
-                state.starving = false;
-            }
-            // Sets the flags again if it is still short.
-            self.pool_input(key, Input::Capacity);
         }
     }
 }
