@@ -14,12 +14,7 @@ pub async fn fetch(url: &str, path: &str) -> Result<String, Box<dyn Error>> {
     let users = engine.upstream("users")?; // Clone + Send + Sync, for any runtime or none
     let response = users.call(http::Request::get(path).body(())?).await?;
     if let Some(trip) = Trip::of(&response) {
-        println!(
-            "{} from {:?}, reused: {}",
-            response.status(),
-            trip.endpoint,
-            trip.reused
-        );
+        println!("{}, reused: {}", response.status(), trip.reused);
     }
     let body = response.into_body().collect().await?.to_bytes();
     Ok(String::from_utf8(body.to_vec())?)

@@ -109,7 +109,7 @@ pub(super) fn may_end(bytes: &[u8], from: usize) -> bool {
         .any(|n| bytes[n] == b'\n' && (n < 2 || bytes[n - 1] != b'\r' || bytes[n - 2] == b'\n'))
 }
 
-/// A view of a head that [`Exchange::head`](super::Exchange::head) has found complete. It holds no
+/// A view of a head that `Exchange::head` has found complete. It holds no
 /// more than the bytes, and reads them as it is asked.
 #[derive(Clone, Copy)]
 pub struct ResponseHead<'a> {

@@ -63,8 +63,8 @@ impl<'a> Head<'a> {
         Head::new("HEAD", target)
     }
 
-    /// Adds a header. Up to [`HEADERS_INLINE_MAX`] fit; one more, and encoding fails with
-    /// [`HeadError::TooManyHeaders`].
+    /// Adds a header. Up to [`HEADERS_INLINE_MAX`] fit; one more, and the exchange fails with an
+    /// error of kind [`Request`](crate::ErrorKind::Request).
     #[must_use]
     #[inline]
     pub fn header(mut self, name: &'a str, value: &'a (impl AsRef<[u8]> + ?Sized)) -> Head<'a> {
