@@ -11,6 +11,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
+use crate::load::WayIn;
+
 /// No duration may exceed this, so that no instant computed from one overflows.
 const DURATION_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 /// More callers than one host has ports for.
@@ -74,6 +76,9 @@ pub(crate) struct RunOptions {
     /// Requests per second, latency taken from the intended start [default: as fast as it goes]
     #[arg(long, value_name = "R", value_parser = rate)]
     pub(crate) rate: Option<f64>,
+    /// Where the callers run
+    #[arg(long, default_value = "shards")]
+    pub(crate) from: WayIn,
     /// Write the report as JSON to this file; - is standard output
     #[arg(long, value_name = "PATH|-")]
     pub(crate) json: Option<PathBuf>,
@@ -243,7 +248,7 @@ mod tests {
     #[test]
     fn run_takes_all_its_options() {
         let line = "stress run http://localhost:1/x --connections 3 --shards 2 --duration 200ms \
-                    --warmup 0s --reuse off --rate 1e3 --json -";
+                    --warmup 0s --reuse off --rate 1e3 --from anywhere --json -";
         let Some(Command::Run(run)) = parse(line).unwrap().command else {
             panic!("not a run");
         };
@@ -252,6 +257,7 @@ mod tests {
         assert_eq!(run.warmup, Duration::ZERO);
         assert!(!run.reuse.is_on());
         assert_eq!(run.rate, Some(1000.0));
+        assert_eq!(run.from, WayIn::Anywhere);
         assert_eq!(run.json, Some(PathBuf::from("-")));
     }
 
@@ -276,6 +282,7 @@ mod tests {
             "stress run http://h/ --rate 0",
             "stress run http://h/ --rate NaN",
             "stress run http://h/ --reuse maybe",
+            "stress run http://h/ --from elsewhere",
             "stress run http://h/ --insecure-ca /nowhere/ca.pem",
             "stress run http://h/ --insecure-ca /dev/null",
             "stress serve --plain localhost",

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use hdrhistogram::Histogram;
 
 use crate::failure::Failure;
@@ -30,9 +31,32 @@ pub(crate) struct LoadPlan {
     pub(crate) rate: Option<f64>,
     /// Trust these certificates (PEM) and no others; `None` is the public roots.
     pub(crate) ca: Option<Vec<u8>>,
+    /// Where the callers run.
+    pub(crate) way: WayIn,
 }
 
-/// What a load gave. All counts cover the measured window only.
+/// The two ways into the engine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WayIn {
+    /// Tasks on the shards themselves
+    #[default]
+    Shards,
+    /// Another thread, through the engine's handle
+    Anywhere,
+}
+
+impl WayIn {
+    /// As the user writes it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Shards => "shards",
+            Self::Anywhere => "anywhere",
+        }
+    }
+}
+
+/// What a load gave. Requests and latencies are those that started in the measured window, however
+/// late they ended; other counts cover the window, unless they say the whole load.
 #[derive(Clone, Debug)]
 pub(crate) struct LoadResult {
     /// Latencies of the requests that succeeded, in nanoseconds; make it with
@@ -55,11 +79,11 @@ pub(crate) struct LoadResult {
     pub(crate) dials: u64,
     /// Checkouts that had to queue.
     pub(crate) waits: u64,
-    /// Connections the pool closed.
+    /// Idle connections that were closed.
     pub(crate) evictions: u64,
-    /// Full TLS handshakes.
+    /// Full TLS handshakes, over the whole load, as the connections that they belong to.
     pub(crate) handshakes_full: u64,
-    /// Resumed TLS handshakes.
+    /// Resumed TLS handshakes, over the whole load.
     pub(crate) handshakes_resumed: u64,
     /// Estimated time that reuse and resumption saved, in seconds.
     pub(crate) handshake_seconds_avoided: f64,
@@ -130,18 +154,21 @@ impl LoadResult {
 #[derive(Debug)]
 pub(crate) enum DriveError {
     /// The machine lacks what the engine needs.
-    #[allow(
-        dead_code,
-        reason = "the blocking driver needs nothing special of the machine"
-    )]
     Machine {
         /// What is missing or forbidden.
         cause: String,
         /// What the user can do about it.
         remedy: String,
     },
-    /// The plan cannot be carried out: a name that does not resolve, a bad certificate.
+    /// The plan cannot be carried out: a server that cannot be reached, a bad certificate.
     Plan(String),
+}
+
+impl DriveError {
+    /// The plan cannot be carried out for this reason.
+    pub(crate) fn broken(cause: impl fmt::Display) -> Self {
+        Self::Plan(cause.to_string())
+    }
 }
 
 impl fmt::Display for DriveError {

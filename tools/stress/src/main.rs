@@ -57,6 +57,7 @@ fn run(options: RunOptions) -> Result<ExitCode, Failure> {
         reuse: options.reuse.is_on(),
         rate: options.rate,
         ca: options.insecure_ca,
+        way: options.from,
     };
     let phase = Phase::measure("run", plan, &progress, &interrupt)?;
     finish(Report::of_run(phase), json)

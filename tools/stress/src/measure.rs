@@ -69,6 +69,11 @@ impl Window {
         }
     }
 
+    /// When that was.
+    pub(crate) fn opened(&self) -> Instant {
+        self.opened
+    }
+
     /// How long it has been open, and the CPU time used in it.
     pub(crate) fn read(&self) -> (Duration, CpuTime) {
         (self.opened.elapsed(), CpuTime::of_process().since(self.cpu))

@@ -18,8 +18,8 @@ const TERMINAL_PERIOD: Duration = Duration::from_millis(200);
 /// How often a line is written elsewhere.
 const PLAIN_PERIOD: Duration = Duration::from_secs(2);
 
-/// Where the load counts, and how that is shown.
-#[derive(Debug)]
+/// Where the load counts, and how that is shown. Clones count together.
+#[derive(Clone, Debug)]
 pub(crate) struct Progress {
     counts: Arc<Counts>,
     terminal: bool,

@@ -82,6 +82,7 @@ fn figures(phase: &Phase) -> Map<String, Value> {
             "warmup_seconds": plan.warmup.as_secs_f64(),
             "reuse": plan.reuse,
             "rate": plan.rate,
+            "from": plan.way.name(),
         },
     });
     match figures {

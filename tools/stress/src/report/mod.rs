@@ -190,6 +190,7 @@ pub(crate) fn grouped(number: u64) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::load::WayIn;
     use crate::measure::{self, CpuTime};
     use std::time::Duration;
 
@@ -221,6 +222,7 @@ pub(crate) mod tests {
             reuse: variant != "no reuse",
             rate: None,
             ca: None,
+            way: WayIn::Shards,
         };
         Phase {
             subject,

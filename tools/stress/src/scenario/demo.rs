@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{Scenario, Stage};
 use crate::backend::{Backend, BackendOptions};
 use crate::failure::Failure;
-use crate::load::LoadPlan;
+use crate::load::{LoadPlan, WayIn};
 use crate::measure;
 use crate::report::{Phase, Report, Verdict, times};
 
@@ -38,6 +38,7 @@ fn run(stage: &Stage) -> Result<Report, Failure> {
         reuse,
         rate: None,
         ca: Some(backend.ca.clone()),
+        way: WayIn::Shards,
     };
     let planned = [
         (PLAIN, "reuse", plan("http", backend.plain, true)),

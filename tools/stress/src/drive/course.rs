@@ -1,0 +1,92 @@
+//! The course of a load: when its measured window opened, and when it closed.
+//!
+//! Read by every caller for each request, written twice: it must never be contended. A request
+//! belongs to the window if it *started* in it (at a fixed rate: if it was meant to), however late
+//! it ends; so slow answers at the end are counted, and none is counted twice.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long answers may take after the window closed; what is unanswered then has failed.
+const GRACE: Duration = Duration::from_secs(5);
+/// The same, when the user wants to end.
+const GRACE_INTERRUPTED: Duration = Duration::from_secs(1);
+
+/// From the warm-up to the end.
+#[derive(Debug, Default)]
+pub(super) struct Course {
+    opened: OnceLock<Instant>,
+    closed: OnceLock<Instant>,
+    interrupted: AtomicBool,
+}
+
+impl Course {
+    /// The warm-up is over.
+    pub(super) fn open(&self, at: Instant) {
+        let first = self.opened.set(at).is_ok();
+        debug_assert!(first, "a window opens once");
+    }
+
+    /// No request starts from now on.
+    pub(super) fn close(&self, at: Instant, interrupted: bool) {
+        self.interrupted.store(interrupted, Ordering::Relaxed);
+        let first = self.closed.set(at).is_ok();
+        debug_assert!(first, "a window closes once");
+    }
+
+    /// When it closed, if it has.
+    pub(super) fn closed(&self) -> Option<Instant> {
+        self.closed.get().copied()
+    }
+
+    /// Whether the user ended it.
+    pub(super) fn interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+
+    /// Whether a request with this start is counted. The answer is final once the window has
+    /// opened and closed; before, it is asked for requests that have ended by now.
+    pub(super) fn covers(&self, start: Instant) -> bool {
+        self.opened.get().is_some_and(|opened| start >= *opened)
+            && self.closed.get().is_none_or(|closed| start < *closed)
+    }
+
+    /// Whether what is still unanswered is to be given up.
+    pub(super) fn is_past_grace(&self, now: Instant) -> bool {
+        let grace = if self.interrupted() {
+            GRACE_INTERRUPTED
+        } else {
+            GRACE
+        };
+        self.closed().is_some_and(|closed| now >= closed + grace)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_counts_by_its_start() {
+        let (course, base) = (Course::default(), Instant::now());
+        let at = |ms| base + Duration::from_millis(ms);
+        assert!(!course.covers(at(5)), "warm-up");
+        course.open(at(10));
+        assert!(!course.covers(at(9)) && course.covers(at(10)) && course.covers(at(99)));
+        assert!(!course.is_past_grace(at(1_000_000)), "still open");
+        course.close(at(50), false);
+        assert!(course.covers(at(49)) && !course.covers(at(50)));
+    }
+
+    #[test]
+    fn who_interrupts_waits_less() {
+        let base = Instant::now();
+        for (interrupted, grace) in [(false, GRACE), (true, GRACE_INTERRUPTED)] {
+            let course = Course::default();
+            course.close(base, interrupted);
+            assert!(!course.is_past_grace(base + grace - Duration::from_millis(1)));
+            assert!(course.is_past_grace(base + grace));
+        }
+    }
+}
