@@ -1,6 +1,7 @@
 //! The registry of scenarios. Later work adds a file here and a line to [`SCENARIOS`].
 
 mod demo;
+mod floor;
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use crate::progress::Progress;
 use crate::report::Report;
 
 /// All scenarios, in the order in which they are listed.
-pub(crate) const SCENARIOS: &[Scenario] = &[demo::SCENARIO];
+pub(crate) const SCENARIOS: &[Scenario] = &[demo::SCENARIO, floor::SCENARIO];
 
 /// A run of several phases that is known by name.
 pub(crate) struct Scenario {
