@@ -22,7 +22,6 @@
 
 // Layers, top to bottom; an import points down only, which a test checks.
 mod client;
-mod trip;
 
 mod engine;
 
@@ -41,6 +40,7 @@ mod error;
 mod random;
 mod slab;
 mod time;
+mod trip;
 
 pub use block_on::block_on;
 pub use client::body::Body;
@@ -67,9 +67,5 @@ pub mod on_shard {
 /// [`Unsupported`](ErrorKind::Unsupported) where io_uring is refused or lacks what the engine needs:
 /// the error says what refuses it (sysctl, seccomp, the memlock limit, descriptors) and the remedy.
 pub fn probe() -> Result<Probe, Error> {
-    driver::uring::probe().map_err(unsupported)
-}
-
-pub(crate) fn unsupported(refusal: driver::uring::Refusal) -> Error {
-    Error::new(ErrorKind::Unsupported, refusal.to_string()).caused_by(refusal)
+    driver::uring::probe().map_err(engine::threads::unsupported)
 }

@@ -1,8 +1,8 @@
 //! What a response has to tell about its way.
+//!
+//! Owns: the facts. Never: finds them out: the exchange that made the trip does.
 
-use crate::driver::Driver;
 use crate::endpoint::Endpoint;
-use crate::shard::exchange::Exchange;
 use std::time::Duration;
 
 /// How a call went: on every response, among its extensions.
@@ -24,18 +24,6 @@ pub struct Trip {
 }
 
 impl Trip {
-    pub(crate) fn new<D: Driver>(exchange: &Exchange<D>) -> Trip {
-        let facts = exchange.facts();
-        Trip {
-            reused: facts.reused,
-            attempts: facts.attempts,
-            wait: facts.granted.since(facts.begun),
-            first_byte: facts.head.since(facts.granted),
-            endpoint: facts.endpoint.clone(),
-            shard: exchange.upstream().shard.index(),
-        }
-    }
-
     /// The trip of a response that an engine returned; `None` for any other response.
     pub fn of<B>(response: &http::Response<B>) -> Option<&Trip> {
         response.extensions().get()

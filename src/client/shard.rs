@@ -179,7 +179,7 @@ impl Exchange {
 
     /// How the call went.
     pub fn trip(&self) -> Trip {
-        Trip::new(&self.exchange)
+        self.exchange.trip()
     }
 
     /// The connection as a raw stream, if the response was 101 (Switching Protocols) or a 2xx to

@@ -1,7 +1,7 @@
 //! The shard threads: started together or not at all, ended together.
 
 use super::{EngineShared, cores};
-use crate::driver::uring::{Settings, Uring};
+use crate::driver::uring::{Refusal, Settings, Uring};
 use crate::error::{Error, ErrorKind};
 use crate::shard::Shard;
 use crate::shard::mailbox::Mailbox;
@@ -94,8 +94,13 @@ fn prepare(shared: &EngineShared<Uring>, index: usize) -> Result<Shard<Uring>, E
         buffers: config.receive_buffers,
         buffer_size: config.receive_buffer_size,
     };
-    let driver = Uring::new(&settings).map_err(crate::unsupported)?;
+    let driver = Uring::new(&settings).map_err(unsupported)?;
     Ok(Shard::new(shared.parts(index, driver)))
+}
+
+/// What forbids io_uring, as the crate's own error.
+pub(crate) fn unsupported(refusal: Refusal) -> Error {
+    Error::new(ErrorKind::Unsupported, refusal.to_string()).caused_by(refusal)
 }
 
 impl Drop for Threads {

@@ -23,6 +23,21 @@ pub(crate) struct LocalBody<D: Driver> {
     trailers_given: bool,
 }
 
+impl<D: Driver> Exchange<D> {
+    /// How it went, for whoever called.
+    pub(crate) fn trip(&self) -> Trip {
+        let facts = self.facts();
+        Trip {
+            reused: facts.reused,
+            attempts: facts.attempts,
+            wait: facts.granted.since(facts.begun),
+            first_byte: facts.head.since(facts.granted),
+            endpoint: facts.endpoint.clone(),
+            shard: self.upstream().shard.index(),
+        }
+    }
+}
+
 /// Sends `head` with `body` and waits for the response's head. Repeats once where that is safe.
 pub(crate) async fn exchange<D: Driver>(
     upstream: &LocalUpstream<D>,
@@ -111,7 +126,7 @@ async fn send<D: Driver>(exchange: &mut Exchange<D>, upload: &mut Upload<D>) -> 
 
 fn respond<D: Driver>(exchange: Exchange<D>, upload: Upload<D>) -> http::Response<LocalBody<D>> {
     let mut response = exchange.head().to_http();
-    response.extensions_mut().insert(Trip::new(&exchange));
+    response.extensions_mut().insert(exchange.trip());
     let upload = (!upload.is_done() && !exchange.is_complete()).then_some(upload);
     response.map(|()| LocalBody {
         exchange,

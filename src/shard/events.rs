@@ -131,19 +131,17 @@ impl<D: Driver> Core<D> {
                 .append(&mut self.blocks, |out| session.output(out));
             self.flush(key);
         }
+        if handshaking && result.is_ok() {
+            self.after_handshake_bytes(key);
+        }
+        // First what was sound: a response is none the worse for a broken record behind it.
+        if !plaintext.is_empty() {
+            self.on_plaintext(key, &plaintext);
+        }
         match result {
             Err(error) => self.on_tls_failed(key, error),
-            Ok(()) => {
-                if handshaking {
-                    self.after_handshake_bytes(key);
-                }
-                if !plaintext.is_empty() {
-                    self.on_plaintext(key, &plaintext);
-                }
-                if closed {
-                    self.on_end(key);
-                }
-            }
+            Ok(()) if closed => self.on_end(key),
+            Ok(()) => {}
         }
         self.plaintext = plaintext;
     }

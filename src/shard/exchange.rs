@@ -10,7 +10,7 @@ use super::local::LocalUpstream;
 use super::transport::{Expired, Readable};
 use crate::driver::Driver;
 use crate::endpoint::Endpoint;
-use crate::error::{Error, ErrorKind, Phase, RequestSent};
+use crate::error::{Error, ErrorKind, Phase, RequestSent, TlsFailure};
 use crate::protocol::http1::{self, HeadError, HeadStep, RequestFacts, ResponseHead, Verdict};
 use crate::time::Time;
 use std::future::poll_fn;
@@ -310,7 +310,12 @@ impl<D: Driver> Exchange<D> {
     /// Whether the request may be tried once more on a fresh connection: this one was closed before
     /// any byte of a response, and repeating is safe.
     pub(crate) fn may_repeat(&self, error: &Error) -> bool {
-        error.kind() == ErrorKind::Closed
+        let closed = matches!(
+            error.kind(),
+            // Over TLS many a server closes without close_notify.
+            ErrorKind::Closed | ErrorKind::Tls(TlsFailure::Truncated)
+        );
+        closed
             && !self.state.response_started()
             && (self.facts.idempotent || error.request_sent() == RequestSent::No)
             && self.facts.attempts == 1

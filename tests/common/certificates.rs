@@ -1,0 +1,69 @@
+//! Certificates made for one test: an authority, and what it signs.
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    date_time_ymd,
+};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Who signs.
+pub struct Authority {
+    /// Its certificate, for clients to trust.
+    pub pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+/// A server's certificate and key, both in PEM.
+pub struct Certificate {
+    pub pem: String,
+    pub key_pem: String,
+}
+
+/// When a certificate is good.
+#[derive(Clone, Copy)]
+pub enum Validity {
+    Now,
+    Past,
+    Future,
+}
+
+impl Authority {
+    pub fn new() -> Authority {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        // A name of its own: an issuer is looked for by name.
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let nth = MADE.fetch_add(1, Ordering::Relaxed);
+        params
+            .distinguished_name
+            .push(DnType::CommonName, format!("test authority {nth}"));
+        let pem = params.self_signed(&key).expect("a certificate").pem();
+        let issuer = Issuer::new(params, key);
+        Authority { pem, issuer }
+    }
+
+    /// For the loopback address and for `backend.test`, good now.
+    pub fn sign(&self) -> Certificate {
+        self.sign_for(&["127.0.0.1", "backend.test"], Validity::Now)
+    }
+
+    pub fn sign_for(&self, names: &[&str], validity: Validity) -> Certificate {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let mut params = CertificateParams::new(names).expect("names");
+        let years = match validity {
+            Validity::Now => (2001, 3000),
+            Validity::Past => (2001, 2002),
+            Validity::Future => (2999, 3000),
+        };
+        params.not_before = date_time_ymd(years.0, 1, 1);
+        params.not_after = date_time_ymd(years.1, 1, 1);
+        let key = KeyPair::generate().expect("a key");
+        let signed = params.signed_by(&key, &self.issuer).expect("a signature");
+        Certificate {
+            pem: signed.pem(),
+            key_pem: key.serialize_pem(),
+        }
+    }
+}
