@@ -2,7 +2,7 @@ use http_body_util::BodyExt;
 use ringpool::{Config, Engine, Trip, config::UpstreamConfig};
 use std::{error::Error, time::Duration};
 
-pub async fn fetch(url: &str, path: &str) -> Result<String, Box<dyn Error>> {
+async fn fetch(url: &str, path: &str) -> Result<String, Box<dyn Error>> {
     let users = UpstreamConfig {
         connections_max: 64, // strict, over all shards
         idle_min: 2,         // dialled and handshaken before anyone asks

@@ -20,6 +20,8 @@
 //! - [`config`] explains every setting, its default and the reason for it.
 //! - [`probe`] says what this machine's io_uring can do.
 
+#![warn(missing_docs)]
+
 // Layers, top to bottom; an import points down only, which a test checks.
 mod client;
 
