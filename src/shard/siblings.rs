@@ -11,10 +11,9 @@ use crate::slab::Key;
 impl<D: Driver> Core<D> {
     /// The pool may dial no more, but has a caller waiting: ask for a connection to be given up.
     pub(super) fn on_starving(&mut self, upstream: Key, exhausted: Exhausted) {
-        let Some(state) = self.upstreams.get_mut(upstream) else {
+        let Some(state) = self.upstreams.get(upstream) else {
             return;
         };
-        state.starving = true;
         let index = self.index;
         self.mailboxes[index].set_starving(true);
         match exhausted {
@@ -63,7 +62,7 @@ impl<D: Driver> Core<D> {
             let Some(state) = self.upstreams.get(key) else {
                 continue;
             };
-            if state.starving {
+            if state.pool.is_starving() {
                 continue;
             }
             let shared = state.shared.clone();
@@ -96,15 +95,12 @@ impl<D: Driver> Core<D> {
         let starving: Vec<Key> = self
             .upstreams
             .iter()
-            .filter(|(_, state)| state.starving)
+            .filter(|(_, state)| state.pool.is_starving())
             .map(|(key, _)| key)
             .collect();
         let index = self.index;
         self.mailboxes[index].set_starving(false);
         for key in starving {
-            if let Some(state) = self.upstreams.get_mut(key) {
-                state.starving = false;
-            }
             // Sets the flags again if it is still short.
             self.pool_input(key, Input::Capacity);
         }
