@@ -4,6 +4,7 @@
 //! opened there.
 
 use super::core::Core;
+use super::upstream::UpstreamState;
 use crate::driver::Driver;
 use crate::pool::{Exhausted, Input};
 use crate::slab::Key;
@@ -33,6 +34,11 @@ impl<D: Driver> Core<D> {
             if sibling != index {
                 mailbox.announce_need();
             }
+        }
+        // A permit that came back before this shard was seen to starve was announced to nobody.
+        let has_room = |state: &UpstreamState| state.shared.permits.has_room();
+        if self.upstreams.get(upstream).is_some_and(has_room) {
+            self.mailboxes[index].announce_capacity();
         }
     }
 
