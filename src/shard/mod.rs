@@ -129,9 +129,8 @@ impl<D: Driver> Shard<D> {
     #[cfg(test)]
     pub(crate) fn rests_until(&self) -> Time {
         let core = self.local.core.borrow();
-        let awake = self.local.executor.has_carried()
-            || !self.mailbox.is_empty()
-            || core.driver.pending();
+        let awake =
+            self.local.executor.has_carried() || !self.mailbox.is_empty() || core.driver.pending();
         match self.wait(&core) {
             _ if awake => core.clock_now(),
             Wait::No => core.clock_now(),
