@@ -7,6 +7,9 @@ pub(crate) mod registry;
 pub(crate) mod resolver;
 pub(crate) mod threads;
 
+#[cfg(test)]
+mod tests;
+
 use crate::config::{Config, TrustRoots, UpstreamConfig, UpstreamUrl};
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind};

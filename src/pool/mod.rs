@@ -125,6 +125,11 @@ impl Pool {
         self.members.is_empty() && self.queue.is_empty() && self.deadline().is_none()
     }
 
+    /// Whether a waiter needs a dial and no permit was free.
+    pub fn is_starving(&self) -> bool {
+        self.dialing.starving
+    }
+
     /// The connection used last, if a good one is idle. `None`: [`Input::Enqueue`].
     ///
     /// Nobody is overtaken: no connection idles while somebody waits whom it could serve.

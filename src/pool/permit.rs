@@ -110,6 +110,13 @@ impl Permits {
         &self.engine
     }
 
+    /// Whether both counters have room just now.
+    pub fn has_room(&self) -> bool {
+        [&self.upstream, &self.engine]
+            .iter()
+            .all(|counter| counter.in_use() < counter.max())
+    }
+
     /// One permit, if both counters have room.
     ///
     /// The upstream's is taken first and given back if the engine has none. A sibling that looks in

@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind};
 use crate::slab::Key;
 use crossbeam::queue::{ArrayQueue, SegQueue};
 use futures_channel::oneshot;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -124,7 +124,9 @@ impl<D: Driver> Mailbox<D> {
 
     /// Tells the shard that a permit came free, if it waits for one.
     pub(crate) fn announce_capacity(&self) {
-        if self.starving.load(Ordering::SeqCst) {
+        // Orders the permit's return before the look; pairs with the one in `set_starving`.
+        fence(Ordering::SeqCst);
+        if self.starving.load(Ordering::Relaxed) {
             self.capacity.store(true, Ordering::SeqCst);
             self.parker.wake();
         }
@@ -136,10 +138,13 @@ impl<D: Driver> Mailbox<D> {
         self.parker.wake();
     }
 
+    /// Notes whether the shard waits for a permit. One that begins to must look for a permit once
+    /// more after this, or the news of it may have gone to nobody.
     pub(crate) fn set_starving(&self, starving: bool) {
         if self.starving.load(Ordering::Relaxed) != starving {
-            self.starving.store(starving, Ordering::SeqCst);
+            self.starving.store(starving, Ordering::Relaxed);
         }
+        fence(Ordering::SeqCst);
     }
 
     pub(crate) fn take_work(&self) -> Option<Work<D>> {
@@ -162,8 +167,7 @@ impl<D: Driver> Mailbox<D> {
         take(&self.need)
     }
 
-    /// Whether the shard would find something here. `need` is not counted: it is looked at once a
-    /// turn, and set together with a wake-up.
+    /// Whether the shard would find nothing here.
     pub(crate) fn is_empty(&self) -> bool {
         self.work.is_empty()
             && self.control.is_empty()

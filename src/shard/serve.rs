@@ -47,7 +47,8 @@ pub(crate) enum RemoteBody {
     Upgraded(RemoteLease),
 }
 
-/// Counts a call, on its shard and on its upstream, as long as it is under way.
+/// Counts a call, on its shard and on its upstream, as long as it is under way: until just before its
+/// caller has the end of the answer, so that an upstream is not in use any more for one who knows it.
 pub(crate) struct Underway<D: Driver>(Arc<Mailbox<D>>, Arc<UpstreamShared>);
 
 impl<D: Driver> Underway<D> {
@@ -80,6 +81,7 @@ pub(crate) async fn call<D: Driver>(
     let (parts, body) = match answer {
         None => return,
         Some(Err(error)) => {
+            drop(underway);
             // A caller who has gone in the meantime does not mind.
             let _ = remote.reply.send(Err(error));
             return;
@@ -90,7 +92,7 @@ pub(crate) async fn call<D: Driver>(
         give_upgraded(parts, body, remote.reply, underway).await;
         return;
     }
-    give_body(parts, body, remote.reply).await;
+    give_body(parts, body, remote.reply, underway).await;
 }
 
 /// Hands the head over, with the whole body if it is there already; else pumps the rest.
@@ -98,16 +100,20 @@ async fn give_body<D: Driver>(
     parts: http::response::Parts,
     mut body: LocalBody<D>,
     reply: oneshot::Sender<Result<http::Response<RemoteBody>, Error>>,
+    underway: Underway<D>,
 ) {
     let length = body.content_length();
     let ready = poll_fn(|cx| Poll::Ready(body.read_ready(cx, INLINE_MAX))).await;
     let (first, done) = match ready {
         Ok(ready) => ready,
         Err(error) => {
+            drop(underway);
             let _ = reply.send(Err(error));
             return;
         }
     };
+    // Not after the reply: who has the whole answer may count on the call being over.
+    let underway = (!done).then_some(underway);
     let first = Bytes::from(first);
     let trailers = done.then(|| body.take_trailers()).flatten();
     if done && trailers.is_none() {
@@ -132,7 +138,7 @@ async fn give_body<D: Driver>(
     };
     let response = http::Response::from_parts(parts, RemoteBody::Pieces(receiver, length));
     if let (Ok(()), Some(sender)) = (reply.send(Ok(response)), sender) {
-        pump(body, sender).await;
+        pump(body, sender, underway).await;
     }
 }
 
@@ -140,6 +146,7 @@ async fn give_body<D: Driver>(
 async fn pump<D: Driver>(
     mut body: LocalBody<D>,
     mut pipe: PipeSender<Result<Frame<Bytes>, Error>>,
+    underway: Option<Underway<D>>,
 ) {
     loop {
         // Room first: what was read from the connection has a place to go.
@@ -163,10 +170,12 @@ async fn pump<D: Driver>(
                     }
                     pipe.send(Ok(Frame::trailers(trailers)));
                 }
+                drop(underway);
                 pipe.finish();
                 return;
             }
             Some(Err(error)) => {
+                drop(underway);
                 pipe.send(Err(error));
                 return;
             }

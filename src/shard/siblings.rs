@@ -4,6 +4,7 @@
 //! opened there.
 
 use super::core::Core;
+use super::upstream::UpstreamState;
 use crate::driver::Driver;
 use crate::pool::{Exhausted, Input};
 use crate::slab::Key;
@@ -11,10 +12,9 @@ use crate::slab::Key;
 impl<D: Driver> Core<D> {
     /// The pool may dial no more, but has a caller waiting: ask for a connection to be given up.
     pub(super) fn on_starving(&mut self, upstream: Key, exhausted: Exhausted) {
-        let Some(state) = self.upstreams.get_mut(upstream) else {
+        let Some(state) = self.upstreams.get(upstream) else {
             return;
         };
-        state.starving = true;
         let index = self.index;
         self.mailboxes[index].set_starving(true);
         match exhausted {
@@ -34,6 +34,11 @@ impl<D: Driver> Core<D> {
             if sibling != index {
                 mailbox.announce_need();
             }
+        }
+        // A permit that came back before this shard was seen to starve was announced to nobody.
+        let has_room = |state: &UpstreamState| state.shared.permits.has_room();
+        if self.upstreams.get(upstream).is_some_and(has_room) {
+            self.mailboxes[index].announce_capacity();
         }
     }
 
@@ -63,7 +68,7 @@ impl<D: Driver> Core<D> {
             let Some(state) = self.upstreams.get(key) else {
                 continue;
             };
-            if state.starving {
+            if state.pool.is_starving() {
                 continue;
             }
             let shared = state.shared.clone();
@@ -96,15 +101,12 @@ impl<D: Driver> Core<D> {
         let starving: Vec<Key> = self
             .upstreams
             .iter()
-            .filter(|(_, state)| state.starving)
+            .filter(|(_, state)| state.pool.is_starving())
             .map(|(key, _)| key)
             .collect();
         let index = self.index;
         self.mailboxes[index].set_starving(false);
         for key in starving {
-            if let Some(state) = self.upstreams.get_mut(key) {
-                state.starving = false;
-            }
             // Sets the flags again if it is still short.
             self.pool_input(key, Input::Capacity);
         }

@@ -119,8 +119,6 @@ pub(crate) struct UpstreamState {
     pub(crate) address_next: usize,
     /// Why the last dial failed, for those who are refused because of it.
     pub(crate) dial_error: Option<Error>,
-    /// Whether the pool found no permit and waits for one.
-    pub(crate) starving: bool,
     /// To be removed as soon as nothing is left of it.
     pub(crate) forgotten: bool,
 }
@@ -135,7 +133,6 @@ impl UpstreamState {
             resolving: Vec::new(),
             address_next: 0,
             dial_error: None,
-            starving: false,
             forgotten: false,
         }
     }

@@ -2,7 +2,9 @@
 
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
+pub mod answering;
 pub mod bounded;
 pub mod certificates;
+pub mod deadline;
 pub mod servers;
 pub mod tls_peer;

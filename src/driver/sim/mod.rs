@@ -15,7 +15,7 @@ mod tests;
 
 pub use buffer::SimBuffer;
 pub use network::{Network, WINDOW};
-pub use peer::{Answers, Peer};
+pub use peer::{Answers, Peer, SimConnection};
 
 use super::socket::SocketOptions;
 use super::{Counters, Driver, Event, Received, Scope, SendBuffer, Signal, Wait};

@@ -1,0 +1,106 @@
+//! Calls that go well, on both shards, and what is counted of them.
+
+use super::rig::{Call, Rig};
+use super::{SECOND, config};
+use crate::time::Time;
+
+#[test]
+fn each_call_gets_its_own_answer_on_both_shards() {
+    let mut rig = Rig::new(config(1, |_| {}));
+    rig.web.serve(1, 128);
+    for round in 0..50 {
+        for shard in 0..2 {
+            let nonce = format!("{round}-{shard}");
+            let mut calls = [rig.call(shard, "a", &format!("/{nonce}"))];
+            rig.finish(&mut calls);
+            // One connection for each shard; the first round opened them in the shards' order.
+            assert_eq!(calls[0].body(), format!("{nonce}@{shard}"));
+            assert_eq!(calls[0].reused(), round > 0);
+        }
+    }
+    assert_eq!(rig.counts("a"), [98, 2, 2]);
+    assert_eq!(rig.web.asked().len(), 100, "no request was sent twice");
+    rig.stop();
+}
+
+#[test]
+fn bursts_on_both_shards_are_answered_each_with_its_own() {
+    for seed in 0..20 {
+        let mut rig = Rig::shuffled(config(1, |_| {}), seed);
+        rig.web.serve(1, 128);
+        let mut calls: Vec<(String, Call)> = Vec::new();
+        for n in 0..200 {
+            let nonce = format!("n{n}");
+            calls.push((nonce.clone(), rig.call(n % 2, "a", &format!("/{nonce}"))));
+            if n % 7 == 0 {
+                rig.step();
+            }
+        }
+        let (nonces, mut calls): (Vec<String>, Vec<Call>) = calls.into_iter().unzip();
+        rig.finish(&mut calls);
+        for (nonce, call) in nonces.iter().zip(&mut calls) {
+            let body = call.body();
+            assert_eq!(body.split('@').next(), Some(&**nonce), "seed {seed}");
+        }
+        let [hits, misses, dials] = rig.counts("a");
+        assert_eq!(hits + misses, 200);
+        assert!(dials < 100, "seed {seed}: {dials} dials for 200 calls");
+        assert_eq!(rig.web.asked().len(), 200);
+        rig.stop();
+    }
+}
+
+#[test]
+fn warm_connections_are_up_on_both_shards_before_anyone_calls() {
+    let mut rig = Rig::new(config(1, |upstream| upstream.idle_min = 5));
+    rig.web.serve(1, 5);
+    rig.settle();
+    let warm: Vec<u32> = (0..2)
+        .map(|shard| rig.figures(shard).upstreams["a"].0.idle)
+        .collect();
+    assert_eq!(warm.iter().sum::<u32>(), 5);
+    assert!(warm.iter().all(|&idle| idle >= 2), "{warm:?}");
+    let mut calls = [rig.call(0, "a", "/x"), rig.call(1, "a", "/y")];
+    rig.finish(&mut calls);
+    assert!(calls.iter_mut().all(Call::reused));
+    assert_eq!(rig.counts("a"), [2, 0, 5]);
+    rig.stop();
+}
+
+#[test]
+fn the_same_script_takes_the_same_course() {
+    let course = |seed| {
+        let mut rig = Rig::shuffled(config(2, |upstream| upstream.connections_max = 3), seed);
+        rig.web.serve(1, 3);
+        rig.web.serve(2, 3);
+        let mut calls = Vec::new();
+        let mut course: Vec<(Time, String)> = Vec::new();
+        for n in 0..60usize {
+            let path = match n % 5 {
+                0 => format!("/bye/{n}"),
+                1 => format!("/stray/{n}"),
+                2 => format!("/hold/{n}"),
+                _ => format!("/{n}"),
+            };
+            calls.push(rig.call(n % 2, ["a", "b"][n / 2 % 2], &path));
+            if n % 9 == 0 {
+                rig.pass(SECOND / 100);
+                rig.web.let_go();
+            }
+            let figures = [rig.figures(0), rig.figures(1)];
+            for shard in figures {
+                course.push((rig.clock.now(), format!("{:?}", shard.tally)));
+                course.push((rig.clock.now(), format!("{:?}", shard.upstreams)));
+            }
+        }
+        rig.pass(SECOND);
+        rig.web.let_go();
+        rig.finish(&mut calls);
+        course.push((rig.clock.now(), format!("{:?}", rig.web.asked())));
+        rig.stop();
+        course
+    };
+    for seed in 0..4 {
+        assert_eq!(course(seed), course(seed), "seed {seed}");
+    }
+}

@@ -1,0 +1,204 @@
+//! Callers that go, tasks that panic, upstreams that are given up, shards that stop: at any moment.
+
+use super::rig::{Call, Rig};
+use super::web::endpoint;
+use super::{SECOND, config};
+use crate::error::{Error, ErrorKind};
+
+/// However far the call has come when its caller goes, the next one is served, and by a connection
+/// that carries nothing of the first.
+#[test]
+fn a_caller_may_go_at_any_turn() {
+    for cap in [1, 2] {
+        for turns in 0..16 {
+            let policy = config(1, |upstream| upstream.connections_max = cap);
+            let mut rig = Rig::new(policy);
+            rig.web.serve(1, cap as usize);
+            let call = rig.call(0, "a", "/gone");
+            for _ in 0..turns {
+                rig.shards[0].turn(true).unwrap();
+            }
+            drop(call);
+            let mut calls = [rig.call(0, "a", "/x"), rig.call(1, "a", "/y")];
+            rig.finish(&mut calls);
+            assert!(calls[0].body().starts_with("x@"), "after {turns} turns");
+            assert!(calls[1].body().starts_with("y@"), "after {turns} turns");
+            rig.stop();
+        }
+    }
+}
+
+/// Waiters whose callers go, at any turn: whom they were granted a connection passes it on.
+#[test]
+fn a_waiter_that_goes_passes_the_baton() {
+    for turns in 0..16 {
+        let mut rig = Rig::new(config(1, |upstream| upstream.connections_max = 1));
+        rig.web.serve(1, 1);
+        let mut first = rig.call(0, "a", "/hold/first");
+        rig.settle();
+        let gone = rig.call(0, "a", "/gone");
+        let mut last = rig.call(0, "a", "/last");
+        rig.settle();
+        assert_eq!(rig.web.let_go(), 1);
+        for _ in 0..turns {
+            rig.shards[0].turn(true).unwrap();
+        }
+        drop(gone);
+        rig.settle();
+        assert_eq!(first.body(), "first@0");
+        assert!(last.body().starts_with("last@"), "after {turns} turns");
+        assert_eq!(rig.clock.now(), crate::time::Time::ZERO, "nobody waited");
+        rig.stop();
+    }
+}
+
+/// A checkout that nobody takes leaves its connection to others, unused as it is.
+#[test]
+fn a_lease_that_nobody_takes_goes_back() {
+    let mut rig = Rig::new(config(1, |_| {}));
+    rig.web.serve(1, 128);
+    let mut calls = [rig.call(0, "a", "/x")];
+    rig.finish(&mut calls);
+    for turns in 0..4 {
+        let checkout = rig.checkout(0, "a");
+        for _ in 0..turns {
+            rig.shards[0].turn(true).unwrap();
+        }
+        drop(checkout);
+        rig.settle();
+        let figures = rig.figures(0);
+        assert_eq!(figures.tasks, 0);
+        assert_eq!(figures.upstreams["a"].0.leased, 0, "after {turns} turns");
+    }
+    rig.stop();
+}
+
+/// Stopped in the middle of everything, after any number of turns: every caller learns it.
+#[test]
+fn stopping_ends_everything_whenever_it_comes() {
+    for turns in 0..24 {
+        let mut rig = Rig::new(config(3, |upstream| {
+            upstream.connections_max = 2;
+            upstream.idle_min = 1;
+        }));
+        rig.web.serve(1, 2);
+        rig.web.serve(2, 2);
+        rig.network.swallow(endpoint(3));
+        rig.web.watch(3, 2);
+        let mut calls = Vec::new();
+        for n in 0..12 {
+            let path = ["/x", "/hold/x", "/never/x", "/bye/x"][n % 4];
+            calls.push(rig.call(n % 2, ["a", "b", "c"][n / 2 % 3], path));
+        }
+        let mut leases = [rig.checkout(0, "a"), rig.checkout(1, "b")];
+        for turn in 0..turns {
+            rig.shards[turn % 2].turn(true).unwrap();
+        }
+        rig.stop();
+        for call in &mut calls {
+            assert!(call.is_answered(), "after {turns} turns");
+            if let Some(error) = call.error() {
+                assert_eq!(error.kind(), ErrorKind::Draining, "after {turns} turns");
+            }
+        }
+        for lease in &mut leases {
+            // Either it was handed over, or its sender is gone.
+            assert!(!matches!(lease.try_recv(), Ok(None)));
+        }
+        let mut late = rig.call(0, "a", "/late");
+        let kind = late.error().map(Error::kind);
+        assert_eq!(kind, Some(ErrorKind::Draining));
+    }
+}
+
+#[test]
+fn a_panic_ends_its_task_alone() {
+    let mut rig = Rig::new(config(1, |upstream| upstream.connections_max = 1));
+    rig.web.serve(1, 1);
+    let local = rig.shards[0].local().clone();
+    let upstream = local.upstream(rig.upstream("a"));
+    local.spawn(async move {
+        let deadline = upstream.shard.now() + SECOND;
+        let lease = upstream.checkout(deadline, false).await;
+        assert!(
+            lease.is_err(),
+            "on purpose: this panics with a lease in hand"
+        );
+    });
+    rig.settle();
+    let figures = rig.figures(0);
+    assert_eq!((figures.task_panics, figures.tasks), (1, 0));
+    assert_eq!(rig.web.open(), 0, "its lease was discarded");
+    for shard in 0..2 {
+        let mut calls = [rig.call(shard, "a", "/x")];
+        rig.finish(&mut calls);
+        assert!(calls[0].body().starts_with("x@"));
+    }
+    drop(local);
+    rig.stop();
+}
+
+#[test]
+fn an_upstream_made_on_the_fly_is_given_up_when_idle_and_not_in_use() {
+    let mut policy = config(0, |_| {});
+    policy.upstreams_max = 1;
+    policy.defaults.idle_timeout = None;
+    let mut rig = Rig::new(policy);
+    rig.web.serve(1, 128);
+    rig.web.serve(2, 128);
+    let mut first = rig.call_url("http://192.0.2.1", "/hold/x").unwrap();
+    rig.settle();
+    let refused = rig.call_url("http://192.0.2.2", "/y").err();
+    let kind = refused.map(|error| error.kind());
+    assert_eq!(kind, Some(ErrorKind::Refused), "the only one is in use");
+    rig.web.let_go();
+    rig.settle();
+    assert_eq!(first.body(), "x@0");
+    assert_eq!(rig.network.open_connections(&endpoint(1)), 1);
+    let mut second = rig.call_url("http://192.0.2.2", "/y").unwrap();
+    rig.settle();
+    assert_eq!(second.body(), "y@0");
+    assert_eq!(rig.network.open_connections(&endpoint(1)), 0);
+    for shard in 0..2 {
+        let known: Vec<String> = rig
+            .figures(shard)
+            .upstreams
+            .keys()
+            .map(ToString::to_string)
+            .collect();
+        assert!(
+            known.iter().all(|name| name.contains("192.0.2.2")),
+            "{known:?}"
+        );
+    }
+    rig.stop();
+}
+
+/// The guard that keeps it in use is gone, but a connection is still at work: it closes at its
+/// release, and only then the upstream is gone.
+#[test]
+fn an_upstream_given_up_in_use_goes_with_its_last_connection() {
+    let mut rig = Rig::new(config(1, |_| {}));
+    rig.web.serve(1, 128);
+    let upstream = rig.upstream("a");
+    let mut calls: Vec<Call> = ["/hold/x", "/hold/y"]
+        .map(|path| rig.call(0, "a", path))
+        .into();
+    rig.settle();
+    let forget = crate::shard::mailbox::Control::Forget(upstream.id);
+    rig.shared.mailboxes[0].control(forget);
+    rig.settle();
+    assert!(rig.figures(0).upstreams.contains_key("a"));
+    let held = rig.web.let_go();
+    rig.settle();
+    let answered = calls
+        .iter_mut()
+        .filter_map(|call| call.is_answered().then_some(()));
+    assert_eq!(answered.count(), 2);
+    assert_eq!(calls[0].body(), "x@0");
+    assert!(held >= 1);
+    let figures = rig.figures(0);
+    assert!(figures.upstreams.is_empty(), "nothing is left of it");
+    assert_eq!((figures.connections, figures.timers), (0, 0));
+    rig.stop();
+}

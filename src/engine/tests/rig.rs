@@ -1,0 +1,322 @@
+//! Two shards, the real engine and its real mailboxes, and a simulated network: stepped in one thread,
+//! under a clock moved by hand.
+//!
+//! Owns: who turns when. A shard turns only when it would be awake in production, so one that sleeps
+//! over work that is left shows as a call that never ends. Never: threads, sleeps, real time.
+
+use super::web::Web;
+use crate::config::Config;
+use crate::driver::sim::{Network, Sim};
+use crate::engine::EngineShared;
+use crate::error::Error;
+use crate::random::Random;
+use crate::shard::figures::ShardFigures;
+use crate::shard::lookup::NoNames;
+use crate::shard::mailbox::Control;
+use crate::shard::serve::{self, RemoteBody, RemoteCall, Underway};
+use crate::shard::serve_lease::{self, RemoteCheckout, RemoteLease};
+use crate::shard::upload::Source;
+use crate::shard::upstream::UpstreamShared;
+use crate::shard::{Shard, Turn};
+use crate::time::Time;
+use crate::time::clock::Clock;
+use futures_channel::oneshot;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Rounds in which nothing may stay unsettled.
+const ROUNDS_MAX: usize = 20_000;
+
+pub(super) struct Rig {
+    pub(super) shared: Arc<EngineShared<Sim>>,
+    pub(super) shards: Vec<Shard<Sim>>,
+    pub(super) network: Network,
+    pub(super) web: Web,
+    pub(super) clock: Clock,
+    /// Which shards turn in a round, if not all of those awake.
+    order: Option<Random>,
+}
+
+impl Rig {
+    pub(super) fn new(config: Config) -> Rig {
+        Rig::with_order(config, None)
+    }
+
+    /// With an order of turns that `seed` decides.
+    pub(super) fn shuffled(config: Config, seed: u64) -> Rig {
+        Rig::with_order(config, Some(Random::new(seed)))
+    }
+
+    fn with_order(config: Config, order: Option<Random>) -> Rig {
+        let clock = Clock::manual();
+        let shared = EngineShared::new(config, 2, clock.clone(), Arc::new(NoNames));
+        let shared = Arc::new(shared.expect("the test's configuration is right"));
+        let network = Network::new();
+        let shards = (0..2)
+            .map(|index| Shard::new(shared.parts(index, network.driver(64))))
+            .collect();
+        let web = Web::new(&network);
+        Rig {
+            shared,
+            shards,
+            network,
+            web,
+            clock,
+            order,
+        }
+    }
+
+    /// One round: what is in flight moves by a hop, shards that are awake turn. False if there was
+    /// nothing to do.
+    pub(super) fn step(&mut self) -> bool {
+        let mut moved = self.network.step();
+        for index in 0..self.shards.len() {
+            let awake = self.shards[index].rests_until() <= self.clock.now();
+            let skipped = self
+                .order
+                .as_mut()
+                .is_some_and(|random| random.below(3) == 0);
+            moved |= awake;
+            if awake && !skipped {
+                let turn = self.shards[index].turn(true).expect("the sim never breaks");
+                assert_eq!(turn, Turn::GoOn);
+            }
+        }
+        self.web.assert_caps();
+        moved
+    }
+
+    /// Steps until all sleep, without any time going by.
+    pub(super) fn settle(&mut self) {
+        for _ in 0..ROUNDS_MAX {
+            if !self.step() {
+                return;
+            }
+        }
+        panic!("after {ROUNDS_MAX} rounds something is still going on: a shard spins");
+    }
+
+    /// Settles, and lets `time` go by, from one timer to the next.
+    pub(super) fn pass(&mut self, time: Duration) {
+        let end = self.clock.now() + time;
+        self.run(end, |_| false);
+        let left = end.since(self.clock.now());
+        self.clock.advance(left);
+        self.settle();
+    }
+
+    /// Settles, and lets time go by until `done` or, failing that, until `end`.
+    fn run(&mut self, end: Time, mut done: impl FnMut(&Rig) -> bool) -> bool {
+        loop {
+            self.settle();
+            if done(self) {
+                return true;
+            }
+            let wakes = self.shards.iter().map(Shard::rests_until);
+            let next = wakes.min().unwrap_or(Time::NEVER);
+            if next > end {
+                return false;
+            }
+            self.clock.advance(next.since(self.clock.now()));
+        }
+    }
+
+    /// Lets time go by until every call has its answer.
+    ///
+    /// # Panics
+    /// If that takes more than a minute of the clock's: every call ends by its deadline.
+    pub(super) fn finish(&mut self, calls: &mut [Call]) {
+        let end = self.clock.now() + Duration::from_secs(60);
+        let mut waiting = || {
+            let answered = calls.iter_mut().map(Call::is_answered);
+            answered.filter(|answered| !answered).count()
+        };
+        let all = self.run(end, |_| waiting() == 0);
+        assert!(all, "{} calls never ended", waiting());
+    }
+
+    pub(super) fn upstream(&self, name: &str) -> Arc<UpstreamShared> {
+        self.shared.named(name).expect("it is configured")
+    }
+
+    /// Calls `path` at the upstream, on the shard that the test wants.
+    pub(super) fn call(&self, shard: usize, upstream: &str, path: &str) -> Call {
+        let upstream = self.upstream(upstream);
+        let underway = Underway::new(&self.shared.mailboxes[shard], &upstream);
+        self.send(shard, underway, upstream, path)
+    }
+
+    /// Calls an absolute URL on the shard that the engine picks.
+    pub(super) fn call_url(&self, url: &str, path: &str) -> Result<Call, Error> {
+        let url = url.parse().expect("the test's URL is right");
+        let (upstream, (shard, underway)) = self.shared.by_url(&url, |upstream| {
+            let shard = self.shared.shard_for(upstream);
+            let underway = Underway::new(&self.shared.mailboxes[shard], upstream);
+            (shard, underway)
+        })?;
+        Ok(self.send(shard, underway, upstream, path))
+    }
+
+    fn send(
+        &self,
+        shard: usize,
+        underway: Underway<Sim>,
+        upstream: Arc<UpstreamShared>,
+        path: &str,
+    ) -> Call {
+        let (reply, answer) = oneshot::channel();
+        let request = http::Request::get(path).body(());
+        let (parts, ()) = request.expect("the test's path is right").into_parts();
+        let call = RemoteCall {
+            upstream,
+            parts,
+            source: Source::Empty,
+            reply,
+        };
+        let submitted = self.shared.submit(
+            shard,
+            Box::new(move |local| local.spawn(serve::call(local.clone(), call, underway))),
+        );
+        let given = submitted
+            .err()
+            .map(|error| Outcome::Failed(Box::new(error)));
+        Call { answer, given }
+    }
+
+    pub(super) fn checkout(
+        &self,
+        shard: usize,
+        upstream: &str,
+    ) -> oneshot::Receiver<Result<RemoteLease, Error>> {
+        let upstream = self.upstream(upstream);
+        let underway = Underway::new(&self.shared.mailboxes[shard], &upstream);
+        let (reply, answer) = oneshot::channel();
+        let checkout = RemoteCheckout { upstream, reply };
+        let submitted = self.shared.submit(
+            shard,
+            Box::new(move |local| {
+                local.spawn(serve_lease::checkout(local.clone(), checkout, underway))
+            }),
+        );
+        submitted.expect("the mailbox has room");
+        answer
+    }
+
+    pub(super) fn figures(&mut self, shard: usize) -> ShardFigures {
+        let (reply, mut answer) = oneshot::channel();
+        self.shared.mailboxes[shard].control(Control::Figures(reply));
+        self.settle();
+        let answered = answer.try_recv().expect("the shard lives");
+        answered.expect("figures come within a turn")
+    }
+
+    /// Both shards' figures of one upstream, added up: hits, misses, dials.
+    pub(super) fn counts(&mut self, upstream: &str) -> [u64; 3] {
+        let mut sums = [0; 3];
+        for shard in 0..2 {
+            if let Some((_, counters)) = self.figures(shard).upstreams.get(upstream) {
+                for (sum, count) in
+                    sums.iter_mut()
+                        .zip([counters.hits, counters.misses, counters.dials])
+                {
+                    *sum += count;
+                }
+            }
+        }
+        sums
+    }
+
+    /// Stops both shards and checks that nothing is left of them, in the network or in counts.
+    pub(super) fn stop(&mut self) {
+        self.shared.stop();
+        for shard in &mut self.shards {
+            assert_eq!(
+                shard.turn(true).expect("the sim never breaks"),
+                Turn::Stopped
+            );
+            shard.assert_nothing_left();
+        }
+        assert_eq!(self.web.open(), 0, "a socket outlived its shard");
+        for upstream in self.shared.directory.values() {
+            assert_eq!(upstream.connections.in_use(), 0, "a permit is missing");
+            assert_eq!(upstream.permits.engine().in_use(), 0, "a permit is missing");
+        }
+        for mailbox in self.shared.mailboxes.iter() {
+            assert_eq!(mailbox.depth(), 0, "a call is still counted");
+        }
+    }
+}
+
+/// A call from outside. Dropping it gives it up.
+pub(super) struct Call {
+    answer: oneshot::Receiver<Result<http::Response<RemoteBody>, Error>>,
+    given: Option<Outcome>,
+}
+
+#[derive(Debug)]
+enum Outcome {
+    Answered(http::StatusCode, Vec<u8>, bool),
+    Failed(Box<Error>),
+}
+
+impl Call {
+    pub(super) fn is_answered(&mut self) -> bool {
+        if self.given.is_none() {
+            self.given = match self.answer.try_recv() {
+                Ok(None) => None,
+                Ok(Some(Ok(response))) => Some(Outcome::of(response)),
+                Ok(Some(Err(error))) => Some(Outcome::Failed(Box::new(error))),
+                Err(oneshot::Canceled) => Some(Outcome::Failed(Box::new(Error::draining()))),
+            };
+        }
+        self.given.is_some()
+    }
+
+    /// The response's body.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[track_caller]
+    pub(super) fn body(&mut self) -> String {
+        assert!(self.is_answered(), "no answer yet");
+        match self.given.as_ref() {
+            Some(Outcome::Answered(status, body, _)) => {
+                assert_eq!(*status, 200);
+                String::from_utf8_lossy(body).into_owned()
+            }
+            other => panic!("not a response: {other:?}"),
+        }
+    }
+
+    /// Whether the response came over a connection that had been used before.
+    #[track_caller]
+    pub(super) fn reused(&mut self) -> bool {
+        assert!(self.is_answered(), "no answer yet");
+        match self.given.as_ref() {
+            Some(Outcome::Answered(_, _, reused)) => *reused,
+            other => panic!("not a response: {other:?}"),
+        }
+    }
+
+    /// The error, if it is one.
+    pub(super) fn error(&mut self) -> Option<&Error> {
+        self.is_answered();
+        match self.given.as_ref() {
+            Some(Outcome::Failed(error)) => Some(error),
+            Some(Outcome::Answered(..)) | None => None,
+        }
+    }
+}
+
+impl Outcome {
+    fn of(response: http::Response<RemoteBody>) -> Outcome {
+        let reused = crate::trip::Trip::of(&response).is_some_and(|trip| trip.reused);
+        let (parts, body) = response.into_parts();
+        match body {
+            RemoteBody::Whole(bytes) => Outcome::Answered(parts.status, bytes.to_vec(), reused),
+            RemoteBody::Pieces(..) | RemoteBody::Upgraded(_) => {
+                panic!("the simulated peers answer in one piece")
+            }
+        }
+    }
+}
