@@ -1,7 +1,7 @@
 //! A raw connection, from any thread.
 
 use crate::error::Error;
-use crate::pool::Permit;
+use crate::shard::lease::OutsidePermit;
 use crate::shard::pipe::Cut;
 use crate::shard::serve_lease::{Command, RemoteLease};
 use bytes::Bytes;
@@ -139,11 +139,11 @@ pub struct Detached {
 /// Counts a detached connection against the upstream's and the engine's caps, as long as it lives.
 #[derive(Debug)]
 pub struct DetachedGuard {
-    _permit: Option<Permit>,
+    _permit: OutsidePermit,
 }
 
 impl DetachedGuard {
-    pub(crate) fn new(permit: Option<Permit>) -> DetachedGuard {
+    pub(crate) fn new(permit: OutsidePermit) -> DetachedGuard {
         DetachedGuard { _permit: permit }
     }
 }

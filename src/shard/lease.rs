@@ -15,6 +15,7 @@ use crate::slab::Key;
 use crate::time::Time;
 use bytes::Bytes;
 use std::cell::RefCell;
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
@@ -248,7 +249,28 @@ pub(crate) struct Detached {
     pub(crate) socket: OwnedFd,
     /// What was received and not read.
     pub(crate) received: Bytes,
-    pub(crate) permit: Option<Permit>,
+    pub(crate) permit: OutsidePermit,
+}
+
+/// The permit of a connection that has left the engine. When it is dropped, those who wait for one
+/// learn it.
+pub(crate) struct OutsidePermit {
+    permit: Option<Permit>,
+    announce: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Drop for OutsidePermit {
+    fn drop(&mut self) {
+        // First back, then told.
+        self.permit = None;
+        (self.announce)();
+    }
+}
+
+impl fmt::Debug for OutsidePermit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OutsidePermit")
+    }
 }
 
 impl<D: Driver> Core<D> {
@@ -290,6 +312,13 @@ impl<D: Driver> Core<D> {
             None => None,
         };
         self.condemn(key);
+        let mailboxes = self.mailboxes.clone();
+        let announce = Box::new(move || {
+            mailboxes
+                .iter()
+                .for_each(|mailbox| mailbox.announce_capacity())
+        });
+        let permit = OutsidePermit { permit, announce };
         Ok(Detached {
             socket,
             received: received.into(),
