@@ -60,8 +60,7 @@ impl<D: Driver> Core<D> {
             && !pending
             && let Some(grant) = state.pool.checkout(self.now)
         {
-            self.on_granted(&grant);
-            return Ok(CheckedOut::Granted(grant));
+            return Ok(CheckedOut::Granted(self.on_granted(grant)));
         }
         let waiter = self.waiters.insert(Waiter {
             upstream,
@@ -333,9 +332,7 @@ impl<D: Driver> Core<D> {
     }
 
     fn answer(&mut self, key: Key, answer: Result<Grant, Error>) {
-        if let Ok(grant) = &answer {
-            self.on_granted(grant);
-        }
+        let answer = answer.map(|grant| self.on_granted(grant));
         match self.waiters.get_mut(key) {
             Some(waiter) => {
                 waiter.answer = Some(answer);
@@ -358,7 +355,9 @@ impl<D: Driver> Core<D> {
         waiter.answer
     }
 
-    fn on_granted(&mut self, grant: &Grant) {
+    /// What the pool has granted, as its user is to see it: a connection made ahead is new to the
+    /// first one who uses it, though to the pool it has idled.
+    fn on_granted(&mut self, grant: Grant) -> Grant {
         let connection = self
             .connections
             .get_mut(grant.conn)
@@ -367,9 +366,11 @@ impl<D: Driver> Core<D> {
         connection.uses += 1;
         connection.expired = false;
         connection.outbound.handed = 0;
-        if grant.reused {
+        let reused = connection.uses > 1;
+        if reused {
             self.tally.avoided_nanos += connection.dial_nanos;
         }
+        Grant { reused, ..grant }
     }
 
     fn refusal(&self, upstream: Key, waiter: Key, refusal: Refusal) -> Error {
