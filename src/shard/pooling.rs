@@ -207,12 +207,17 @@ impl<D: Driver> Core<D> {
         self.schedule(upstream);
     }
 
-    /// Arms the pool's timer if it comes nearer; one that fires early finds nothing to do.
+    /// Arms the pool's timer if it comes nearer; one that fires early finds nothing to do. Disarms it
+    /// when the pool has nothing to wait for.
     pub(super) fn schedule(&mut self, upstream: Key) {
         let Some(state) = self.upstreams.get_mut(upstream) else {
             return;
         };
         let Some(at) = state.pool.deadline() else {
+            // Nothing is left to wait for: nothing stays armed.
+            if let Some((_, timer)) = state.tick.take() {
+                self.timers.remove(timer);
+            }
             return;
         };
         match state.tick {
