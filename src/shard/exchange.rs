@@ -166,6 +166,11 @@ impl<D: Driver> Exchange<D> {
         self.state.awaits_continue()
     }
 
+    /// Whether the peer has asked for the body by 100 (Continue).
+    pub(crate) fn was_continued(&self) -> bool {
+        self.state.was_continued()
+    }
+
     /// Waits for the response's final head, past interim ones.
     pub(crate) async fn response(&mut self) -> Result<(), Error> {
         poll_fn(|cx| self.poll_head(cx)).await
