@@ -59,8 +59,18 @@ fn responses_of_every_framing_are_read_to_their_end() {
     // Name, response, its body, whether the connection serves on.
     let table: [(&str, &str, &str, bool); 10] = [
         ("length", OK, "ok", true),
-        ("no body", "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", "", true),
-        ("no reason", "HTTP/1.1 200 \r\ncontent-length: 2\r\n\r\nok", "ok", true),
+        (
+            "no body",
+            "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+            "",
+            true,
+        ),
+        (
+            "no reason",
+            "HTTP/1.1 200 \r\ncontent-length: 2\r\n\r\nok",
+            "ok",
+            true,
+        ),
         (
             "chunks",
             "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\no\r\n01;x=y\r\nk\r\n0\r\n\r\n",
@@ -68,16 +78,36 @@ fn responses_of_every_framing_are_read_to_their_end() {
             true,
         ),
         ("204", "HTTP/1.1 204 No Content\r\n\r\n", "", true),
-        ("304", "HTTP/1.1 304 Not Modified\r\ncontent-length: 9\r\n\r\n", "", true),
-        ("until close", "HTTP/1.1 200 OK\r\n\r\nuntil close", "until close", false),
-        ("1.0 until close", "HTTP/1.0 200 OK\r\n\r\nuntil close", "until close", false),
+        (
+            "304",
+            "HTTP/1.1 304 Not Modified\r\ncontent-length: 9\r\n\r\n",
+            "",
+            true,
+        ),
+        (
+            "until close",
+            "HTTP/1.1 200 OK\r\n\r\nuntil close",
+            "until close",
+            false,
+        ),
+        (
+            "1.0 until close",
+            "HTTP/1.0 200 OK\r\n\r\nuntil close",
+            "until close",
+            false,
+        ),
         (
             "1.0 kept alive",
             "HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 2\r\n\r\nok",
             "ok",
             true,
         ),
-        ("equal lengths", "HTTP/1.1 200 OK\r\ncontent-length: 2, 2\r\n\r\nok", "ok", true),
+        (
+            "equal lengths",
+            "HTTP/1.1 200 OK\r\ncontent-length: 2, 2\r\n\r\nok",
+            "ok",
+            true,
+        ),
     ];
     for way in WAYS {
         for (what, response, body, serves_on) in table {
@@ -109,7 +139,9 @@ fn a_response_to_head_has_no_body() {
         let client = Client::new(&peer);
         let call = client.send(way, with_body(Method::HEAD, "/", ""));
         let mut conn = peer.accept();
-        let head = conn.answer("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n").head;
+        let head = conn
+            .answer("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
+            .head;
         assert!(head.starts_with("HEAD / HTTP/1.1\r\n"), "{head}");
         assert_eq!(call.wait().unwrap().body, b"", "{way:?}");
         let call = client.get(way, "/");
@@ -183,7 +215,10 @@ fn a_mebibyte_goes_either_way_unchanged() {
         for chunked in [false, true] {
             let call = client.send(way, with_body(Method::PUT, "/", pattern(MUCH)));
             let conn = conn.get_or_insert_with(|| peer.accept());
-            assert!(conn.request().body == pattern(MUCH), "{way:?}: sent differs");
+            assert!(
+                conn.request().body == pattern(MUCH),
+                "{way:?}: sent differs"
+            );
             if chunked {
                 conn.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
                 conn.send(in_chunks(&pattern(MUCH), 10_007));
@@ -360,7 +395,10 @@ fn an_expectation_holds_the_body_back_until_the_peer_agrees() {
             config.continue_timeout = Duration::from_secs(60);
         });
         let mut conn = None;
-        for body in [Body::from("hello"), Body::stream(Steps::promising(5).data("hello"))] {
+        for body in [
+            Body::from("hello"),
+            Body::stream(Steps::promising(5).data("hello")),
+        ] {
             let call = upload(&client, on_shard, expecting(body));
             let conn = conn.get_or_insert_with(|| peer.accept());
             assert!(conn.request_head().contains("expect: 100-continue\r\n"));
@@ -558,7 +596,10 @@ fn becomes_raw(ask: impl Fn() -> http::Request<Bytes>, answer: &str, status: u16
         let mut conn = peer.accept();
         let head = conn.answer(answer).head;
         if status == 200 {
-            assert!(head.starts_with("CONNECT example.com:443 HTTP/1.1\r\n"), "{head}");
+            assert!(
+                head.starts_with("CONNECT example.com:443 HTTP/1.1\r\n"),
+                "{head}"
+            );
         }
         assert_eq!(conn.take(12), b"over to you\n");
         conn.send(" and last");

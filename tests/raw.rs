@@ -169,7 +169,11 @@ fn a_lease_released_with_bytes_unread_is_closed() {
             task.wait().unwrap();
             conn.closed();
             let snapshot = client.until_empty();
-            assert_eq!(snapshot.evictions() + snapshot.discarded, 1, "{place:?} {round}");
+            assert_eq!(
+                snapshot.evictions() + snapshot.discarded,
+                1,
+                "{place:?} {round}"
+            );
         }
     }
 }
@@ -229,7 +233,10 @@ fn a_reset_shows_at_the_next_read() {
         let client = raw(&peer);
         let task = on_a_lease!(place, client, |lease| {
             lease.write_all(b"ping\n").await?;
-            lease.read().await.map(|piece| piece.map(|piece| piece.len()))
+            lease
+                .read()
+                .await
+                .map(|piece| piece.map(|piece| piece.len()))
         });
         let mut conn = peer.accept();
         conn.take(5);
@@ -263,7 +270,11 @@ fn a_flush_of_what_can_never_be_sent_fails() {
 /// Bytes whose place in the stream shows.
 fn pattern(len: usize) -> Bytes {
     let word = |n: usize| (n as u32).wrapping_mul(2_654_435_761).to_le_bytes();
-    (0..len.div_ceil(4)).flat_map(word).take(len).collect::<Vec<u8>>().into()
+    (0..len.div_ceil(4))
+        .flat_map(word)
+        .take(len)
+        .collect::<Vec<u8>>()
+        .into()
 }
 
 #[test]
@@ -282,7 +293,10 @@ fn much_goes_both_ways_unchanged() {
                 back
             });
             let mut conn = peer.accept();
-            assert!(conn.take(MUCH) == pattern(MUCH), "{place:?}: what came differs");
+            assert!(
+                conn.take(MUCH) == pattern(MUCH),
+                "{place:?}: what came differs"
+            );
             conn.send(pattern(MUCH));
             let back = task.wait().unwrap();
             assert!(back == pattern(MUCH), "{place:?}: what came back differs");
@@ -352,7 +366,10 @@ fn a_writer_is_held_back_by_a_peer_that_does_not_read() {
         while count.recv_timeout(Duration::from_millis(300)).is_ok() {
             pieces += 1;
         }
-        assert!(pieces < 512, "{place:?}: {pieces} pieces of 64 KiB were taken unread");
+        assert!(
+            pieces < 512,
+            "{place:?}: {pieces} pieces of 64 KiB were taken unread"
+        );
         conn.take(1024 * 65_536);
         task.wait().unwrap();
     }
@@ -415,7 +432,10 @@ fn a_raw_upstream_cannot_be_called() {
         let error = client.get(way, "/").wait().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{way:?}");
         assert_eq!(error.upstream(), Some(NAME));
-        assert_eq!((error.attempts(), error.request_sent()), (0, RequestSent::No));
+        assert_eq!(
+            (error.attempts(), error.request_sent()),
+            (0, RequestSent::No)
+        );
     }
     assert_eq!(peer.accepted(), 0);
 }

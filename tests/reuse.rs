@@ -89,7 +89,9 @@ const SPOILS: [(&str, Spoil, Counted); 4] = [
     (
         "sends 408 and closes",
         |mut conn| {
-            conn.send("HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            conn.send(
+                "HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+            );
             conn.fin();
             Some(conn)
         },
@@ -165,7 +167,11 @@ fn a_checkout_of_an_idle_connection_makes_no_system_call() {
 #[test]
 fn an_idempotent_request_that_met_a_close_is_sent_once_more() {
     for way in WAYS {
-        for (method, body) in [(Method::GET, ""), (Method::PUT, "state"), (Method::DELETE, "")] {
+        for (method, body) in [
+            (Method::GET, ""),
+            (Method::PUT, "state"),
+            (Method::DELETE, ""),
+        ] {
             let peer = Peer::start();
             let client = Client::new(&peer);
             let mut stale = idle(&peer, &client, way);
@@ -260,7 +266,12 @@ fn a_request_whose_response_has_begun_is_not_sent_again() {
 
 /// Responses that are fine as such, and after which the connection is not to be trusted.
 const CONDEMNING: [(&str, Method, &str, &str); 8] = [
-    ("bytes after the body", Method::GET, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokX", "ok"),
+    (
+        "bytes after the body",
+        Method::GET,
+        "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokX",
+        "ok",
+    ),
     (
         "a second response",
         Method::GET,
@@ -273,16 +284,36 @@ const CONDEMNING: [(&str, Method, &str, &str); 8] = [
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n\n",
         "ok",
     ),
-    ("a body on 204", Method::GET, "HTTP/1.1 204 No Content\r\ncontent-length: 2\r\n\r\nok", ""),
-    ("a body on 304", Method::GET, "HTTP/1.1 304 Not Modified\r\ncontent-length: 2\r\n\r\nok", ""),
-    ("a body on HEAD", Method::HEAD, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", ""),
+    (
+        "a body on 204",
+        Method::GET,
+        "HTTP/1.1 204 No Content\r\ncontent-length: 2\r\n\r\nok",
+        "",
+    ),
+    (
+        "a body on 304",
+        Method::GET,
+        "HTTP/1.1 304 Not Modified\r\ncontent-length: 2\r\n\r\nok",
+        "",
+    ),
+    (
+        "a body on HEAD",
+        Method::HEAD,
+        "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
+        "",
+    ),
     (
         "connection: close",
         Method::GET,
         "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok",
         "ok",
     ),
-    ("HTTP/1.0", Method::GET, "HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok", "ok"),
+    (
+        "HTTP/1.0",
+        Method::GET,
+        "HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok",
+        "ok",
+    ),
 ];
 
 #[test]
@@ -294,7 +325,11 @@ fn a_connection_in_doubt_is_closed_after_its_response() {
             let call = client.send(way, with_body(method.clone(), "/x", ""));
             let mut conn = peer.accept();
             conn.answer(response);
-            assert_eq!(call.wait().unwrap().body, body.as_bytes(), "{what}, {way:?}");
+            assert_eq!(
+                call.wait().unwrap().body,
+                body.as_bytes(),
+                "{what}, {way:?}"
+            );
             assert_eq!(conn.closed(), b"", "{what}, {way:?}");
             next_is_fresh(&peer, &client, way, what);
         }
@@ -337,7 +372,10 @@ fn a_body_that_is_dropped_unread_closes_its_connection() {
     let call = client.on_shard(|shard| async move {
         let upstream = shard.upstream(NAME).unwrap();
         drop(upstream.call(get("/x")).await.unwrap());
-        let mut exchange = upstream.exchange(ringpool::on_shard::Head::get("/x")).await.unwrap();
+        let mut exchange = upstream
+            .exchange(ringpool::on_shard::Head::get("/x"))
+            .await
+            .unwrap();
         assert_eq!(&*exchange.chunk().await.unwrap().unwrap(), b"begin");
     });
     for _ in 0..2 {
@@ -370,7 +408,11 @@ fn connections_end_by_policy() {
         let conn = idle(&peer, &client, Way::Anywhere);
         assert_eq!(conn.closed(), b"", "{what}");
         let snapshot = client.snapshot();
-        assert_eq!((snapshot.evicted_by_policy, counted(&snapshot)), (1, 1), "{what}");
+        assert_eq!(
+            (snapshot.evicted_by_policy, counted(&snapshot)),
+            (1, 1),
+            "{what}"
+        );
         next_is_fresh(&peer, &client, Way::Anywhere, what);
     }
 }
@@ -484,7 +526,10 @@ fn a_full_queue_sheds_and_a_long_wait_times_out() {
         assert_eq!(late.kind(), ErrorKind::Timeout(Phase::Wait), "{way:?}");
         for error in [shed, late] {
             assert_eq!(error.upstream(), Some(NAME));
-            assert_eq!((error.attempts(), error.request_sent()), (0, RequestSent::No));
+            assert_eq!(
+                (error.attempts(), error.request_sent()),
+                (0, RequestSent::No)
+            );
             assert!(error.is_retryable(), "{error}");
         }
         conn.send(OK);

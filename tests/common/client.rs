@@ -155,7 +155,9 @@ pub async fn collect<B>(response: http::Response<B>) -> Result<Answer, Error>
 where
     B: HttpBody<Data = Bytes, Error = Error>,
 {
-    let trip = Trip::of(&response).expect("every response has a trip").clone();
+    let trip = Trip::of(&response)
+        .expect("every response has a trip")
+        .clone();
     let (parts, body) = response.into_parts();
     let collected = body.collect().await?;
     Ok(Answer {

@@ -171,6 +171,8 @@ impl Request {
 
 impl Conn {
     fn new(socket: Socket) -> Conn {
+        // Small writes are to leave as they are made. A Unix socket knows no delay.
+        let _ = socket.set_tcp_nodelay(true);
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.set_write_timeout(Some(PATIENCE)).unwrap();
         Conn {
@@ -209,7 +211,8 @@ impl Conn {
         while self.unread.len() < n {
             assert!(self.more(), "the connection ended {n} bytes too early");
         }
-        self.unread.drain(..n).collect()
+        let rest = self.unread.split_off(n);
+        std::mem::replace(&mut self.unread, rest)
     }
 
     /// Writes everything.
