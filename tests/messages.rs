@@ -262,6 +262,28 @@ fn streamed_bodies_are_framed_by_what_is_known_of_them() {
     }
 }
 
+/// The peer has all of it before the source says so: its answer is not an early one.
+#[test]
+fn a_request_is_whole_when_its_length_is_reached() {
+    for on_shard in [false, true] {
+        let peer = Peer::start();
+        let client = Client::new(&peer);
+        let mut conn = None;
+        for length in [2, 0] {
+            let steps = Steps::promising(length).data(pattern(length));
+            let (steps, _open) = steps.gate();
+            let body = Body::stream(steps);
+            let call = upload(&client, on_shard, request("POST", "/", body));
+            conn.get_or_insert_with(|| peer.accept()).answer(OK);
+            assert_eq!(call.wait().unwrap().body, b"ok");
+        }
+        let call = client.get(Way::Anywhere, "/");
+        conn.unwrap().answer(OK);
+        assert!(call.wait().unwrap().trip.reused);
+        assert_eq!(peer.accepted(), 1);
+    }
+}
+
 #[test]
 fn trailers_come_after_the_body() {
     for way in [Way::Anywhere, Way::OnShard] {

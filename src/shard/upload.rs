@@ -147,6 +147,10 @@ impl<D: Driver> Upload<D> {
                     self.step = Step::Sending;
                 }
                 Step::Sending => {
+                    // Whole on the wire, though the source may still have to say that it ends.
+                    if matches!(self.framing, RequestBody::Length(_)) && self.left == 0 {
+                        exchange.request_written();
+                    }
                     if !matches!(self.framing, RequestBody::None) {
                         match exchange.poll_room(cx) {
                             Poll::Pending => return Poll::Pending,
