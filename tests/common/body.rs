@@ -1,5 +1,4 @@
 //! A request's body whose every step the test decides on, and counts.
-#![allow(dead_code)]
 
 use bytes::Bytes;
 use futures_channel::oneshot;

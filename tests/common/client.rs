@@ -1,5 +1,4 @@
 //! An engine with one upstream, and the ways to use it: from any thread, or on its shard.
-#![allow(dead_code)]
 
 use super::peer::{PATIENCE, Peer};
 use bytes::Bytes;

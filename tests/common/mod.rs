@@ -1,5 +1,7 @@
 //! What several test files share; each file of it owns one thing.
 
+#![allow(dead_code, reason = "each test file uses its own part of this")]
+
 pub mod body;
 pub mod bounded;
 pub mod certificates;

@@ -2,7 +2,6 @@
 //! in which the test says so.
 //!
 //! Never: waits for longer than [`PATIENCE`]; then the test fails and says what did not happen.
-#![allow(dead_code)]
 
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use std::io::{self, Read, Write};
