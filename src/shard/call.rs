@@ -127,7 +127,9 @@ async fn send<D: Driver>(exchange: &mut Exchange<D>, upload: &mut Upload<D>) -> 
 fn respond<D: Driver>(exchange: Exchange<D>, upload: Upload<D>) -> http::Response<LocalBody<D>> {
     let mut response = exchange.head().to_http();
     response.extensions_mut().insert(exchange.trip());
-    let upload = (!upload.is_done() && !exchange.is_complete()).then_some(upload);
+    // A final response instead of 100 (Continue): the peer does not want the body.
+    let refused = upload.is_held() && !exchange.was_continued();
+    let upload = (!upload.is_done() && !refused && !exchange.is_complete()).then_some(upload);
     response.map(|()| LocalBody {
         exchange,
         upload,

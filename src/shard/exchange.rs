@@ -166,6 +166,11 @@ impl<D: Driver> Exchange<D> {
         self.state.awaits_continue()
     }
 
+    /// Whether the peer has asked for the body by 100 (Continue).
+    pub(crate) fn was_continued(&self) -> bool {
+        self.state.was_continued()
+    }
+
     /// Waits for the response's final head, past interim ones.
     pub(crate) async fn response(&mut self) -> Result<(), Error> {
         poll_fn(|cx| self.poll_head(cx)).await
@@ -433,9 +438,14 @@ impl Again {
 }
 
 fn head_cut_short(state: &mut http1::Exchange, error: Error, end: End) -> Error {
-    match state.end_of_stream(end == End::Clean) {
-        Err(cut) if state.response_started() => super::faults::protocol(cut),
-        Err(_) | Ok(()) => error,
+    let cut = state.end_of_stream(end == End::Clean);
+    match (end, cut) {
+        // As within a body: the connection's failure says more than what it cut short.
+        (End::Failed(_), _) => error,
+        (End::Clean | End::Truncated, Err(cut)) if state.response_started() => {
+            super::faults::protocol(cut)
+        }
+        (End::Clean | End::Truncated, Err(_) | Ok(())) => error,
     }
 }
 

@@ -18,6 +18,7 @@ pub(crate) fn pipe<T>(room: usize) -> (PipeSender<T>, PipeReceiver<T>) {
         sender_gone: AtomicBool::new(false),
         finished: AtomicBool::new(false),
         receiver_gone: AtomicBool::new(false),
+        dropped_unread: AtomicBool::new(false),
     });
     (PipeSender(shared.clone()), PipeReceiver(shared))
 }
@@ -36,6 +37,8 @@ struct Shared<T> {
     sender_gone: AtomicBool,
     finished: AtomicBool,
     receiver_gone: AtomicBool,
+    /// The receiver went with pieces in the queue.
+    dropped_unread: AtomicBool,
 }
 
 /// The sender went without finishing: what came is not all.
@@ -86,9 +89,10 @@ impl<T> PipeSender<T> {
         self.0.finished.store(true, Ordering::Relaxed);
     }
 
-    /// Whether everything sent has been taken.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.pieces.is_empty()
+    /// Whether everything sent has been read, not merely thrown away with the receiver.
+    pub(crate) fn all_read(&self) -> bool {
+        // In this order: a receiver that goes sets the flag before it empties the queue.
+        self.0.pieces.is_empty() && !self.0.dropped_unread.load(Ordering::Acquire)
     }
 
     fn room(&self) -> Option<Result<(), Gone>> {
@@ -137,8 +141,11 @@ impl<T> Drop for PipeSender<T> {
 impl<T> Drop for PipeReceiver<T> {
     fn drop(&mut self) {
         self.0.receiver_gone.store(true, Ordering::Release);
-        // What is still in it is nobody's any more.
-        while self.0.pieces.pop().is_some() {}
+        // What is still in it is nobody's any more; that there was something, the sender may ask.
+        while !self.0.pieces.is_empty() {
+            self.0.dropped_unread.store(true, Ordering::Release);
+            self.0.pieces.pop();
+        }
         self.0.sender.wake();
     }
 }
@@ -172,6 +179,19 @@ mod tests {
         drop(receiver);
         assert_eq!(sender.poll_gone(&mut cx), Poll::Ready(()));
         assert_eq!(sender.poll_room(&mut cx), Poll::Ready(Err(Gone)));
+    }
+
+    #[test]
+    fn what_goes_with_its_receiver_was_not_read() {
+        let mut cx = TaskContext::from_waker(Waker::noop());
+        let (mut sender, mut receiver) = pipe(2);
+        sender.send(1);
+        assert!(!sender.all_read());
+        assert_eq!(receiver.poll_next(&mut cx), Poll::Ready(Some(Ok(1))));
+        assert!(sender.all_read());
+        sender.send(2);
+        drop(receiver);
+        assert!(!sender.all_read());
     }
 
     #[test]

@@ -60,8 +60,7 @@ impl<D: Driver> Core<D> {
             && !pending
             && let Some(grant) = state.pool.checkout(self.now)
         {
-            self.on_granted(&grant);
-            return Ok(CheckedOut::Granted(grant));
+            return Ok(CheckedOut::Granted(self.on_granted(grant)));
         }
         let waiter = self.waiters.insert(Waiter {
             upstream,
@@ -208,12 +207,17 @@ impl<D: Driver> Core<D> {
         self.schedule(upstream);
     }
 
-    /// Arms the pool's timer if it comes nearer; one that fires early finds nothing to do.
+    /// Arms the pool's timer if it comes nearer; one that fires early finds nothing to do. Disarms it
+    /// when the pool has nothing to wait for.
     pub(super) fn schedule(&mut self, upstream: Key) {
         let Some(state) = self.upstreams.get_mut(upstream) else {
             return;
         };
         let Some(at) = state.pool.deadline() else {
+            // Nothing is left to wait for: nothing stays armed.
+            if let Some((_, timer)) = state.tick.take() {
+                self.timers.remove(timer);
+            }
             return;
         };
         match state.tick {
@@ -333,9 +337,7 @@ impl<D: Driver> Core<D> {
     }
 
     fn answer(&mut self, key: Key, answer: Result<Grant, Error>) {
-        if let Ok(grant) = &answer {
-            self.on_granted(grant);
-        }
+        let answer = answer.map(|grant| self.on_granted(grant));
         match self.waiters.get_mut(key) {
             Some(waiter) => {
                 waiter.answer = Some(answer);
@@ -358,7 +360,9 @@ impl<D: Driver> Core<D> {
         waiter.answer
     }
 
-    fn on_granted(&mut self, grant: &Grant) {
+    /// What the pool has granted, as its user is to see it: a connection made ahead is new to the
+    /// first one who uses it, though to the pool it has idled.
+    fn on_granted(&mut self, grant: Grant) -> Grant {
         let connection = self
             .connections
             .get_mut(grant.conn)
@@ -367,9 +371,11 @@ impl<D: Driver> Core<D> {
         connection.uses += 1;
         connection.expired = false;
         connection.outbound.handed = 0;
-        if grant.reused {
+        let reused = connection.uses > 1;
+        if reused {
             self.tally.avoided_nanos += connection.dial_nanos;
         }
+        Grant { reused, ..grant }
     }
 
     fn refusal(&self, upstream: Key, waiter: Key, refusal: Refusal) -> Error {

@@ -158,7 +158,7 @@ pub(super) async fn carry<D: Driver>(mut lease: Lease<D>, mut ends: LeaseEnds, p
             }
             Next::LetGo => {
                 // Bytes that the caller never read make the connection unfit for others.
-                let unread = ends.received.as_ref().is_none_or(|pipe| !pipe.is_empty());
+                let unread = ends.received.as_ref().is_none_or(|pipe| !pipe.all_read());
                 if !ends.outcome.is_release() || unread {
                     return;
                 }

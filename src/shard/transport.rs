@@ -128,14 +128,15 @@ impl<D: Driver> Core<D> {
         let Some(connection) = self.connections.get_mut(key) else {
             return Poll::Ready(Ok(Readable::End(End::Clean)));
         };
-        if connection.expired {
-            return Poll::Ready(Err(Expired));
-        }
+        // What has come counts, however late its reader looks.
         if !connection.inbound.is_empty() {
             return Poll::Ready(Ok(Readable::Bytes));
         }
         if let Some(end) = connection.inbound.end() {
             return Poll::Ready(Ok(Readable::End(end)));
+        }
+        if connection.expired {
+            return Poll::Ready(Err(Expired));
         }
         store_waker(&mut connection.reader, waker);
         Poll::Pending
@@ -205,6 +206,9 @@ impl<D: Driver> Core<D> {
 
     /// Sets the moment by which the holder's next step has to be over.
     pub(crate) fn expect_by(&mut self, key: Key, at: Time) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.expired = false;
+        }
         self.set_deadline(key, at);
     }
 }

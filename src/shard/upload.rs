@@ -116,6 +116,11 @@ impl<D: Driver> Upload<D> {
         matches!(self.step, Step::Done)
     }
 
+    /// Whether nothing of the body has left for want of 100 (Continue).
+    pub(crate) fn is_held(&self) -> bool {
+        matches!(self.step, Step::Waiting(_))
+    }
+
     /// Sends as much as there is and as the connection has room for. Ready when all is written.
     pub(crate) fn poll(
         &mut self,
@@ -142,6 +147,10 @@ impl<D: Driver> Upload<D> {
                     self.step = Step::Sending;
                 }
                 Step::Sending => {
+                    // Whole on the wire, though the source may still have to say that it ends.
+                    if matches!(self.framing, RequestBody::Length(_)) && self.left == 0 {
+                        exchange.request_written();
+                    }
                     if !matches!(self.framing, RequestBody::None) {
                         match exchange.poll_room(cx) {
                             Poll::Pending => return Poll::Pending,

@@ -3,8 +3,11 @@
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
 pub mod answering;
+pub mod body;
 pub mod bounded;
 pub mod certificates;
+pub mod client;
 pub mod deadline;
+pub mod peer;
 pub mod servers;
 pub mod tls_peer;

@@ -122,6 +122,11 @@ impl Exchange {
         self.request.expects_continue && !self.continued && waiting
     }
 
+    /// Whether 100 (Continue) has come.
+    pub fn was_continued(&self) -> bool {
+        self.continued
+    }
+
     /// The size of the response's body in bytes: zero where there is none, `None` where it is not
     /// known before the end, or the head has not come.
     pub fn content_length(&self) -> Option<u64> {
