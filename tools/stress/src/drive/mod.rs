@@ -71,10 +71,10 @@ pub(crate) fn run(
     wait(plan.warmup, interrupt);
     let before = snapshot(&engine)?;
     let window = Window::open();
-    job.course.open(window.opened());
+    job.course.open(window.opened);
     wait(plan.duration, interrupt);
-    job.course.close(Instant::now(), interrupt.requested());
-    let (elapsed, cpu) = window.read();
+    let (closed, cpu) = window.close();
+    job.course.close(closed, interrupt.requested());
     let after = snapshot(&engine)?;
 
     let missed = pace.map_or(0, Pace::end);
@@ -82,7 +82,7 @@ pub(crate) fn run(
     tally.not_started(missed, &job);
     let opened = snapshot(&engine)?;
     Ok(LoadResult {
-        elapsed,
+        elapsed: closed.duration_since(window.opened),
         cpu,
         interrupted: job.course.interrupted(),
         ..figures(tally, &before, &after, &opened)
