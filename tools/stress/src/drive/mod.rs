@@ -104,6 +104,9 @@ fn configure(plan: &LoadPlan) -> Result<(Config, Arc<str>), DriveError> {
     let target = UpstreamConfig {
         connections_max: connections,
         idle_min: if plan.reuse { connections } else { 0 },
+        // Without reuse we close first, and each local port rests in TIME_WAIT. On loopback the
+        // kernel gives it back after a second (tcp_tw_reuse = 2, the default), which is enough for
+        // some 28,000 connections a second; to other hosts ports may run out, as kind `dial`.
         uses_max: if plan.reuse { None } else { Some(1) },
         // A load is to measure the peer's limits, not ours.
         age_max: None,
