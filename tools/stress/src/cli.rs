@@ -72,7 +72,7 @@ pub(crate) struct RunOptions {
     pub(crate) reuse: Switch,
     /// Trust the certificates in this PEM file instead of the public roots
     #[arg(long, value_name = "FILE", value_parser = certificates)]
-    pub(crate) insecure_ca: Option<Vec<u8>>,
+    pub(crate) insecure_ca: Option<Box<[u8]>>, // A Vec would mean several values to clap.
     /// Requests per second, latency taken from the intended start [default: as fast as it goes]
     #[arg(long, value_name = "R", value_parser = rate)]
     pub(crate) rate: Option<f64>,
@@ -212,7 +212,7 @@ fn within(text: &str, least: u64, most: u64) -> Result<u64, String> {
     }
 }
 
-fn certificates(path: &str) -> Result<Vec<u8>, String> {
+fn certificates(path: &str) -> Result<Box<[u8]>, String> {
     let pem = std::fs::read(path).map_err(|e| format!("cannot read it: {e}"))?;
     let mut found = 0;
     for certificate in CertificateDer::pem_slice_iter(&pem) {
@@ -222,7 +222,7 @@ fn certificates(path: &str) -> Result<Vec<u8>, String> {
     if found == 0 {
         return Err("it holds no certificate in PEM".to_owned());
     }
-    Ok(pem)
+    Ok(pem.into())
 }
 
 #[cfg(test)]
@@ -259,6 +259,22 @@ mod tests {
         assert_eq!(run.rate, Some(1000.0));
         assert_eq!(run.from, WayIn::Anywhere);
         assert_eq!(run.json, Some(PathBuf::from("-")));
+    }
+
+    #[test]
+    fn a_ca_is_read_from_its_file() {
+        let pem = crate::certificates::Certificates::generate([127, 0, 0, 1].into())
+            .unwrap()
+            .authority_pem;
+        let path = std::env::temp_dir().join(format!("stress-ca-{}.pem", std::process::id()));
+        std::fs::write(&path, &pem).unwrap();
+        let line = format!("stress run https://h/ --insecure-ca {}", path.display());
+        let parsed = parse(&line);
+        std::fs::remove_file(&path).unwrap();
+        let Some(Command::Run(run)) = parsed.unwrap().command else {
+            panic!("not a run");
+        };
+        assert_eq!(run.insecure_ca.as_deref(), Some(pem.as_bytes()));
     }
 
     #[test]

@@ -56,7 +56,7 @@ impl WayIn {
 }
 
 /// What a load gave. Requests and latencies are those that started in the measured window, however
-/// late they ended; other counts cover the window, unless they say the whole load.
+/// late they ended, and those that outlasted it; other counts cover the window, unless they say the whole load.
 #[derive(Clone, Debug)]
 pub(crate) struct LoadResult {
     /// Latencies of the requests that succeeded, in nanoseconds; make it with

@@ -56,7 +56,7 @@ fn run(options: RunOptions) -> Result<ExitCode, Failure> {
         warmup: options.warmup,
         reuse: options.reuse.is_on(),
         rate: options.rate,
-        ca: options.insecure_ca,
+        ca: options.insecure_ca.map(Vec::from),
         way: options.from,
     };
     let phase = Phase::measure("run", plan, &progress, &interrupt)?;

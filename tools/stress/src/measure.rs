@@ -53,10 +53,10 @@ impl CpuTime {
     }
 }
 
-/// The measured window: opened when the warm-up ends, read when the load ends.
+/// The measured window: opened when the warm-up ends, closed when the load ends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Window {
-    opened: Instant,
+    pub(crate) opened: Instant,
     cpu: CpuTime,
 }
 
@@ -69,14 +69,9 @@ impl Window {
         }
     }
 
-    /// When that was.
-    pub(crate) fn opened(&self) -> Instant {
-        self.opened
-    }
-
-    /// How long it has been open, and the CPU time used in it.
-    pub(crate) fn read(&self) -> (Duration, CpuTime) {
-        (self.opened.elapsed(), CpuTime::of_process().since(self.cpu))
+    /// Ends it now: when that was, and the CPU time used in it.
+    pub(crate) fn close(&self) -> (Instant, CpuTime) {
+        (Instant::now(), CpuTime::of_process().since(self.cpu))
     }
 }
 

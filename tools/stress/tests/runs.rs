@@ -80,22 +80,124 @@ fn a_run_that_reuses_nothing_opens_a_connection_a_request() {
     assert_eq!(report["plan"]["reuse"], false);
 }
 
+/// An address where nobody listens.
+fn nobody() -> std::net::SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap()
+}
+
 #[test]
 fn failed_requests_are_exit_code_1_and_counted_by_kind() {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
     let output = run(&format!(
-        "run http://{nobody}/ --connections 1 --duration 100ms --warmup 0s --json -"
+        "run http://{}/ --connections 1 --duration 100ms --warmup 0s --reuse off --json -",
+        nobody()
     ));
     assert_eq!(output.status.code(), Some(1), "{}", words(&output));
     let report = json(&output);
     let errors = report["requests"]["errors"].as_object().unwrap();
-    let sum: u64 = errors.values().map(|count| count.as_u64().unwrap()).sum();
-    assert!(sum > 0);
-    assert_eq!(report["requests"]["failed"], sum);
+    assert_eq!(errors.keys().collect::<Vec<_>>(), ["dial"]);
+    let failed = errors["dial"].as_u64().unwrap();
+    assert!(failed > 0);
+    assert_eq!(report["requests"]["failed"], failed);
     assert!(report["latency_us"]["p50"].is_null());
+}
+
+#[test]
+fn a_server_that_cannot_be_reached_is_named_before_the_load() {
+    let nobody = nobody();
+    let output = run(&format!("run http://{nobody}/ --json -"));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty(), "there is nothing to report");
+    let said = words(&output);
+    assert!(
+        said.contains(&nobody.to_string()) && said.contains("refused"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_status_that_is_an_error_is_a_failed_request() {
+    let served = Served::start("");
+    let output = run(&format!(
+        "run http://{}/?size=nonsense --connections 1 --duration 50ms --warmup 0s --json -",
+        served.plain
+    ));
+    let report = json(&output);
+    assert_eq!(output.status.code(), Some(1), "{report}");
+    assert_eq!(report["requests"]["ok"], 0);
+    assert!(report["requests"]["errors"]["status_4xx"].as_u64() > Some(0));
+}
+
+#[test]
+fn either_way_in_runs_over_tls_on_any_number_of_shards() {
+    let served = Served::start("");
+    let ca = std::env::temp_dir().join(format!("stress-ca-run-{}.pem", std::process::id()));
+    std::fs::write(&ca, &served.ca).unwrap();
+    for way in ["shards", "anywhere"] {
+        let output = run(&format!(
+            "run https://{}/ --connections 5 --shards 2 --from {way} --duration 300ms \
+             --warmup 50ms --insecure-ca {} --json -",
+            served.tls,
+            ca.display()
+        ));
+        assert_eq!(output.status.code(), Some(0), "{}", words(&output));
+        let report = json(&output);
+        assert_eq!(report["connections_opened"], 5, "{way}");
+        assert_eq!(report["requests"]["failed"], 0, "{way}");
+        assert_eq!(report["plan"]["from"], way);
+        let handshakes = &report["handshakes"];
+        let sum = handshakes["full"].as_u64().unwrap() + handshakes["resumed"].as_u64().unwrap();
+        assert_eq!(sum, 5, "{way}: as many as connections");
+    }
+    std::fs::remove_file(&ca).unwrap();
+}
+
+#[test]
+fn a_fixed_rate_asks_as_often_as_it_says() {
+    let served = Served::start("");
+    for way in ["shards", "anywhere"] {
+        let output = run(&format!(
+            "run http://{}/ --connections 8 --rate 500 --duration 400ms --warmup 100ms \
+             --from {way} --json -",
+            served.plain
+        ));
+        assert_eq!(output.status.code(), Some(0), "{}", words(&output));
+        let report = json(&output);
+        let asked = report["seconds"].as_f64().unwrap() * 500.0;
+        let answered = report["requests"]["ok"].as_f64().unwrap();
+        assert!((asked - answered).abs() <= 1.0, "{asked} {answered}");
+    }
+}
+
+#[test]
+fn at_a_fixed_rate_waiting_for_a_caller_is_latency() {
+    // One answer takes 200 ms, and 20 are asked for in a second by one caller: the last of them is
+    // answered about 3 s after it should have been asked.
+    let served = Served::start("--delay 200ms");
+    let output = run(&format!(
+        "run http://{}/ --connections 1 --rate 20 --duration 1s --warmup 0s --json -",
+        served.plain
+    ));
+    let report = json(&output);
+    let number = |pointer: &str| report.pointer(pointer).unwrap().as_f64().unwrap();
+    let all = number("/requests/ok") + number("/requests/failed");
+    assert!((all - number("/seconds") * 20.0).abs() <= 1.0, "{report}");
+    assert!(number("/requests/ok") >= 5.0, "{report}");
+    assert!(number("/latency_us/max") >= 600_000.0, "{report}");
+    assert!(number("/latency_us/p50") > 200_000.0, "{report}");
+}
+
+#[test]
+fn what_is_not_answered_in_the_end_has_failed() {
+    let served = Served::start("--delay 600s");
+    let output = run(&format!(
+        "run http://{}/ --connections 2 --duration 50ms --warmup 0s --json -",
+        served.plain
+    ));
+    assert_eq!(output.status.code(), Some(1), "{}", words(&output));
+    let report = json(&output);
+    assert_eq!(report["requests"]["errors"]["unfinished"], 2);
+    assert_eq!(report["requests"]["failed"], 2);
 }
 
 #[test]
@@ -233,26 +335,24 @@ fn an_orphaned_backend_ends_by_itself() {
 #[test]
 fn a_machine_without_what_it_takes_is_exit_code_3_with_a_remedy() {
     // Without descriptors there is no ring; which limit hits first is the program's affair, so
-    // the smallest limit that lets it listen is searched for.
-    let code = |limit: u32| {
-        let line =
-            format!("ulimit -n {limit}; exec \"$0\" serve --plain 127.0.0.1:0 --tls 127.0.0.1:0");
+    // the smallest limit that lets it come that far is searched for.
+    let code = |limit: u32, line: &str| {
+        let line = format!("ulimit -n {limit}; exec \"$0\" {line}");
         let output = std::process::Command::new("sh")
-            .args([
-                "-c",
-                &line,
-                env!("CARGO_BIN_EXE_stress"),
-                "--until-stdin-closes",
-            ])
+            .args(["-c", &line, env!("CARGO_BIN_EXE_stress")])
             .stdin(Stdio::null())
             .output()
             .unwrap();
         (output.status.code(), words(&output))
     };
-    let refused = (6..24).map(code).find(|(code, _)| *code == Some(3));
-    let (_, said) = refused.expect("at some limit the ring is what fails");
-    assert!(
-        said.contains("io_uring") && said.contains("remedy: "),
-        "{said}"
-    );
+    for line in [
+        "serve --plain 127.0.0.1:0 --tls 127.0.0.1:0 --until-stdin-closes",
+        "run http://127.0.0.1:1/",
+    ] {
+        let refused = (4..24)
+            .map(|limit| code(limit, line))
+            .find(|(code, _)| *code == Some(3));
+        let (_, said) = refused.expect("at some limit the ring is what fails");
+        assert!(said.contains("ring") && said.contains("remedy: "), "{said}");
+    }
 }

@@ -66,13 +66,14 @@ pub(super) async fn run(way: impl Way, callers: usize, job: Job) -> Tally {
     }
     loop {
         way.sleep(TICK).await;
-        let mut now = tally.borrow_mut();
-        let (ok, failed) = now.news();
+        let (now, mut tally) = (Instant::now(), tally.borrow_mut());
+        let (ok, failed) = tally.news();
         job.progress.add(ok, failed);
-        let ended = now.callers == 0 && job.course.closed().is_some();
-        if ended || job.course.is_past_grace(Instant::now()) {
-            now.give_up(&job.course);
-            return std::mem::replace(&mut now, Tally::new(callers));
+        let ended = tally.callers == 0 && job.course.closed().is_some();
+        if ended || job.course.is_past_grace(now) {
+            tally.give_up(now, &job.course);
+            // Callers that were given up still have their hold on what is left here.
+            return std::mem::replace(&mut *tally, Tally::new(callers));
         }
     }
 }

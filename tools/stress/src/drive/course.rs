@@ -2,7 +2,8 @@
 //!
 //! Read by every caller for each request, written twice: it must never be contended. A request
 //! belongs to the window if it *started* in it (at a fixed rate: if it was meant to), however late
-//! it ends; so slow answers at the end are counted, and none is counted twice.
+//! it ends, so that slow answers at the end are counted; and one that started before if it
+//! outlasted the window, so that no hang goes unseen.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,11 +46,15 @@ impl Course {
         self.interrupted.load(Ordering::Relaxed)
     }
 
-    /// Whether a request with this start is counted. The answer is final once the window has
-    /// opened and closed; before, it is asked for requests that have ended by now.
-    pub(super) fn covers(&self, start: Instant) -> bool {
-        self.opened.get().is_some_and(|opened| start >= *opened)
-            && self.closed.get().is_none_or(|closed| start < *closed)
+    /// Whether a request with this start, and this end or no end until then, is counted.
+    pub(super) fn covers(&self, start: Instant, end: Instant) -> bool {
+        let Some(opened) = self.opened.get() else {
+            return false;
+        };
+        match self.closed.get() {
+            None => start >= *opened,
+            Some(closed) => start < *closed && (start >= *opened || end >= *closed),
+        }
     }
 
     /// Whether what is still unanswered is to be given up.
@@ -71,12 +76,15 @@ mod tests {
     fn a_request_counts_by_its_start() {
         let (course, base) = (Course::default(), Instant::now());
         let at = |ms| base + Duration::from_millis(ms);
-        assert!(!course.covers(at(5)), "warm-up");
+        assert!(!course.covers(at(5), at(6)), "warm-up");
         course.open(at(10));
-        assert!(!course.covers(at(9)) && course.covers(at(10)) && course.covers(at(99)));
+        assert!(!course.covers(at(9), at(12)) && course.covers(at(10), at(12)));
         assert!(!course.is_past_grace(at(1_000_000)), "still open");
         course.close(at(50), false);
-        assert!(course.covers(at(49)) && !course.covers(at(50)));
+        assert!(course.covers(at(10), at(49)) && course.covers(at(49), at(99)));
+        assert!(!course.covers(at(50), at(51)), "after it");
+        assert!(!course.covers(at(9), at(49)), "begun in the warm-up");
+        assert!(course.covers(at(9), at(50)), "outlasted the window");
     }
 
     #[test]

@@ -71,10 +71,10 @@ pub(crate) fn run(
     wait(plan.warmup, interrupt);
     let before = snapshot(&engine)?;
     let window = Window::open();
-    job.course.open(window.opened());
+    job.course.open(window.opened);
     wait(plan.duration, interrupt);
-    job.course.close(Instant::now(), interrupt.requested());
-    let (elapsed, cpu) = window.read();
+    let (closed, cpu) = window.close();
+    job.course.close(closed, interrupt.requested());
     let after = snapshot(&engine)?;
 
     let missed = pace.map_or(0, Pace::end);
@@ -82,7 +82,7 @@ pub(crate) fn run(
     tally.not_started(missed, &job);
     let opened = snapshot(&engine)?;
     Ok(LoadResult {
-        elapsed,
+        elapsed: closed.duration_since(window.opened),
         cpu,
         interrupted: job.course.interrupted(),
         ..figures(tally, &before, &after, &opened)
@@ -104,6 +104,9 @@ fn configure(plan: &LoadPlan) -> Result<(Config, Arc<str>), DriveError> {
     let target = UpstreamConfig {
         connections_max: connections,
         idle_min: if plan.reuse { connections } else { 0 },
+        // Without reuse we close first, and each local port rests in TIME_WAIT. On loopback the
+        // kernel gives it back after a second (tcp_tw_reuse = 2, the default), which is enough for
+        // some 28,000 connections a second; to other hosts ports may run out, as kind `dial`.
         uses_max: if plan.reuse { None } else { Some(1) },
         // A load is to measure the peer's limits, not ours.
         age_max: None,

@@ -106,7 +106,7 @@ impl Grid {
                 Err(TrySendError::Full(_)) => {
                     // All up to the last are too many; they are not even looked at one by one.
                     let missed = count - std::mem::replace(&mut self.next, count);
-                    return if course.covers(start) { missed } else { 0 };
+                    return if course.covers(start, end) { missed } else { 0 };
                 }
                 Err(TrySendError::Closed(_)) => return 0,
             }

@@ -59,7 +59,8 @@ impl Tally {
             Ok(()) => self.news.0 += 1,
             Err(_) => self.news.1 += 1,
         }
-        let Some(start) = self.underway[caller].take().filter(|s| course.covers(*s)) else {
+        let start = self.underway[caller].take();
+        let Some(start) = start.filter(|start| course.covers(*start, now)) else {
             return;
         };
         match outcome {
@@ -77,9 +78,9 @@ impl Tally {
     }
 
     /// What is under way is given up: it has failed, unless the user wanted the end.
-    pub(super) fn give_up(&mut self, course: &Course) {
+    pub(super) fn give_up(&mut self, now: Instant, course: &Course) {
         let cut_off = self.underway.iter_mut().filter_map(Option::take);
-        let failed = cut_off.filter(|start| course.covers(*start)).count() as u64;
+        let failed = cut_off.filter(|start| course.covers(*start, now)).count() as u64;
         if failed > 0 && !course.interrupted() {
             *self.failed.entry(UNFINISHED).or_default() += failed;
         }
@@ -135,8 +136,9 @@ mod tests {
             let (mut tally, course, now) = (Tally::new(2), Course::default(), Instant::now());
             course.open(now);
             tally.begin(0, now);
-            course.close(now + Duration::from_secs(1), interrupted);
-            tally.give_up(&course);
+            let closed = now + Duration::from_secs(1);
+            course.close(closed, interrupted);
+            tally.give_up(closed, &course);
             assert_eq!(tally.failed.get(UNFINISHED), failed);
         }
     }
