@@ -35,7 +35,9 @@ pub struct Snapshot {
     pub handshakes_resumed: u64,
     /// Time from dial to connection, added up over all connections made.
     pub dial_time: Duration,
-    /// Time that reuse saved: for every use of a connection after its first, what making it took.
+    /// Time that reuse saved at least: for every use of a connection after its first, what the
+    /// quickest dial of its upstream has taken, TLS included. Added up over requests, so it may well
+    /// exceed the time that has passed.
     pub handshake_time_avoided: Duration,
     /// Idle connections closed by policy: idle time, age, uses, or because a permit was needed.
     pub evicted_by_policy: u64,

@@ -48,8 +48,6 @@ pub(crate) struct Connection<B> {
     /// Its receive is to stay disarmed: the socket is about to be given away.
     pub(crate) detaching: bool,
     pub(crate) dial: Option<Box<Dial>>,
-    /// How long it took to make, once it is made.
-    pub(crate) dial_nanos: u64,
     pub(crate) uses: u64,
 }
 
@@ -162,7 +160,6 @@ impl<B> Connection<B> {
             fault: None,
             detaching: false,
             dial: Some(Box::new(dial)),
-            dial_nanos: 0,
             uses: 0,
         }
     }

@@ -185,8 +185,11 @@ impl<D: Driver> Core<D> {
         let (upstream, member) = (connection.upstream, connection.member);
         if let Some(dial) = connection.dial.take() {
             let took = now.since(dial.started);
-            connection.dial_nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-            self.tally.dial_nanos += connection.dial_nanos;
+            let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+            self.tally.dial_nanos += nanos;
+            if let Some(state) = self.upstreams.get_mut(upstream) {
+                state.dial_nanos_min = state.dial_nanos_min.min(nanos);
+            }
             self.tally.connections_opened += 1;
         }
         if let Some(state) = self.upstreams.get_mut(upstream) {

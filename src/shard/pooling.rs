@@ -373,7 +373,9 @@ impl<D: Driver> Core<D> {
         connection.outbound.handed = 0;
         let reused = connection.uses > 1;
         if reused {
-            self.tally.avoided_nanos += connection.dial_nanos;
+            // A lower bound: dials that compete with each other take longer.
+            let state = self.upstreams.get(connection.upstream);
+            self.tally.avoided_nanos += state.map_or(0, |state| state.dial_nanos_min);
         }
         Grant { reused, ..grant }
     }

@@ -117,6 +117,8 @@ pub(crate) struct UpstreamState {
     pub(crate) resolving: Vec<Key>,
     /// Where the next dial begins among the addresses: moves on when one fails.
     pub(crate) address_next: usize,
+    /// How long the quickest dial took; the maximum before the first.
+    pub(crate) dial_nanos_min: u64,
     /// Why the last dial failed, for those who are refused because of it.
     pub(crate) dial_error: Option<Error>,
     /// To be removed as soon as nothing is left of it.
@@ -132,6 +134,7 @@ impl UpstreamState {
             addresses: None,
             resolving: Vec::new(),
             address_next: 0,
+            dial_nanos_min: u64::MAX,
             dial_error: None,
             forgotten: false,
         }
