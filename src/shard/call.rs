@@ -65,7 +65,7 @@ pub(crate) async fn exchange<D: Driver>(
         exchange.flush();
         match exchange.response().await {
             Ok(()) => return Ok(exchange),
-            Err(error) if exchange.may_repeat(&error) => again = again.next(),
+            Err(error) if exchange.may_repeat(&error) => again = again.next(&error),
             Err(error) => return Err(error),
         }
     }
@@ -98,7 +98,7 @@ pub(crate) async fn call<D: Driver>(
             Err(error) => match replay {
                 Some(replay) if exchange.may_repeat(&error) => {
                     source = replay;
-                    again = again.next();
+                    again = again.next(&error);
                 }
                 Some(_) | None => return Err(error),
             },

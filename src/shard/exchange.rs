@@ -39,6 +39,8 @@ pub(crate) struct Facts {
     pub(crate) reused: bool,
     pub(crate) attempts: u32,
     pub(crate) idempotent: bool,
+    /// How far an attempt before this one got.
+    pub(crate) sent_before: RequestSent,
 }
 
 /// How the whole call is bounded.
@@ -76,7 +78,7 @@ impl<D: Driver> Exchange<D> {
             .await
             .map_err(|error| {
                 let attempts = again.attempts - 1;
-                error.after_sending(RequestSent::No, attempts, again.idempotent)
+                error.after_sending(again.sent, attempts, again.idempotent)
             })?;
         let limits = http1::Limits {
             head_bytes_max: config.head_bytes_max,
@@ -107,6 +109,7 @@ impl<D: Driver> Exchange<D> {
             reused: lease.reused(),
             attempts: again.attempts,
             idempotent: again.idempotent,
+            sent_before: again.sent,
         };
         Ok(Exchange {
             upstream: upstream.clone(),
@@ -400,6 +403,7 @@ impl<D: Driver> Exchange<D> {
             },
             None => RequestSent::Whole,
         };
+        let sent = sent.max(self.facts.sent_before);
         self.lease = None;
         let error = self
             .upstream
@@ -416,6 +420,8 @@ pub(crate) struct Again {
     pub(crate) attempts: u32,
     pub(crate) fresh: bool,
     pub(crate) idempotent: bool,
+    /// How far the attempt before got.
+    pub(crate) sent: RequestSent,
 }
 
 impl Again {
@@ -424,12 +430,14 @@ impl Again {
             attempts: 1,
             fresh: false,
             idempotent,
+            sent: RequestSent::No,
         }
     }
 
-    /// Once more, on a connection of its own.
-    pub(crate) fn next(self) -> Again {
+    /// Once more after `error`, on a connection of its own.
+    pub(crate) fn next(self, error: &Error) -> Again {
         Again {
+            sent: error.request_sent(),
             attempts: self.attempts + 1,
             fresh: true,
             ..self
