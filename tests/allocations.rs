@@ -8,9 +8,11 @@ use http_body_util::BodyExt;
 use ringpool::on_shard::{Head, Shard, Upstream};
 use ringpool::{Body, Config, Engine};
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::backtrace::Backtrace;
 use std::cell::Cell;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 #[global_allocator]
@@ -21,11 +23,19 @@ struct Counting;
 thread_local! {
     /// Allocations of this thread, reallocations included.
     static COUNT: Cell<u64> = const { Cell::new(0) };
+    /// Whether the next allocation is to say where it came from.
+    static TELL: Cell<bool> = const { Cell::new(false) };
 }
 
 fn count() {
     // Threads allocate while their locals are destroyed, too.
     let _ = COUNT.try_with(|count| count.set(count.get() + 1));
+    if TELL.try_with(|tell| tell.replace(false)).unwrap_or(false) {
+        let counted = counted();
+        println!("allocated at:\n{}", Backtrace::force_capture());
+        // What it took to tell does not count.
+        COUNT.with(|count| count.set(counted));
+    }
 }
 
 fn counted() -> u64 {
@@ -96,6 +106,18 @@ fn request() -> http::Request<Body> {
     request.body(Body::empty()).expect("a request")
 }
 
+async fn yield_once() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
 /// Where the tasks of a run meet, and what they found.
 #[derive(Default)]
 struct Meeting {
@@ -108,8 +130,8 @@ struct Meeting {
 }
 
 /// Runs `request` from `tasks` tasks on one shard, `REQUESTS` times in all, and returns how many allocations the
-/// shard made for them.
-fn on_shard<R, F>(secure: bool, tasks: u64, request: R) -> u64
+/// shard made for them. If it `tells`, the first one is printed.
+fn on_shard<R, F>(secure: bool, tells: bool, tasks: u64, request: R) -> u64
 where
     R: Fn(Upstream) -> F + Clone + Send + 'static,
     F: Future<Output = ()> + 'static,
@@ -141,12 +163,24 @@ where
                     }
                     meeting.done.set(meeting.done.get() + 1);
                     meeting.allocations.set(counted() - meeting.begun.get());
+                    // The last one speaks for all.
+                    TELL.set(TELL.get() && meeting.done.get() < tasks);
                 });
             }
             while meeting.warm.get() < tasks {
                 shard.sleep(Duration::from_millis(1)).await;
             }
+            // More tasks than are counted, ready all at once: the lists of ready tasks have their length.
+            for _ in 0..4 * tasks {
+                shard.spawn(async {
+                    for _ in 0..10 {
+                        yield_once().await;
+                    }
+                });
+            }
+            shard.sleep(Duration::from_millis(5)).await;
             meeting.begun.set(counted());
+            TELL.set(tells);
             meeting.open.set(true);
             // One sleep, that allocates nothing either: a slot in the list and in the wheel are free.
             while meeting.done.get() < tasks {
@@ -175,7 +209,7 @@ where
 #[test]
 fn an_exchange_allocates_nothing() {
     for tasks in [1, 64] {
-        let allocations = on_shard(false, tasks, |upstream| async move {
+        let allocations = on_shard(false, true, tasks, |upstream| async move {
             exchange(&upstream).await;
         });
         println!("exchange, {tasks} tasks: {allocations} allocations in {REQUESTS}");
@@ -189,7 +223,7 @@ fn an_exchange_allocates_nothing() {
 /// Decrypted bytes live on the heap, and rustls has its own ways: not free, but bounded.
 #[test]
 fn an_exchange_over_tls_allocates_little() {
-    let allocations = on_shard(true, 1, |upstream| async move {
+    let allocations = on_shard(true, false, 1, |upstream| async move {
         exchange(&upstream).await;
     });
     let each = allocations as f64 / REQUESTS as f64;
@@ -200,7 +234,7 @@ fn an_exchange_over_tls_allocates_little() {
 #[test]
 fn a_call_on_the_shard_allocates_little() {
     for tasks in [1, 64] {
-        let allocations = on_shard(false, tasks, |upstream| async move {
+        let allocations = on_shard(false, false, tasks, |upstream| async move {
             call(&upstream).await;
         });
         let each = allocations as f64 / REQUESTS as f64;
