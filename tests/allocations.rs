@@ -170,15 +170,24 @@ where
             while meeting.warm.get() < tasks {
                 shard.sleep(Duration::from_millis(1)).await;
             }
-            // More tasks than are counted, ready all at once: the lists of ready tasks have their length.
+            // More tasks than are counted, that ask, sleep and are ready all at once: every list has had a length
+            // that the counted ones cannot surpass.
+            let crowd = Rc::new(Cell::new(4 * tasks));
             for _ in 0..4 * tasks {
-                shard.spawn(async {
+                let (shard, upstream) = (shard.clone(), upstream.clone());
+                let (request, crowd) = (request.clone(), crowd.clone());
+                shard.clone().spawn(async move {
                     for _ in 0..10 {
                         yield_once().await;
+                        request(upstream.clone()).await;
+                        shard.sleep(Duration::from_millis(1)).await;
                     }
+                    crowd.set(crowd.get() - 1);
                 });
             }
-            shard.sleep(Duration::from_millis(5)).await;
+            while crowd.get() > 0 {
+                shard.sleep(Duration::from_millis(1)).await;
+            }
             meeting.begun.set(counted());
             TELL.set(tells);
             meeting.open.set(true);
