@@ -107,7 +107,8 @@ impl<D: Driver> Core<D> {
             upstreams: Slab::new(),
             upstream_keys: BTreeMap::new(),
             waiters: Slab::new(),
-            deferred: VecDeque::new(),
+            // Rarely used: it would grow for the first time when the shard is long warm.
+            deferred: VecDeque::with_capacity(64),
             timers: Wheel::new(now),
             sleeps: Slab::new(),
             paused: Vec::new(),

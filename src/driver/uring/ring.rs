@@ -16,6 +16,10 @@ use std::io;
 /// 20 items of it. What is left even then keeps [`Ring::deferred`] up.
 const EXTRA_PASSES: u32 = 8;
 
+/// With so many completions to reap no further call is made. A pass lets one multishot receive fill 33
+/// buffers: pass after pass, a peer that floods would fill them all before anybody could stop it.
+const UNREAPED_MAX: usize = 64;
+
 pub(super) struct Ring {
     ring: IoUring,
     /// What the kernel would not take yet, oldest first. Bounded by what the callers may have in
@@ -135,7 +139,7 @@ impl Ring {
             tolerate(self.call_and_wait(if sleeps { wait } else { Wait::No }))?;
         }
         for _ in 0..EXTRA_PASSES {
-            if !self.tells_of_work || !self.flags().0 {
+            if !self.tells_of_work || !self.flags().0 || self.unreaped() >= UNREAPED_MAX {
                 break;
             }
             self.enters_extra += 1;
@@ -193,9 +197,14 @@ impl Ring {
     }
 
     fn is_reaped(&self) -> bool {
+        self.unreaped() == 0
+    }
+
+    /// Completions that nobody has taken yet.
+    fn unreaped(&self) -> usize {
         // SAFETY: no other view of the queue lives: all are temporaries of this type's methods, or
         // borrow it mutably.
-        unsafe { self.ring.completion_shared() }.is_empty()
+        unsafe { self.ring.completion_shared() }.len()
     }
 
     fn has_work(&self) -> bool {

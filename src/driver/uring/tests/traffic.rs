@@ -221,3 +221,24 @@ fn calls_are_counted_and_not_made_for_nothing() {
     assert!(after.enters > before.enters);
     assert_eq!(after.faults, 0);
 }
+
+#[test]
+fn one_peer_that_floods_cannot_fill_every_buffer_in_one_turn() {
+    let mut bench = Bench::with(&Settings {
+        buffers: 1024,
+        buffer_size: 64,
+        ..Settings::default()
+    });
+    let listener = listener();
+    let (key, mut peer) = bench.pair(&listener);
+    peer.write_all(&[b'x'; 64 * 1024]).unwrap();
+    bench.driver.receive(key);
+    bench.driver.enter(Wait::EventOr(PATIENCE)).unwrap();
+    bench.driver.reap(&mut bench.events);
+    let received = bench.events.len();
+    assert!(received > 0);
+    // One less than what stops the passes, and one call of the kernel's: 33 receives, twice.
+    assert!(received < 64 + 66, "{received} pieces in one turn");
+    // What is left comes in the turns after.
+    assert_eq!(bench.read(key, 64 * 1024), [b'x'; 64 * 1024]);
+}

@@ -244,3 +244,31 @@ fn a_socket_that_cannot_be_made_is_an_error_of_open() {
     );
     assert_eq!(bench.driver.counters().sockets, 0);
 }
+
+#[test]
+fn a_cancel_ends_a_receive_that_is_flooded() {
+    let mut bench = Bench::with(&Settings::default());
+    let listener = listener();
+    let (key, mut peer) = bench.pair(&listener);
+    let writer = std::thread::spawn(move || while peer.write_all(&[b'x'; 256 * 1024]).is_ok() {});
+    let mut most = 0;
+    for round in 0..200 {
+        bench.driver.receive(key);
+        for _ in 0..1 + round % 40 {
+            bench.received(key);
+        }
+        // What is here already came before the cancel.
+        bench.events.clear();
+        bench.driver.cancel(key, Scope::Receive);
+        let mut pieces = 0;
+        while bench.received(key).1 {
+            pieces += 1;
+        }
+        bench.cancelled(key);
+        most = most.max(pieces);
+    }
+    bench.close(key);
+    writer.join().unwrap();
+    // One turn's, at most.
+    assert!(most < 64 + 66, "{most} pieces came after the cancel");
+}
