@@ -222,7 +222,8 @@ fn one_unread(secure: bool) {
     );
     assert_eq!(without.after.receive_pauses, 0);
     assert!(with.after.receive_pauses >= 1, "nobody was held back");
-    let most = BUFFERS - BUFFERS_LOW;
+    // The unread one keeps to its quota, and everyone may be looking at one more.
+    let most = QUOTA + 1 + load.tasks;
     assert!(with.held_max <= most, "{} buffers held", with.held_max);
     assert!(with.after.discarded >= 1, "the unread one was not closed");
 }

@@ -64,7 +64,10 @@ impl<D: Driver> Core<D> {
     }
 
     fn on_bytes(&mut self, key: Key, buffer: D::Buffer) {
-        let low = self.driver.buffers_free() < self.settings.buffers_low;
+        // Past the connection's quota of buffers, and when the shard runs low on them, bytes move to the
+        // heap, where the connection's pause bounds them: buffers stay free for those who read.
+        let crowded = self.driver.buffers_held(key) > self.settings.buffers_per_connection
+            || self.driver.buffers_free() < self.settings.buffers_low;
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
@@ -74,9 +77,7 @@ impl<D: Driver> Core<D> {
         }
         match connection.state() {
             State::Leased => {
-                // Under pressure the bytes move to the heap, where the connection's own quota bounds
-                // them, so that buffers stay free for those who read.
-                let piece = if low {
+                let piece = if crowded {
                     Piece::Heap(Bytes::copy_from_slice(&buffer))
                 } else {
                     Piece::Ring(buffer)

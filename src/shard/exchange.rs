@@ -210,6 +210,9 @@ impl<D: Driver> Exchange<D> {
                     if let Some(end) = core.inbound_end(key) {
                         break head_cut_short(&mut self.state, core.end_error(key, end), end);
                     }
+                    if core.is_expired(key) {
+                        break Error::timeout(Phase::Head, core.now().since(self.facts.begun));
+                    }
                     core.await_more(key, cx.waker());
                     return Poll::Pending;
                 }

@@ -45,7 +45,7 @@ impl<D: Driver> Core<D> {
         };
         let unread = connection.inbound.len();
         if connection.inbound.paused
-            || (held <= self.settings.buffers_per_connection && unread <= self.settings.unread_max)
+            || (held < self.settings.buffers_per_connection && unread <= self.settings.unread_max)
         {
             return;
         }

@@ -142,6 +142,13 @@ impl<D: Driver> Core<D> {
         Poll::Pending
     }
 
+    /// Whether the deadline has passed.
+    pub(crate) fn is_expired(&self, key: Key) -> bool {
+        self.connections
+            .get(key)
+            .is_some_and(|connection| connection.expired)
+    }
+
     /// Waits for more than what is there already.
     pub(crate) fn await_more(&mut self, key: Key, waker: &Waker) {
         if let Some(connection) = self.connections.get_mut(key) {

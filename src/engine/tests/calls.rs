@@ -62,7 +62,8 @@ fn warm_connections_are_up_on_both_shards_before_anyone_calls() {
     assert!(warm.iter().all(|&idle| idle >= 2), "{warm:?}");
     let mut calls = [rig.call(0, "a", "/x"), rig.call(1, "a", "/y")];
     rig.finish(&mut calls);
-    assert!(calls.iter_mut().all(Call::reused));
+    // Nobody waited, though nobody had used them before.
+    assert!(!calls.iter_mut().any(Call::reused));
     assert_eq!(rig.counts("a"), [2, 0, 5]);
     rig.stop();
 }
