@@ -47,9 +47,9 @@ pub struct Config {
     /// Bytes per receive buffer, 1 KiB to 1 MiB. Default 16 KiB: one TLS record, and most small
     /// responses whole. 256 of them are 4 MiB a shard.
     pub receive_buffer_size: u32,
-    /// How many receive buffers one connection may fill without being read. Past it receiving
-    /// pauses, and TCP slows the peer down. Default 8 (128 KiB). A piece that has to be read for one
-    /// TLS record counts as well, so at least 2.
+    /// How many receive buffers one connection may hold; what comes beyond is copied out of them.
+    /// With as many bytes unread as they are large, receiving pauses, and TCP slows the peer down.
+    /// Default 8 (128 KiB): enough for a fast link while the reader is busy for a millisecond.
     pub receive_buffers_per_connection: u16,
     /// What upstreams made on the fly for absolute URLs go by; its `url` is ignored.
     pub defaults: UpstreamConfig,

@@ -99,6 +99,11 @@ impl<B: ReceivedBuffer> Inbound<B> {
         self.bytes
     }
 
+    /// How many pieces they are in.
+    pub(crate) fn pieces(&self) -> usize {
+        self.pieces.len()
+    }
+
     pub(crate) fn end(&self) -> Option<End> {
         self.end
     }

@@ -59,7 +59,7 @@ pub(crate) struct Core<D: Driver> {
 /// What a shard is told about its own running.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CoreSettings {
-    /// Receive buffers that one connection may hold before its receiving pauses.
+    /// Receive buffers that one connection may hold; what comes beyond is copied.
     pub(crate) buffers_per_connection: u32,
     /// Bytes that one connection may have unread before its receiving pauses.
     pub(crate) unread_max: usize,

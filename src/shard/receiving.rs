@@ -8,6 +8,9 @@ use super::core::Core;
 use crate::driver::{Driver, Scope};
 use crate::slab::Key;
 
+/// So many unread pieces are too many, however small: a peer may send byte by byte.
+const PIECES_MAX: usize = 64;
+
 impl<D: Driver> Core<D> {
     pub(super) fn arm_receive(&mut self, key: Key) {
         if let Some(connection) = self.connections.get_mut(key) {
@@ -39,14 +42,12 @@ impl<D: Driver> Core<D> {
     }
 
     pub(super) fn pause_if_unread(&mut self, key: Key) {
-        let held = self.driver.buffers_held(key);
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
-        let unread = connection.inbound.len();
-        if connection.inbound.paused
-            || (held < self.settings.buffers_per_connection && unread <= self.settings.unread_max)
-        {
+        let inbound = &connection.inbound;
+        let much = inbound.len() > self.settings.unread_max || inbound.pieces() >= PIECES_MAX;
+        if inbound.paused || !much {
             return;
         }
         connection.inbound.paused = true;
@@ -79,12 +80,12 @@ impl<D: Driver> Core<D> {
 
     /// Whether the connection is off the list of paused ones.
     fn resume_paused(&mut self, key: Key) -> bool {
-        let held = self.driver.buffers_held(key);
         let Some(connection) = self.connections.get_mut(key) else {
             return true;
         };
-        let drained = held <= self.settings.buffers_per_connection / 2
-            && connection.inbound.len() <= self.settings.unread_max / 2;
+        let inbound = &connection.inbound;
+        let drained =
+            inbound.len() <= self.settings.unread_max / 2 && inbound.pieces() <= PIECES_MAX / 2;
         if !drained {
             return false;
         }
