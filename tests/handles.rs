@@ -4,7 +4,7 @@
 mod common;
 
 use common::answering::Answering;
-use common::deadline::within;
+use common::bounded::within;
 use http_body_util::BodyExt;
 use ringpool::config::UpstreamConfig;
 use ringpool::on_shard::{self, Head};

@@ -3,7 +3,7 @@
 mod common;
 
 use common::answering::Answering;
-use common::deadline::within;
+use common::bounded::within;
 use http_body_util::BodyExt;
 use ringpool::{Body, Config, Engine, Error, ErrorKind, Snapshot, block_on};
 use std::alloc::{GlobalAlloc, Layout, System};

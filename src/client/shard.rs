@@ -90,8 +90,8 @@ impl Upstream {
     }
 
     /// The low-level exchange: sends `head` without a body and waits for the response's head, which
-    /// is read in place. Allocates nothing once its connection and the shard's lists have been used
-    /// before.
+    /// is read in place. Over plain connections it allocates nothing, once the shard's lists have had
+    /// their length; a head that comes in pieces is put together on the heap.
     ///
     /// Tried once more where [`call`](crate::Upstream::call) would be.
     ///

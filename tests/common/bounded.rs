@@ -3,6 +3,8 @@
 use ringpool::config::UpstreamConfig;
 use ringpool::{Config, Engine, Snapshot};
 use std::future::Future;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::Duration;
 
 /// How long anything may take that takes milliseconds when all is well.
@@ -33,6 +35,35 @@ pub fn run_for<F: Future>(patience: Duration, future: F) -> F::Output {
     })
 }
 
+/// Runs `work` on a thread of its own.
+///
+/// # Panics
+/// If it panics, or takes more than `limit`.
+#[track_caller]
+pub fn within<T: Send + 'static>(
+    limit: Duration,
+    what: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> T {
+    let (done, result) = mpsc::channel();
+    let worker = thread::spawn(move || {
+        let result = work();
+        // Nobody listens after the time limit.
+        let _ = done.send(result);
+    });
+    match result.recv_timeout(limit) {
+        Ok(result) => {
+            worker.join().expect("it has sent its result");
+            result
+        }
+        Err(RecvTimeoutError::Timeout) => panic!("{what} takes more than {limit:?}"),
+        Err(RecvTimeoutError::Disconnected) => match worker.join() {
+            Err(panic) => std::panic::resume_unwind(panic),
+            Ok(()) => unreachable!("a result is sent before the thread ends"),
+        },
+    }
+}
+
 /// Looks at snapshots until `reached` says so.
 ///
 /// # Panics
@@ -44,7 +75,7 @@ pub fn until(engine: &Engine, what: &str, reached: impl Fn(&Snapshot) -> bool) -
         if reached(&snapshot) {
             return snapshot;
         }
-        std::thread::sleep(pause);
+        thread::sleep(pause);
     }
     let last = run(engine.snapshot());
     panic!("never came: {what}; last seen: {last:#?}");

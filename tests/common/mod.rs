@@ -8,7 +8,6 @@ pub mod bounded;
 pub mod certificates;
 pub mod client;
 pub mod conversation;
-pub mod deadline;
 pub mod peer;
 pub mod scripted;
 pub mod servers;
