@@ -5,7 +5,7 @@ use super::on_each::OnEach;
 use super::shard::Shard;
 use super::snapshot::Snapshot;
 use super::upstream::{Upstream, send};
-use crate::config::{Config, UpstreamUrl};
+use crate::config::{Config, UpstreamUrl, UrlError};
 use crate::driver::uring::Uring;
 use crate::engine::resolver::SystemResolver;
 use crate::engine::threads::Threads;
@@ -135,15 +135,14 @@ impl Engine {
         drop(self.threads);
     }
 
-    fn spawn<F, R>(&self, shard: usize, task: F) -> oneshot::Receiver<R::Output>
+    fn spawn<F, R>(&self, shard: usize, task: F) -> Result<oneshot::Receiver<R::Output>, Error>
     where
         F: Fn(Shard) -> R + Send + 'static,
         R: Future + 'static,
         R::Output: Send + 'static,
     {
         let (result, receiver) = oneshot::channel();
-        // A mailbox that refuses drops the task, and with it the sender: the receiver learns it.
-        let _ = self.shared.submit(
+        self.shared.submit(
             shard,
             Box::new(move |local| {
                 let handle = Shard::new(local.clone());
@@ -152,8 +151,8 @@ impl Engine {
                     let _ = result.send(task(handle).await);
                 });
             }),
-        );
-        receiver
+        )?;
+        Ok(receiver)
     }
 
     /// Asks every shard, and waits for all answers.
@@ -195,14 +194,11 @@ pub(crate) fn unknown(name: &str) -> Error {
 /// Scheme, host and port of an absolute URL.
 fn destination(uri: &http::Uri) -> Result<UpstreamUrl, Error> {
     let refuse = |what: String| Error::new(ErrorKind::Request, what);
-    let secure = match uri.scheme_str() {
-        Some("http") => false,
-        Some("https") => true,
-        Some(other) => return Err(refuse(format!("{other:?} is neither http nor https"))),
-        None => return Err(refuse(format!("{uri} is not an absolute URL"))),
-    };
-    let host = uri.host().unwrap_or_default();
-    let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-    UpstreamUrl::http(secure, host, port)
-        .map_err(|error| refuse(error.to_string()).caused_by(error))
+    match (uri.scheme_str(), uri.authority()) {
+        (Some(scheme @ ("http" | "https")), Some(authority)) => format!("{scheme}://{authority}")
+            .parse()
+            .map_err(|error: UrlError| refuse(error.to_string()).caused_by(error)),
+        (Some(other), Some(_)) => Err(refuse(format!("{other:?} is neither http nor https"))),
+        (_, None) | (None, _) => Err(refuse(format!("{uri} is not an absolute URL"))),
+    }
 }

@@ -16,12 +16,16 @@ pub struct OnEach<T> {
 }
 
 impl<T> OnEach<T> {
-    pub(crate) fn new(waiting: Vec<oneshot::Receiver<T>>) -> OnEach<T> {
-        let ended = waiting.iter().map(|_| None).collect();
-        OnEach {
-            waiting: waiting.into_iter().map(Some).collect(),
-            ended,
-        }
+    /// Waits for the tasks that could be started; why the others could not is their result.
+    pub(crate) fn new(tasks: Vec<Result<oneshot::Receiver<T>, Error>>) -> OnEach<T> {
+        let (waiting, ended) = tasks
+            .into_iter()
+            .map(|task| match task {
+                Ok(receiver) => (Some(receiver), None),
+                Err(error) => (None, Some(Err(error))),
+            })
+            .unzip();
+        OnEach { waiting, ended }
     }
 }
 

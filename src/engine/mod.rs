@@ -99,7 +99,7 @@ impl<D: Driver> EngineShared<D> {
             settings: CoreSettings {
                 buffers_per_connection: per_connection,
                 unread_max: per_connection as usize * config.receive_buffer_size as usize,
-                buffers_low: u32::from(config.receive_buffers) / 8,
+                buffers_low: (u32::from(config.receive_buffers) / 8).max(1),
             },
             resolver: self.resolver.clone(),
             directory: self.directory.clone(),

@@ -55,12 +55,13 @@ impl Registry {
             let guard = begin(&upstream);
             return Ok((upstream, guard, None));
         }
+        // Made first: one that cannot be made costs nobody his place.
+        let upstream = make(url.to_string().into())?;
         let given_up = if by_url.len() >= self.upstreams_max {
             Some(known.give_one_up()?)
         } else {
             None
         };
-        let upstream = make(url.to_string().into())?;
         let guard = begin(&upstream);
         known.by_use.insert(now, url.clone());
         known.by_url.insert(

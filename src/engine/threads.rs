@@ -40,8 +40,16 @@ impl Threads {
             threads.threads.push(thread);
         }
         drop(report);
+        let mut running = 0;
         for started in reports {
             started?;
+            running += 1;
+        }
+        if running < threads.threads.len() {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "a shard's thread ended before it ran",
+            ));
         }
         Ok(threads)
     }

@@ -44,7 +44,7 @@ impl<D: Driver> Core<D> {
             return;
         };
         state.resolving.push(key);
-        if state.resolving.len() > 1 {
+        if std::mem::replace(&mut state.lookup, true) {
             return;
         }
         let mailbox = self.mailboxes[self.index].clone();
@@ -58,12 +58,10 @@ impl<D: Driver> Core<D> {
     }
 
     pub(super) fn on_resolved(&mut self, resolved: Resolved) {
-        // An upstream that was given up meanwhile is found by its connections no more; its dials are
-        // ended by their time limit at the latest.
         let Some(upstream) = self
             .upstreams
             .iter()
-            .find(|(_, state)| state.shared.id == resolved.upstream && !state.resolving.is_empty())
+            .find(|(_, state)| state.shared.id == resolved.upstream && state.lookup)
             .map(|(key, _)| key)
         else {
             return;
@@ -72,6 +70,8 @@ impl<D: Driver> Core<D> {
         let Some(state) = self.upstreams.get_mut(upstream) else {
             return;
         };
+        state.lookup = false;
+        // Those who have given up meanwhile are not among them; the answer is kept all the same.
         let waiting = std::mem::take(&mut state.resolving);
         let failure = match resolved.result {
             Ok(addresses) if !addresses.is_empty() => {

@@ -4,7 +4,7 @@
 //! more than what was under way when receiving was paused.
 
 use crate::driver::ReceivedBuffer;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Deref;
@@ -72,8 +72,9 @@ pub(crate) struct Inbound<B> {
     pub(crate) paused: bool,
     /// Receiving stopped because the shard had no free buffer.
     pub(crate) starved: bool,
-    /// Anything at all was received since it was made.
-    pub(crate) started: bool,
+    /// The reader cannot begin with what is there: however much that is, more is wanted. It bounds
+    /// by itself how much it takes.
+    pub(crate) wanted: bool,
 }
 
 impl<B> Inbound<B> {
@@ -84,7 +85,7 @@ impl<B> Inbound<B> {
             end: None,
             paused: false,
             starved: false,
-            started: false,
+            wanted: false,
         }
     }
 }
@@ -115,7 +116,6 @@ impl<B: ReceivedBuffer> Inbound<B> {
     pub(crate) fn push(&mut self, piece: Piece<B>) {
         debug_assert!(!piece.is_empty(), "an empty piece is none");
         self.bytes += piece.len();
-        self.started = true;
         self.pieces.push_back(piece);
     }
 
@@ -132,6 +132,7 @@ impl<B: ReceivedBuffer> Inbound<B> {
         if n == 0 {
             return;
         }
+        self.wanted = false;
         let front = self.pieces.front_mut().expect("consumed from nothing");
         if n == front.len() {
             self.pieces.pop_front();
@@ -148,19 +149,25 @@ impl<B: ReceivedBuffer> Inbound<B> {
         Some(piece)
     }
 
-    /// Puts the first two pieces together on the heap, for a parser that needs its input in one
-    /// place. Returns whether there were two.
+    /// Puts all unread pieces together on the heap, for a parser that needs its input in one place.
+    /// Returns whether there was more than one. What was put together before grows in place, so that
+    /// a head that comes byte by byte is not copied anew for each.
     pub(crate) fn gather(&mut self) -> bool {
         if self.pieces.len() < 2 {
             return false;
         }
-        let (Some(first), Some(second)) = (self.pieces.pop_front(), self.pieces.pop_front()) else {
-            return false;
+        let mut together = match self.pieces.pop_front() {
+            Some(Piece::Heap(bytes)) => match bytes.try_into_mut() {
+                Ok(bytes) => bytes,
+                Err(shared) => BytesMut::from(&shared[..]),
+            },
+            Some(Piece::Ring(buffer)) => BytesMut::from(&buffer[..]),
+            None => return false,
         };
-        let mut together = Vec::with_capacity((first.len() + second.len()).next_power_of_two());
-        together.extend_from_slice(&first);
-        together.extend_from_slice(&second);
-        self.pieces.push_front(Piece::Heap(Bytes::from(together)));
+        for piece in self.pieces.drain(..) {
+            together.extend_from_slice(&piece);
+        }
+        self.pieces.push_front(Piece::Heap(together.freeze()));
         true
     }
 

@@ -22,7 +22,10 @@ pub(crate) struct Outbound {
     /// The block being filled; behind everything in `queue`.
     open: Vec<u8>,
     queue: VecDeque<SendBuffer>,
-    /// Bytes in both, and in the send under way.
+    /// What is still to be encrypted, behind everything else: large bodies, a piece at a time.
+    held: VecDeque<Bytes>,
+    held_bytes: usize,
+    /// Bytes in `open` and `queue`, and in the send under way.
     pending: usize,
     /// Bytes handed to the driver since the connection was leased.
     pub(crate) handed: u64,
@@ -35,6 +38,8 @@ impl Outbound {
         Outbound {
             open: Vec::new(),
             queue: VecDeque::new(),
+            held: VecDeque::new(),
+            held_bytes: 0,
             pending: 0,
             handed: 0,
             failed: None,
@@ -47,12 +52,37 @@ impl Outbound {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.pending == 0
+        self.pending == 0 && self.held.is_empty()
     }
 
     /// Whether a writer may add more before what is there has gone.
     pub(crate) fn has_room(&self) -> bool {
-        self.pending < ROOM
+        self.pending + self.held_bytes < ROOM
+    }
+
+    /// Whether something waits to be encrypted.
+    pub(crate) fn has_held(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Keeps bytes until there is room to encrypt them.
+    pub(crate) fn hold(&mut self, bytes: Bytes) {
+        self.held_bytes += bytes.len();
+        self.held.push_back(bytes);
+    }
+
+    /// The next bytes to encrypt, if there is room for them.
+    pub(crate) fn take_held(&mut self) -> Option<Bytes> {
+        if self.pending >= ROOM {
+            return None;
+        }
+        let front = self.held.front_mut()?;
+        let piece = front.split_to(front.len().min(BLOCK_FULL));
+        if front.is_empty() {
+            self.held.pop_front();
+        }
+        self.held_bytes -= piece.len();
+        Some(piece)
     }
 
     /// Lets `fill` append to the open block, which is taken from `blocks` if there is none.
@@ -113,6 +143,8 @@ impl Outbound {
     pub(crate) fn abandon(&mut self, blocks: &mut Vec<Vec<u8>>, why: std::io::ErrorKind) {
         self.failed.get_or_insert(why);
         self.queue.clear();
+        self.held.clear();
+        self.held_bytes = 0;
         recycle(blocks, std::mem::take(&mut self.open));
         self.pending = 0;
     }
@@ -164,6 +196,25 @@ mod tests {
         }
         assert_eq!(sent, [9, 5000, 4]);
         assert!(out.is_empty());
+    }
+
+    #[test]
+    fn what_is_held_comes_in_pieces_while_there_is_room() {
+        let (mut out, mut blocks) = (Outbound::new(), Vec::new());
+        out.hold(Bytes::from(vec![b'x'; 1 << 20]));
+        assert!(!out.has_room() && !out.is_empty());
+        let mut taken = 0;
+        while let Some(piece) = out.take_held() {
+            taken += piece.len();
+            out.append(&mut blocks, |block| block.extend_from_slice(&piece));
+        }
+        assert_eq!(taken, ROOM);
+        while let Some(buffer) = out.next() {
+            out.sent(buffer.remaining().len());
+        }
+        assert!(out.has_held() && out.take_held().is_some());
+        out.abandon(&mut blocks, std::io::ErrorKind::BrokenPipe);
+        assert!(out.is_empty() && out.take_held().is_none());
     }
 
     #[test]

@@ -20,6 +20,8 @@ use std::time::Duration;
 pub(crate) struct LocalBody<D: Driver> {
     exchange: Exchange<D>,
     upload: Option<Upload<D>>,
+    /// Why the rest of the request cannot be sent.
+    upload_error: Option<Error>,
     trailers_given: bool,
 }
 
@@ -133,6 +135,7 @@ fn respond<D: Driver>(exchange: Exchange<D>, upload: Upload<D>) -> http::Respons
     response.map(|()| LocalBody {
         exchange,
         upload,
+        upload_error: None,
         trailers_given: false,
     })
 }
@@ -186,11 +189,20 @@ impl<D: Driver> LocalBody<D> {
             match upload.poll(&mut self.exchange, cx) {
                 Poll::Pending => {}
                 Poll::Ready(Ok(())) => self.upload = None,
-                // The response is what counts; the connection is condemned for the broken request.
-                Poll::Ready(Err(_)) => self.upload = None,
+                // What has come of the response counts; there will be no more of it.
+                Poll::Ready(Err(error)) => {
+                    self.upload = None;
+                    self.upload_error = Some(error);
+                }
             }
         }
-        self.exchange.poll_chunk(cx)
+        match self.exchange.poll_chunk(cx) {
+            Poll::Pending => match self.upload_error.take() {
+                Some(error) => Poll::Ready(Err(self.exchange.fail(error))),
+                None => Poll::Pending,
+            },
+            ready => ready,
+        }
     }
 
     /// The trailers, once, after the body's end.

@@ -289,7 +289,7 @@ impl<D: Driver> Core<D> {
         let Some(upstream) = self.upstreams.get(key) else {
             return;
         };
-        if !upstream.forgotten || !upstream.pool.is_vacant() || !upstream.resolving.is_empty() {
+        if !upstream.forgotten || !upstream.pool.is_vacant() || upstream.lookup {
             return;
         }
         if let Some(upstream) = self.upstreams.remove(key) {

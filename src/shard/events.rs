@@ -3,7 +3,7 @@
 //! Never acts for a user: it changes states, and notes down whom to wake.
 
 use super::bytes_in::{End, Piece};
-use super::connection::State;
+use super::connection::{Connection, State};
 use super::core::Core;
 use super::pooling::Eviction;
 use crate::driver::{Driver, Event, Received, SendBuffer};
@@ -187,9 +187,12 @@ impl<D: Driver> Core<D> {
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
-        let end = match &connection.tls {
-            Some(session) if !session.peer_closed() => End::Truncated,
-            Some(_) | None => End::Clean,
+        let end = match (&connection.tls, connection.outbound.failed) {
+            (Some(session), _) if !session.peer_closed() => End::Truncated,
+            (Some(_), _) | (None, None) => End::Clean,
+            // A reset shows once: the send that met it took it away from the receive, which then
+            // sees nothing but an end.
+            (None, Some(kind)) => End::Failed(kind),
         };
         match connection.state() {
             State::Idle => self.evict(key, Eviction::PeerClosed),
@@ -265,10 +268,33 @@ impl<D: Driver> Core<D> {
         if connection.operations.send || connection.outbound.failed.is_some() {
             return;
         }
+        if let Err(error) = encrypt_held(connection, &mut self.blocks) {
+            connection
+                .outbound
+                .abandon(&mut self.blocks, io::ErrorKind::InvalidData);
+            self.on_tls_failed(key, error);
+            return;
+        }
         if let Some(buffer) = connection.outbound.next() {
             connection.operations.send = true;
             connection.outbound.handed += buffer.remaining().len() as u64;
             self.driver.send(key, buffer);
         }
     }
+}
+
+/// Encrypts of what is held as much as there is room for.
+fn encrypt_held<B>(
+    connection: &mut Connection<B>,
+    blocks: &mut Vec<Vec<u8>>,
+) -> Result<(), TlsError> {
+    let Some(session) = connection.tls.as_deref_mut() else {
+        return Ok(());
+    };
+    while let Some(piece) = connection.outbound.take_held() {
+        connection
+            .outbound
+            .append(blocks, |out| session.encrypt(&piece, out))?;
+    }
+    Ok(())
 }

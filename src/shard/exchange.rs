@@ -248,7 +248,11 @@ impl<D: Driver> Exchange<D> {
     ) -> Poll<Result<Option<Piece<D::Buffer>>, Error>> {
         self.note_sent();
         let Some(lease) = &self.lease else {
-            return Poll::Ready(Ok(None));
+            // After a failure there is no end that could be taken for the body's.
+            return Poll::Ready(match self.state.is_complete() {
+                true => Ok(None),
+                false => Err(super::transport::gone()),
+            });
         };
         let key = lease.key;
         let mut core = lease.core.borrow_mut();
@@ -356,6 +360,13 @@ impl<D: Driver> Exchange<D> {
             Some(lease) => lease.core.borrow_mut().write_shared(lease.key, bytes),
             None => Ok(()),
         }
+    }
+
+    /// Whether nothing more of the request will leave.
+    pub(super) fn cannot_send(&self) -> bool {
+        self.lease
+            .as_ref()
+            .is_none_or(|lease| lease.core.borrow().cannot_send(lease.key))
     }
 
     pub(super) fn poll_room(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Error>> {

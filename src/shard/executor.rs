@@ -181,7 +181,7 @@ impl<D: Driver> Executor<D> {
         let mut tasks = self.tasks.borrow_mut();
         let task = tasks.get_mut(key)?;
         // Before the poll: what wakes it from now on must queue it again.
-        task.state.queued.store(false, Ordering::Release);
+        task.state.queued.swap(false, Ordering::AcqRel);
         Some((task.future.take()?, task.waker.clone()))
     }
 
@@ -215,7 +215,9 @@ impl<D: Driver> Wake for TaskState<D> {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if self.queued.load(Ordering::Relaxed) || self.queued.swap(true, Ordering::AcqRel) {
+        // Always a read-modify-write, as in `take`: a plain look could miss that the task is being polled
+        // just now, and what it has not seen yet would be news to nobody.
+        if self.queued.swap(true, Ordering::AcqRel) {
             return;
         }
         // `try_with`: a waker may be used while the thread's locals are being destroyed.

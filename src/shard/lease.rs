@@ -61,33 +61,36 @@ impl<D: Driver> Future for Checkout<'_, D> {
     type Output = Result<Lease<D>, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        let mut core = self.upstream.shard.core.borrow_mut();
-        let answer = match self.waiter {
-            None => {
-                let key = self.upstream.key(&mut core);
-                match core.begin_checkout(key, self.deadline, self.fresh, cx.waker()) {
-                    Ok(CheckedOut::Granted(grant)) => Some(Ok(grant)),
-                    Ok(CheckedOut::Waiting(waiter)) => {
-                        drop(core);
-                        self.waiter = Some(waiter);
-                        None
+        let upstream = self.upstream;
+        let mut core = upstream.shard.core.borrow_mut();
+        loop {
+            let answer = match self.waiter {
+                None => {
+                    let key = upstream.key(&mut core);
+                    match core.begin_checkout(key, self.deadline, self.fresh, cx.waker()) {
+                        Ok(CheckedOut::Granted(grant)) => Ok(grant),
+                        Ok(CheckedOut::Waiting(waiter)) => {
+                            self.waiter = Some(waiter);
+                            return Poll::Pending;
+                        }
+                        Err(error) => Err(error),
                     }
-                    Err(error) => Some(Err(error)),
                 }
-            }
-            Some(waiter) => {
-                let answer = core.poll_checkout(waiter, cx.waker());
-                drop(core);
-                if answer.is_some() {
-                    self.waiter = None;
+                Some(waiter) => match core.poll_checkout(waiter, cx.waker()) {
+                    Some(answer) => answer,
+                    None => return Poll::Pending,
+                },
+            };
+            self.waiter = None;
+            match answer {
+                // Each time round one connection less: this ends.
+                Ok(grant) if core.is_stale(grant.conn) => {}
+                Ok(grant) => {
+                    drop(core);
+                    return Poll::Ready(Ok(self.lease(grant)));
                 }
-                answer
+                Err(error) => return Poll::Ready(Err(upstream.name_error(error))),
             }
-        };
-        match answer {
-            Some(Ok(grant)) => Poll::Ready(Ok(self.lease(grant))),
-            Some(Err(error)) => Poll::Ready(Err(self.upstream.name_error(error))),
-            None => Poll::Pending,
         }
     }
 }

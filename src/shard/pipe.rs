@@ -116,6 +116,15 @@ impl<T> PipeReceiver<T> {
         }
     }
 
+    /// Waits until the sender is gone, whatever is still in the channel.
+    pub(crate) fn poll_closed(&self, cx: &mut TaskContext<'_>) -> Poll<()> {
+        self.0.receiver.register(cx.waker());
+        match self.0.sender_gone.load(Ordering::Acquire) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+
     fn next(&mut self) -> Option<Option<Result<T, Cut>>> {
         // Read before the queue: a sender sets it after its last piece.
         let gone = self.0.sender_gone.load(Ordering::Acquire);

@@ -104,7 +104,13 @@ impl<D: Driver> Core<D> {
             return;
         };
         match gone.answer {
-            Some(Ok(grant)) => self.release(grant.conn),
+            Some(Ok(grant)) => {
+                // Nobody has used it for this.
+                if let Some(connection) = self.connections.get_mut(grant.conn) {
+                    connection.uses -= 1;
+                }
+                self.release(grant.conn);
+            }
             Some(Err(_)) => {}
             None if gone.queued => self.pool_input(
                 gone.upstream,
@@ -123,7 +129,11 @@ impl<D: Driver> Core<D> {
             return;
         };
         let unused = connection.outbound.handed == 0 && !connection.expired;
-        let early_bytes_are_kept = unused && connection.uses <= 1;
+        let is_raw = |key| {
+            let upstream = self.upstreams.get(key);
+            upstream.is_some_and(|upstream| !upstream.shared.config.url.is_http())
+        };
+        let early_bytes_are_kept = unused && connection.uses <= 1 && is_raw(connection.upstream);
         let clean = connection.state() == State::Leased
             && (connection.inbound.is_empty() || early_bytes_are_kept)
             && connection.inbound.end().is_none()
@@ -171,6 +181,29 @@ impl<D: Driver> Core<D> {
             | State::Draining
             | State::Closing => {}
         }
+    }
+
+    /// Whether a connection turned out to be unusable between its grant and its holder's first look:
+    /// the peer closed it, or sent what nobody had asked for. It is closed then.
+    pub(crate) fn is_stale(&mut self, key: Key) -> bool {
+        let Some(connection) = self.connections.get(key) else {
+            return true;
+        };
+        let upstream = self.upstreams.get(connection.upstream);
+        let speaks_first =
+            connection.uses <= 1 && upstream.is_some_and(|u| !u.shared.config.url.is_http());
+        let stray = !connection.inbound.is_empty() && !speaks_first;
+        let closed = connection.inbound.end().is_some() && !speaks_first;
+        if stray {
+            self.tally.evicted_stray_bytes += 1;
+        } else if closed || connection.outbound.failed.is_some() {
+            self.tally.evicted_peer_closed += 1;
+        } else {
+            return false;
+        }
+        self.leave_pool(key);
+        self.condemn(key);
+        true
     }
 
     /// The pool forgets this connection: it is about to be closed, or given away.

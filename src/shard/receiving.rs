@@ -47,7 +47,7 @@ impl<D: Driver> Core<D> {
         };
         let inbound = &connection.inbound;
         let much = inbound.len() > self.settings.unread_max || inbound.pieces() >= PIECES_MAX;
-        if inbound.paused || !much {
+        if inbound.paused || inbound.wanted || !much {
             return;
         }
         connection.inbound.paused = true;
@@ -84,8 +84,8 @@ impl<D: Driver> Core<D> {
             return true;
         };
         let inbound = &connection.inbound;
-        let drained =
-            inbound.len() <= self.settings.unread_max / 2 && inbound.pieces() <= PIECES_MAX / 2;
+        let drained = inbound.wanted
+            || inbound.len() <= self.settings.unread_max / 2 && inbound.pieces() <= PIECES_MAX / 2;
         if !drained {
             return false;
         }

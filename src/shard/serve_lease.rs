@@ -112,6 +112,8 @@ pub(super) fn remote_lease(reused: bool) -> (RemoteLease, LeaseEnds) {
 enum Next {
     Command(Command),
     LetGo,
+    /// The caller has gone, and not everything can be sent.
+    Abandoned,
     Carried,
 }
 
@@ -119,6 +121,7 @@ enum Next {
 /// `patience` to get out.
 pub(super) async fn carry<D: Driver>(mut lease: Lease<D>, mut ends: LeaseEnds, patience: Duration) {
     let mut held: Option<Bytes> = None;
+    let mut bounded = false;
     loop {
         let next = poll_fn(|cx| {
             // Out first: a command may be the last one.
@@ -129,12 +132,26 @@ pub(super) async fn carry<D: Driver>(mut lease: Lease<D>, mut ends: LeaseEnds, p
                         Some(Err(Cut)) | None => Next::LetGo,
                     });
                 }
-            } else if let Poll::Ready(room) = lease.poll_room(cx) {
-                if let (Ok(()), Some(bytes)) = (room, held.take()) {
-                    // What cannot be sent shows at the next read.
-                    let _ = lease.put(bytes);
+            } else {
+                // The peer does not read. A caller who lets go meanwhile must be noticed.
+                if !bounded && ends.commands.poll_closed(cx).is_ready() {
+                    if !ends.outcome.is_release() {
+                        return Poll::Ready(Next::Abandoned);
+                    }
+                    lease.expect_within(patience);
+                    bounded = true;
                 }
-                return Poll::Ready(Next::Carried);
+                match lease.poll_room(cx) {
+                    Poll::Pending => {}
+                    Poll::Ready(Err(_)) => return Poll::Ready(Next::Abandoned),
+                    Poll::Ready(Ok(())) => {
+                        if let Some(bytes) = held.take() {
+                            // What cannot be sent shows at the next read.
+                            let _ = lease.put(bytes);
+                        }
+                        return Poll::Ready(Next::Carried);
+                    }
+                }
             }
             match carry_in(&mut lease, &mut ends, cx) {
                 Poll::Ready(()) => Poll::Ready(Next::Carried),
@@ -144,6 +161,7 @@ pub(super) async fn carry<D: Driver>(mut lease: Lease<D>, mut ends: LeaseEnds, p
         .await;
         match next {
             Next::Carried => {}
+            Next::Abandoned => return,
             Next::Command(Command::Write(bytes)) => held = Some(bytes),
             Next::Command(Command::Flush(mut reply)) => {
                 if let Some(flushed) = unless_gone(&mut reply, lease.flush()).await {
@@ -162,7 +180,9 @@ pub(super) async fn carry<D: Driver>(mut lease: Lease<D>, mut ends: LeaseEnds, p
                 if !ends.outcome.is_release() || unread {
                     return;
                 }
-                lease.expect_within(patience);
+                if !bounded {
+                    lease.expect_within(patience);
+                }
                 if lease.flush().await.is_ok() {
                     lease.release();
                 }

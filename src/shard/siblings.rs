@@ -63,37 +63,38 @@ impl<D: Driver> Core<D> {
     /// helps nobody. Returns whether a need is left that this shard may be able to meet later.
     pub(super) fn answer_needs(&mut self) -> bool {
         let mut left = false;
+        let mut engine = None;
         let keys: Vec<Key> = self.upstreams.iter().map(|(key, _)| key).collect();
         for key in keys {
             let Some(state) = self.upstreams.get(key) else {
                 continue;
             };
-            if state.pool.is_starving() {
-                continue;
-            }
-            let shared = state.shared.clone();
+            let census = state.pool.census();
+            let (starving, shared) = (state.pool.is_starving(), state.shared.clone());
             if shared.connections.need() {
-                if state.pool.census().idle > 0 && shared.connections.take_need() {
+                if !starving && census.idle > 0 && shared.connections.take_need() {
                     self.pool_input(key, Input::GiveUp);
                 } else {
-                    let census = state.pool.census();
+                    // What is leased, or being dialled, may idle here later.
                     left |= census.leased + census.dialing > 0;
                 }
             }
-            let engine = shared.permits.engine().clone();
-            if engine.need() {
-                let idle = self
-                    .upstreams
-                    .iter()
-                    .any(|(_, upstream)| upstream.pool.census().idle > 0);
-                if idle && engine.take_need() {
-                    self.give_up_one_idle(None);
-                } else {
-                    left |= !self.connections.is_empty();
-                }
+            engine.get_or_insert_with(|| shared.permits.engine().clone());
+        }
+        match engine {
+            Some(engine) if engine.need() => {
+                let met = self.has_idle() && engine.take_need() && self.give_up_one_idle(None);
+                left |= !met && !self.connections.is_empty();
             }
+            Some(_) | None => {}
         }
         left
+    }
+
+    fn has_idle(&self) -> bool {
+        self.upstreams
+            .iter()
+            .any(|(_, upstream)| upstream.pool.census().idle > 0)
     }
 
     /// A permit came free somewhere: those who wait for one try again.

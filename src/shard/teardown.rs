@@ -89,6 +89,7 @@ impl<D: Driver> Core<D> {
     fn cancel(&mut self, key: Key, scope: Scope) {
         if let Some(connection) = self.connections.get_mut(key)
             && connection.operations.cancels < u8::MAX
+            && !connection.operations.close
         {
             connection.operations.cancels += 1;
             self.driver.cancel(key, scope);

@@ -10,6 +10,12 @@ use crate::time::Time;
 use bytes::Bytes;
 use std::task::{Poll, Waker};
 
+/// Bodies up to this long are encrypted at once.
+const ENCRYPT_AT_ONCE: usize = 64 * 1024;
+
+/// The shard keeps its scratch space for plaintext up to this size.
+const SCRATCH_MAX: usize = 256 * 1024;
+
 /// What a leased connection has for its reader.
 pub(crate) enum Readable {
     /// Bytes, at the front of its inbound pieces.
@@ -46,13 +52,20 @@ impl<D: Driver> Core<D> {
         plain.clear();
         let filled = fill(&mut plain);
         let result = match filled {
+            // Behind what still waits to be encrypted: the order is the caller's.
+            Ok(()) if connection.outbound.has_held() => {
+                connection.outbound.hold(Bytes::copy_from_slice(&plain));
+                Ok(())
+            }
             Ok(()) => connection
                 .outbound
                 .append(&mut self.blocks, |out| session.encrypt(&plain, out))
                 .map_err(|error| super::faults::tls(error).into()),
             Err(error) => Err(error),
         };
-        self.plaintext = plain;
+        if plain.capacity() <= SCRATCH_MAX {
+            self.plaintext = plain;
+        }
         result
     }
 
@@ -62,6 +75,12 @@ impl<D: Driver> Core<D> {
             return Err(gone());
         };
         if connection.tls.is_some() {
+            // Many bytes are encrypted piece by piece, as they can be sent: other connections have
+            // their turns in between.
+            if bytes.len() > ENCRYPT_AT_ONCE && connection.outbound.failed.is_none() {
+                connection.outbound.hold(bytes);
+                return Ok(());
+            }
             return self.write_with(key, |out| {
                 out.extend_from_slice(&bytes);
                 Ok(())
@@ -119,6 +138,13 @@ impl<D: Driver> Core<D> {
         })
     }
 
+    /// Whether sending has failed, so that nothing more will leave.
+    pub(crate) fn cannot_send(&self, key: Key) -> bool {
+        self.connections
+            .get(key)
+            .is_none_or(|connection| connection.outbound.failed.is_some())
+    }
+
     /// Waits for bytes or the end of them.
     pub(crate) fn poll_readable(
         &mut self,
@@ -152,6 +178,7 @@ impl<D: Driver> Core<D> {
     /// Waits for more than what is there already.
     pub(crate) fn await_more(&mut self, key: Key, waker: &Waker) {
         if let Some(connection) = self.connections.get_mut(key) {
+            connection.inbound.wanted = true;
             store_waker(&mut connection.reader, waker);
         }
     }

@@ -80,6 +80,9 @@ impl Source {
     }
 }
 
+/// How many frames of a body one poll takes.
+const FRAMES_PER_POLL: usize = 64;
+
 /// A body being sent.
 pub(crate) struct Upload<D: Driver> {
     source: Source,
@@ -137,7 +140,7 @@ impl<D: Driver> Upload<D> {
         exchange: &mut Exchange<D>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<Result<(), Error>> {
-        loop {
+        for _ in 0..FRAMES_PER_POLL {
             match &mut self.step {
                 Step::Done => return Poll::Ready(Ok(())),
                 Step::Waiting(sleep) => {
@@ -147,6 +150,12 @@ impl<D: Driver> Upload<D> {
                     self.step = Step::Sending;
                 }
                 Step::Sending => {
+                    // Nothing more will leave: the rest of the body is not asked for, and the reader
+                    // finds out why.
+                    if exchange.cannot_send() {
+                        self.step = Step::Done;
+                        return Poll::Ready(Ok(()));
+                    }
                     // Whole on the wire, though the source may still have to say that it ends.
                     if matches!(self.framing, RequestBody::Length(_)) && self.left == 0 {
                         exchange.request_written();
@@ -165,6 +174,9 @@ impl<D: Driver> Upload<D> {
                 }
             }
         }
+        // A source that is always ready has had its share of this turn.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn write(

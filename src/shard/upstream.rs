@@ -113,7 +113,9 @@ pub(crate) struct UpstreamState {
     pub(crate) tick: Option<(Time, crate::time::wheel::TimerKey)>,
     /// Resolved addresses and when they were.
     pub(crate) addresses: Option<(Arc<[Endpoint]>, Time)>,
-    /// Connections that wait for the addresses under way; a look-up is under way if not empty.
+    /// A look-up of the addresses is under way.
+    pub(crate) lookup: bool,
+    /// Connections that wait for it.
     pub(crate) resolving: Vec<Key>,
     /// Where the next dial begins among the addresses: moves on when one fails.
     pub(crate) address_next: usize,
@@ -132,6 +134,7 @@ impl UpstreamState {
             shared,
             tick: None,
             addresses: None,
+            lookup: false,
             resolving: Vec::new(),
             address_next: 0,
             dial_nanos_min: u64::MAX,

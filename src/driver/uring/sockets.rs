@@ -19,6 +19,10 @@ use std::net::Shutdown;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 
+/// What one send is asked to take at most; the rest is left for the next one. The kernel refuses
+/// lengths of 2³¹ and more with EINVAL.
+const SEND_MAX: usize = 1 << 30;
+
 /// One entry, or one for each operation where the kernel cannot cancel by descriptor.
 pub(super) type CancelEntries = ArrayVec<squeue::Entry, 3>;
 
@@ -136,8 +140,7 @@ impl Sockets {
     pub(super) fn send(&mut self, key: Key, buffer: SendBuffer) -> squeue::Entry {
         let (slot, descriptor) = self.begin(key, SEND);
         let bytes = slot.sending.insert(buffer).remaining();
-        // What does not fit in the kernel's 32 bits is left for the next send.
-        let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let len = bytes.len().min(SEND_MAX) as u32;
         opcode::Send::new(descriptor, bytes.as_ptr(), len)
             .flags(SEND_FLAGS)
             .build()
