@@ -17,11 +17,16 @@ use std::os::fd::OwnedFd;
 /// closes its connection.
 pub struct Lease {
     remote: RemoteLease,
+    /// Why reading failed: the same ever after.
+    failure: Option<Error>,
 }
 
 impl Lease {
     pub(crate) fn new(remote: RemoteLease) -> Lease {
-        Lease { remote }
+        Lease {
+            remote,
+            failure: None,
+        }
     }
 
     /// Whether the connection had been used by somebody before.
@@ -38,8 +43,15 @@ impl Lease {
         let piece = poll_fn(|cx| self.remote.received.poll_next(cx)).await;
         match piece {
             None => Ok(None),
-            Some(Ok(piece)) => piece.map(Some),
-            Some(Err(Cut)) => Err(Error::draining()),
+            Some(Ok(Ok(piece))) => Ok(Some(piece)),
+            Some(Ok(Err(error))) => {
+                self.failure = Some(error.duplicate());
+                Err(error)
+            }
+            Some(Err(Cut)) => Err(self
+                .failure
+                .as_ref()
+                .map_or_else(Error::draining, Error::duplicate)),
         }
     }
 

@@ -134,6 +134,10 @@ impl Ring {
     /// that found no room, so an operation will never end.
     pub(super) fn enter(&mut self, wait: Wait) -> io::Result<()> {
         self.flush_backlog();
+        // Said once by the kernel, perhaps to a call that had nobody to tell.
+        if self.lost > 0 {
+            return Err(io::Error::from_raw_os_error(libc::EBADR));
+        }
         let sleeps = wait != Wait::No && self.backlog.is_empty() && self.is_reaped();
         if sleeps || !self.is_handed_over() || !self.tells_of_work || self.has_work() {
             tolerate(self.call_and_wait(if sleeps { wait } else { Wait::No }))?;
