@@ -202,3 +202,24 @@ fn an_upstream_given_up_in_use_goes_with_its_last_connection() {
     assert_eq!((figures.connections, figures.timers), (0, 0));
     rig.stop();
 }
+
+#[test]
+fn an_upstream_that_cannot_be_made_costs_nobody_his_place() {
+    let mut policy = config(0, |_| {});
+    policy.upstreams_max = 1;
+    policy.defaults.idle_timeout = None;
+    policy.defaults.tls.roots = crate::config::TrustRoots::PemFile("/no/such/file".into());
+    let mut rig = Rig::new(policy);
+    rig.web.serve(1, 128);
+    let mut first = rig.call_url("http://192.0.2.1", "/x").unwrap();
+    rig.settle();
+    assert_eq!(first.body(), "x@0");
+    let refused = rig.call_url("https://192.0.2.2", "/y").err();
+    let kind = refused.map(|error| error.kind());
+    assert_eq!(kind, Some(ErrorKind::Config), "its roots cannot be read");
+    rig.settle();
+    assert_eq!(rig.network.open_connections(&endpoint(1)), 1);
+    let known: usize = (0..2).map(|shard| rig.figures(shard).upstreams.len()).sum();
+    assert!(known >= 1, "it was forgotten");
+    rig.stop();
+}
