@@ -202,3 +202,26 @@ fn an_upstream_given_up_in_use_goes_with_its_last_connection() {
     assert_eq!((figures.connections, figures.timers), (0, 0));
     rig.stop();
 }
+
+#[test]
+fn an_upstream_that_cannot_be_made_costs_nobody_his_place() {
+    let mut policy = config(0, |_| {});
+    policy.upstreams_max = 1;
+    policy.defaults.idle_timeout = None;
+    policy.defaults.tls.roots = crate::config::TrustRoots::PemFile("/no/such/file".into());
+    let mut rig = Rig::new(policy);
+    rig.web.serve(1, 128);
+    let mut first = rig.call_url("http://192.0.2.1", "/x").unwrap();
+    rig.settle();
+    assert_eq!(first.body(), "x@0");
+    let url = "http://192.0.2.1".parse().unwrap();
+    let id = |rig: &Rig| rig.shared.by_url(&url, |_| ()).unwrap().0.id;
+    let before = id(&rig);
+    let refused = rig.call_url("https://192.0.2.2", "/y").err();
+    let kind = refused.map(|error| error.kind());
+    assert_eq!(kind, Some(ErrorKind::Config), "its roots cannot be read");
+    rig.settle();
+    assert_eq!(rig.network.open_connections(&endpoint(1)), 1);
+    assert!(id(&rig) == before, "it was forgotten");
+    rig.stop();
+}

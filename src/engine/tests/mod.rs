@@ -7,6 +7,8 @@ mod calls;
 mod caps;
 mod dials;
 mod ends;
+mod hygiene;
+mod names;
 mod stale;
 
 use crate::config::{Config, UpstreamConfig};

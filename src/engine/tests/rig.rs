@@ -11,7 +11,7 @@ use crate::engine::EngineShared;
 use crate::error::Error;
 use crate::random::Random;
 use crate::shard::figures::ShardFigures;
-use crate::shard::lookup::NoNames;
+use crate::shard::lookup::{NoNames, Resolver};
 use crate::shard::mailbox::Control;
 use crate::shard::serve::{self, RemoteBody, RemoteCall, Underway};
 use crate::shard::serve_lease::{self, RemoteCheckout, RemoteLease};
@@ -20,6 +20,7 @@ use crate::shard::upstream::UpstreamShared;
 use crate::shard::{Shard, Turn};
 use crate::time::Time;
 use crate::time::clock::Clock;
+use crate::trip::Trip;
 use futures_channel::oneshot;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,17 +40,22 @@ pub(super) struct Rig {
 
 impl Rig {
     pub(super) fn new(config: Config) -> Rig {
-        Rig::with_order(config, None)
+        Rig::with(config, None, Arc::new(NoNames))
     }
 
     /// With an order of turns that `seed` decides.
     pub(super) fn shuffled(config: Config, seed: u64) -> Rig {
-        Rig::with_order(config, Some(Random::new(seed)))
+        Rig::with(config, Some(Random::new(seed)), Arc::new(NoNames))
     }
 
-    fn with_order(config: Config, order: Option<Random>) -> Rig {
+    /// With names that `resolver` resolves.
+    pub(super) fn resolving(config: Config, resolver: Resolver) -> Rig {
+        Rig::with(config, None, resolver)
+    }
+
+    fn with(config: Config, order: Option<Random>, resolver: Resolver) -> Rig {
         let clock = Clock::manual();
-        let shared = EngineShared::new(config, 2, clock.clone(), Arc::new(NoNames));
+        let shared = EngineShared::new(config, 2, clock.clone(), resolver);
         let shared = Arc::new(shared.expect("the test's configuration is right"));
         let network = Network::new();
         let shards = (0..2)
@@ -141,9 +147,20 @@ impl Rig {
 
     /// Calls `path` at the upstream, on the shard that the test wants.
     pub(super) fn call(&self, shard: usize, upstream: &str, path: &str) -> Call {
+        self.request(shard, upstream, http::Method::GET, path)
+    }
+
+    /// As [`call`](Rig::call), with any method.
+    pub(super) fn request(
+        &self,
+        shard: usize,
+        upstream: &str,
+        method: http::Method,
+        path: &str,
+    ) -> Call {
         let upstream = self.upstream(upstream);
         let underway = Underway::new(&self.shared.mailboxes[shard], &upstream);
-        self.send(shard, underway, upstream, path)
+        self.send(shard, underway, upstream, method, path)
     }
 
     /// Calls an absolute URL on the shard that the engine picks.
@@ -154,7 +171,7 @@ impl Rig {
             let underway = Underway::new(&self.shared.mailboxes[shard], upstream);
             (shard, underway)
         })?;
-        Ok(self.send(shard, underway, upstream, path))
+        Ok(self.send(shard, underway, upstream, http::Method::GET, path))
     }
 
     fn send(
@@ -162,10 +179,11 @@ impl Rig {
         shard: usize,
         underway: Underway<Sim>,
         upstream: Arc<UpstreamShared>,
+        method: http::Method,
         path: &str,
     ) -> Call {
         let (reply, answer) = oneshot::channel();
-        let request = http::Request::get(path).body(());
+        let request = http::Request::builder().method(method).uri(path).body(());
         let (parts, ()) = request.expect("the test's path is right").into_parts();
         let call = RemoteCall {
             upstream,
@@ -255,7 +273,7 @@ pub(super) struct Call {
 
 #[derive(Debug)]
 enum Outcome {
-    Answered(http::StatusCode, Vec<u8>, bool),
+    Answered(http::StatusCode, Vec<u8>, Trip),
     Failed(Box<Error>),
 }
 
@@ -291,9 +309,20 @@ impl Call {
     /// Whether the response came over a connection that had been used before.
     #[track_caller]
     pub(super) fn reused(&mut self) -> bool {
+        self.trip().reused
+    }
+
+    /// How often the request was tried.
+    #[track_caller]
+    pub(super) fn attempts(&mut self) -> u32 {
+        self.trip().attempts
+    }
+
+    #[track_caller]
+    fn trip(&mut self) -> &Trip {
         assert!(self.is_answered(), "no answer yet");
         match self.given.as_ref() {
-            Some(Outcome::Answered(_, _, reused)) => *reused,
+            Some(Outcome::Answered(_, _, trip)) => trip,
             other => panic!("not a response: {other:?}"),
         }
     }
@@ -310,10 +339,10 @@ impl Call {
 
 impl Outcome {
     fn of(response: http::Response<RemoteBody>) -> Outcome {
-        let reused = crate::trip::Trip::of(&response).is_some_and(|trip| trip.reused);
+        let trip = Trip::of(&response).expect("every response has one").clone();
         let (parts, body) = response.into_parts();
         match body {
-            RemoteBody::Whole(bytes) => Outcome::Answered(parts.status, bytes.to_vec(), reused),
+            RemoteBody::Whole(bytes) => Outcome::Answered(parts.status, bytes.to_vec(), trip),
             RemoteBody::Pieces(..) | RemoteBody::Upgraded(_) => {
                 panic!("the simulated peers answer in one piece")
             }
