@@ -5,6 +5,7 @@ mod common;
 
 use bytes::Bytes;
 use common::body::Steps;
+use common::bounded;
 use common::client::{Client, NAME, WAYS, Way, collect, get, request, spawn, with_body, within};
 use common::peer::Peer;
 use http::Method;
@@ -522,4 +523,32 @@ fn an_engine_that_stops_fails_what_is_under_way() {
         let late = within(async move { upstream.call(get("/")).await.map(drop) });
         assert_eq!(late.unwrap_err().kind(), ErrorKind::Draining);
     }
+}
+
+#[test]
+fn an_absolute_url_that_names_no_upstream_is_refused() {
+    let peer = Peer::start();
+    let client = Client::new(&peer);
+    let mut tried = 0;
+    for url in [
+        "http://host:99999/",
+        "http://host:0/",
+        "http://user@host/",
+        "http://user:password@host/",
+        "ftp://host/",
+        "/no/host",
+    ] {
+        // Some are refused before they can be a request.
+        let Ok(url) = url.parse::<http::Uri>() else {
+            continue;
+        };
+        tried += 1;
+        let request = http::Request::get(url.clone()).body(Bytes::new()).unwrap();
+        let engine = &client.engine;
+        let error = bounded::run(engine.call(request)).expect_err("nowhere to go");
+        assert_eq!(error.kind(), ErrorKind::Request, "{url}: {error:?}");
+        assert!(!error.is_retryable(), "{url}");
+    }
+    assert!(tried >= 3, "{tried}");
+    client.until_empty();
 }
