@@ -4,6 +4,7 @@
 //! bytes of a request.
 
 use crate::endpoint::Endpoint;
+use crate::trip::Attempt;
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
@@ -27,6 +28,8 @@ struct Details {
     attempts: u32,
     sent: RequestSent,
     retryable: bool,
+    retry_after: Option<Duration>,
+    history: Vec<Attempt>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
@@ -56,8 +59,12 @@ pub enum ErrorKind {
     Protocol,
     /// The peer's message passed one of the configured limits.
     Limit,
-    /// The engine has too much to do: a queue is full. Come back later.
+    /// The engine has too much to do, and this call mattered least: a queue is full, or everybody
+    /// has waited too long for too long. [`retry_after`](Error::retry_after) says when to come back.
     Shed,
+    /// No endpoint of the upstream is worth a call just now: all are ejected or cannot be connected
+    /// to. [`retry_after`](Error::retry_after) says when one will be tried again.
+    Breaker,
     /// The engine refuses: a cap on connections or upstreams is reached, or descriptors ran out.
     Refused,
     /// The engine is draining or has stopped.
@@ -149,6 +156,17 @@ impl Error {
         self.0.sent
     }
 
+    /// How long to wait before coming back makes sense, if that is known: with
+    /// [`Shed`](ErrorKind::Shed) and [`Breaker`](ErrorKind::Breaker).
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// Every attempt that was made, in order, the last one included. Empty if none got a connection.
+    pub fn history(&self) -> &[Attempt] {
+        &self.0.history
+    }
+
     pub(crate) fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Error {
         Error(Box::new(Details {
             kind,
@@ -158,6 +176,8 @@ impl Error {
             attempts: 0,
             sent: RequestSent::No,
             retryable: is_passing(kind),
+            retry_after: None,
+            history: Vec::new(),
             source: None,
         }))
     }
@@ -192,6 +212,16 @@ impl Error {
         self
     }
 
+    pub(crate) fn with_retry_after(mut self, after: Duration) -> Error {
+        self.0.retry_after = Some(after);
+        self
+    }
+
+    pub(crate) fn with_history(mut self, history: Vec<Attempt>) -> Error {
+        self.0.history = history;
+        self
+    }
+
     /// The same failure, for another caller that it hit as well.
     pub(crate) fn duplicate(&self) -> Error {
         Error(Box::new(Details {
@@ -202,6 +232,8 @@ impl Error {
             attempts: self.0.attempts,
             sent: self.0.sent,
             retryable: self.0.retryable,
+            retry_after: self.0.retry_after,
+            history: self.0.history.clone(),
             source: self.0.source.clone(),
         }))
     }
@@ -234,6 +266,7 @@ fn is_passing(kind: ErrorKind) -> bool {
         | ErrorKind::Timeout(_)
         | ErrorKind::Closed
         | ErrorKind::Shed
+        | ErrorKind::Breaker
         | ErrorKind::Refused
         | ErrorKind::Tls(TlsFailure::Truncated) => true,
         ErrorKind::Config
@@ -274,6 +307,8 @@ impl fmt::Debug for Error {
             .field("attempts", &self.0.attempts)
             .field("sent", &self.0.sent)
             .field("retryable", &self.0.retryable)
+            .field("retry_after", &self.0.retry_after)
+            .field("history", &self.0.history)
             .field("source", &self.0.source)
             .finish()
     }
@@ -309,6 +344,7 @@ impl ErrorKind {
             ErrorKind::Protocol => "protocol",
             ErrorKind::Limit => "limit",
             ErrorKind::Shed => "shed",
+            ErrorKind::Breaker => "breaker",
             ErrorKind::Refused => "refused",
             ErrorKind::Draining => "draining",
         }

@@ -51,11 +51,11 @@ pub use client::lease::{Detached, DetachedGuard, Lease};
 pub use client::on_each::OnEach;
 pub use client::snapshot::{DriverFigures, Gauges, Snapshot, UpstreamFigures};
 pub use client::upstream::Upstream;
-pub use config::Config;
+pub use config::{Class, Config};
 pub use driver::uring::Probe;
 pub use endpoint::Endpoint;
 pub use error::{Error, ErrorKind, Phase, RequestSent, TlsFailure};
-pub use trip::Trip;
+pub use trip::{Attempt, Trip};
 
 /// For tasks on the shards' own threads: see [`Engine::spawn_on_each`].
 pub mod on_shard {

@@ -3,6 +3,7 @@
 //! Owns: the facts. Never: finds them out: the exchange that made the trip does.
 
 use crate::endpoint::Endpoint;
+use crate::error::ErrorKind;
 use std::time::Duration;
 
 /// How a call went: on every response, among its extensions.
@@ -11,8 +12,10 @@ use std::time::Duration;
 pub struct Trip {
     /// Whether the connection had carried another request before.
     pub reused: bool,
-    /// How many times the request was tried, 1 or 2.
+    /// How many times the request was tried, the answered one included.
     pub attempts: u32,
+    /// The attempts before the one that was answered, in order; usually there are none.
+    pub failed: Vec<Attempt>,
     /// From the call to the connection, in steps of a turn of the shard.
     pub wait: Duration,
     /// From the connection to the response's head, in steps of a turn of the shard.
@@ -21,6 +24,22 @@ pub struct Trip {
     pub endpoint: Option<Endpoint>,
     /// Which shard carried it.
     pub shard: usize,
+}
+
+/// One attempt at a call.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Attempt {
+    /// The address that it went to, where it came that far.
+    pub endpoint: Option<Endpoint>,
+    /// Whether its connection had carried another request before.
+    pub reused: bool,
+    /// From the call's beginning to the attempt's.
+    pub begun: Duration,
+    /// From the attempt's beginning to its end, waiting for a connection included.
+    pub took: Duration,
+    /// What ended it.
+    pub failure: ErrorKind,
 }
 
 impl Trip {

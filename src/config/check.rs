@@ -36,6 +36,21 @@ pub(super) fn config(config: &Config) -> Result<(), Error> {
     );
     mistakes.prefix = "defaults.".into();
     upstream(&config.defaults, config, &mut mistakes);
+    if config.defaults.connections_reserved > 0 {
+        mistakes.add("connections_reserved", "is for named upstreams only".into());
+    }
+    if !config.defaults.endpoints.is_empty() {
+        mistakes.add("endpoints", "is for named upstreams only".into());
+    }
+    mistakes.prefix = String::new();
+    let reserved = config.upstreams.values();
+    let reserved: u64 = reserved.map(|u| u64::from(u.connections_reserved)).sum();
+    if reserved > config.connections_max.into() {
+        mistakes.add(
+            "connections_max",
+            format!("is below what the upstreams' connections_reserved add up to, {reserved}"),
+        );
+    }
     for (name, settings) in &config.upstreams {
         if name.is_empty() {
             mistakes.prefix = String::new();
@@ -69,6 +84,26 @@ fn upstream(settings: &UpstreamConfig, config: &Config, mistakes: &mut Mistakes)
             ),
         );
     }
+    mistakes.range(
+        "connections_reserved",
+        settings.connections_reserved.into(),
+        0,
+        settings.connections_max.into(),
+    );
+    mistakes.range(
+        "critical_reserved",
+        settings.critical_reserved.into(),
+        0,
+        settings.connections_max.saturating_sub(1).into(),
+    );
+    if u64::from(settings.idle_min) + u64::from(settings.critical_reserved)
+        > settings.connections_max.into()
+    {
+        mistakes.add(
+            "idle_min",
+            "and critical_reserved together are over connections_max".into(),
+        );
+    }
     mistakes.range("waiters_max", settings.waiters_max.into(), 0, 1 << 24);
     mistakes.range("dials_max", settings.dials_max.into(), 1, 1 << 16);
     if settings.uses_max == Some(0) {
@@ -85,6 +120,7 @@ fn upstream(settings: &UpstreamConfig, config: &Config, mistakes: &mut Mistakes)
         ("dial_backoff_min", Some(settings.dial_backoff_min)),
         ("continue_timeout", Some(settings.continue_timeout)),
         ("keepalive.interval", Some(settings.keepalive.interval)),
+        ("drain_timeout", Some(settings.drain_timeout)),
     ] {
         if value == Some(Duration::ZERO) {
             mistakes.add(name, "is 0".into());
@@ -107,6 +143,7 @@ fn upstream(settings: &UpstreamConfig, config: &Config, mistakes: &mut Mistakes)
             );
         }
     }
+    policy(settings, mistakes);
     mistakes.range("keepalive.count", settings.keepalive.count.into(), 1, 127);
     mistakes.range(
         "head_bytes_max",
@@ -131,6 +168,109 @@ fn upstream(settings: &UpstreamConfig, config: &Config, mistakes: &mut Mistakes)
     }
 }
 
+/// The nested parts of an upstream's policy.
+fn policy(settings: &UpstreamConfig, mistakes: &mut Mistakes) {
+    let (shed, warm, breaker) = (&settings.shed, &settings.warm, &settings.breaker);
+    let (retry, attempt, balance) = (&settings.retry, &settings.attempt, &settings.balance);
+    for (name, value) in [
+        ("shed.sojourn_target", shed.sojourn_target),
+        ("shed.sojourn_interval", Some(shed.sojourn_interval)),
+        ("warm.purge_interval", warm.purge_interval),
+        ("breaker.window", Some(breaker.window)),
+        ("breaker.ejection_min", Some(breaker.ejection_min)),
+        ("retry.backoff_min", Some(retry.backoff_min)),
+        ("attempt.timeout_min", attempt.timeout_min),
+        ("attempt.timeout_max", Some(attempt.timeout_max)),
+        ("balance.latency_decay", Some(balance.latency_decay)),
+        ("balance.slow_start", balance.slow_start),
+    ] {
+        if value == Some(Duration::ZERO) {
+            mistakes.add(name, "is 0".into());
+        }
+    }
+    for (least, most, least_value, most_value) in [
+        (
+            "shed.sojourn_target",
+            "shed.sojourn_interval",
+            shed.sojourn_target.unwrap_or_default(),
+            shed.sojourn_interval,
+        ),
+        (
+            "breaker.ejection_min",
+            "breaker.ejection_max",
+            breaker.ejection_min,
+            breaker.ejection_max,
+        ),
+        (
+            "retry.backoff_min",
+            "retry.backoff_max",
+            retry.backoff_min,
+            retry.backoff_max,
+        ),
+        (
+            "attempt.timeout_min",
+            "attempt.timeout_max",
+            attempt.timeout_min.unwrap_or_default(),
+            attempt.timeout_max,
+        ),
+    ] {
+        if most_value < least_value {
+            mistakes.add(most, format!("is below {least}"));
+        }
+    }
+    mistakes.range(
+        "warm.dials_per_second",
+        warm.dials_per_second.into(),
+        1,
+        1 << 20,
+    );
+    mistakes.range(
+        "warm.forecast_max",
+        warm.forecast_max.into(),
+        0,
+        settings.connections_max.into(),
+    );
+    mistakes.share("warm.forecast_margin", warm.forecast_margin, 0.0, 100.0);
+    mistakes.range(
+        "breaker.failures_max",
+        breaker.failures_max.into(),
+        1,
+        1 << 20,
+    );
+    mistakes.share(
+        "breaker.failure_share_max",
+        breaker.failure_share_max,
+        0.0,
+        1.0,
+    );
+    mistakes.range("breaker.calls_min", breaker.calls_min.into(), 1, 1 << 20);
+    mistakes.share(
+        "breaker.ejected_share_max",
+        breaker.ejected_share_max,
+        0.0,
+        1.0,
+    );
+    mistakes.range("breaker.trials_max", breaker.trials_max.into(), 1, 1 << 16);
+    mistakes.range("retry.attempts_max", retry.attempts_max.into(), 1, 100);
+    mistakes.share("retry.budget_share", retry.budget_share, 0.0, 10.0);
+    mistakes.range(
+        "retry.budget_per_second",
+        retry.budget_per_second.into(),
+        0,
+        1 << 20,
+    );
+    mistakes.share("attempt.multiple", attempt.multiple, 1.0, 1000.0);
+    if settings.url.path().is_some() && !settings.endpoints.is_empty() {
+        mistakes.add("endpoints", "do not go with the URL of a socket".into());
+    }
+    let mut seen = std::collections::HashSet::new();
+    for endpoint in &settings.endpoints {
+        if !seen.insert(endpoint) {
+            mistakes.add("endpoints", format!("has {endpoint} twice"));
+        }
+    }
+}
+
 struct Mistakes {
     prefix: String,
     found: Vec<String>,
@@ -143,6 +283,12 @@ impl Mistakes {
 
     fn range(&mut self, field: &str, value: u64, least: u64, most: u64) {
         if value < least || value > most {
+            self.add(field, format!("is {value}, outside of {least} to {most}"));
+        }
+    }
+
+    fn share(&mut self, field: &str, value: f64, least: f64, most: f64) {
+        if !(least..=most).contains(&value) {
             self.add(field, format!("is {value}, outside of {least} to {most}"));
         }
     }
@@ -174,6 +320,12 @@ mod tests {
         users.connections_max = 0;
         users.uses_max = Some(0);
         users.keepalive.count = 200;
+        users.critical_reserved = 3;
+        users.warm.forecast_margin = f64::NAN;
+        users.breaker.ejection_max = Duration::from_millis(1);
+        users.retry.attempts_max = 0;
+        users.attempt.timeout_min = Some(Duration::ZERO);
+        users.endpoints = vec!["10.0.0.1:80".parse().unwrap(); 2];
         wrong.upstreams.insert("users".into(), users);
         let error = config(&wrong).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
@@ -183,6 +335,13 @@ mod tests {
             "users.connections_max",
             "users.uses_max",
             "users.keepalive.count",
+            "users.critical_reserved",
+            "users.idle_min",
+            "users.warm.forecast_margin",
+            "users.breaker.ejection_max is below breaker.ejection_min",
+            "users.retry.attempts_max",
+            "users.attempt.timeout_min",
+            "users.endpoints has 10.0.0.1:80 twice",
         ] {
             assert!(text.contains(part), "{text}");
         }

@@ -5,11 +5,19 @@
 //! Every field has a default; a file need only name what differs. Durations are written `"50s"`;
 //! where a limit may be absent, `"off"` says so. Unknown fields are refused.
 
+mod address;
 mod check;
+mod class;
+mod policy;
 mod serial;
 mod upstream;
 mod url;
 
+pub use address::EndpointAddress;
+pub use class::Class;
+pub use policy::{
+    AttemptConfig, BalanceConfig, BreakerConfig, RetryConfig, ShedConfig, WarmConfig,
+};
 pub use upstream::{KeepaliveConfig, TlsConfig, TrustRoots, UpstreamConfig};
 pub use url::{Scheme, UpstreamUrl, UrlError};
 

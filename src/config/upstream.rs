@@ -1,5 +1,10 @@
 //! One upstream's settings.
 
+use super::address::EndpointAddress;
+use super::class::Class;
+use super::policy::{
+    AttemptConfig, BalanceConfig, BreakerConfig, RetryConfig, ShedConfig, WarmConfig,
+};
 use super::serial;
 use super::url::UpstreamUrl;
 use serde::{Deserialize, Serialize};
@@ -12,10 +17,22 @@ use std::time::Duration;
 pub struct UpstreamConfig {
     /// Where it is and what is spoken there. There is no default worth having: `http://localhost`.
     pub url: UpstreamUrl,
+    /// Where its servers are, if not at the URL's own host and port: the URL then gives scheme, Host
+    /// header and TLS name alone. Each address here, or each one that a name here resolves to, is an
+    /// endpoint among which calls are spread. Empty, the default, takes the URL's host.
+    pub endpoints: Vec<EndpointAddress>,
+    /// What class its calls have that do not say one themselves. Default normal.
+    pub class: Class,
     /// The most connections to it at once, over all shards; strict, counted in open descriptors.
     /// Default 128: Envoy and nginx setups run with about as many; a backend that forks per
     /// connection wants far fewer.
     pub connections_max: u32,
+    /// So many of the engine's `connections_max` are this upstream's alone, whatever others open.
+    /// Default 0: an engine's cap is rarely met, and what is reserved is lost to everyone else.
+    pub connections_reserved: u32,
+    /// So many of this upstream's `connections_max` serve critical calls alone. They are kept warm,
+    /// beside `idle_min`. Default 0: it takes capacity from all other calls.
+    pub critical_reserved: u32,
     /// Connections kept open, handshaken, before anyone asks; counts leased ones too. Spread evenly
     /// over the shards. Default 0: warmth costs the backend something, so it is asked for.
     pub idle_min: u32,
@@ -83,6 +100,23 @@ pub struct UpstreamConfig {
     /// is sent all the same (RFC 9110 §10.1.1 forbids waiting for ever). Default 1 s, as curl has.
     #[serde(with = "serial::duration")]
     pub continue_timeout: Duration,
+    /// How long connections that were made under settings since replaced may live on: their number
+    /// falls steadily over that time, and one still in use at its end is closed. Default 30 s, as
+    /// long as a call may take.
+    #[serde(with = "serial::duration")]
+    pub drain_timeout: Duration,
+    /// When callers who wait are sent away.
+    pub shed: ShedConfig,
+    /// How connections are made ahead of demand and given up after it.
+    pub warm: WarmConfig,
+    /// When endpoints that fail get no more calls.
+    pub breaker: BreakerConfig,
+    /// When calls are tried again.
+    pub retry: RetryConfig,
+    /// How long one attempt may take.
+    pub attempt: AttemptConfig,
+    /// How calls are spread over endpoints.
+    pub balance: BalanceConfig,
     /// TLS settings, for `https` and `tls`.
     pub tls: TlsConfig,
 }
@@ -91,7 +125,11 @@ impl Default for UpstreamConfig {
     fn default() -> UpstreamConfig {
         UpstreamConfig {
             url: UpstreamUrl::http(false, "localhost", 80).expect("localhost is a host"),
+            endpoints: Vec::new(),
+            class: Class::Normal,
             connections_max: 128,
+            connections_reserved: 0,
+            critical_reserved: 0,
             idle_min: 0,
             idle_timeout: Some(Duration::from_secs(50)),
             age_max: Some(Duration::from_secs(3600)),
@@ -110,6 +148,13 @@ impl Default for UpstreamConfig {
             headers_max: 100,
             informational_max: 16,
             continue_timeout: Duration::from_secs(1),
+            drain_timeout: Duration::from_secs(30),
+            shed: ShedConfig::default(),
+            warm: WarmConfig::default(),
+            breaker: BreakerConfig::default(),
+            retry: RetryConfig::default(),
+            attempt: AttemptConfig::default(),
+            balance: BalanceConfig::default(),
             tls: TlsConfig::default(),
         }
     }

@@ -193,7 +193,7 @@ fn split_port(authority: &str) -> (&str, Option<&str>) {
 }
 
 /// The host without brackets, if it is an IPv6 literal, an IPv4 address or a plausible name.
-fn bare_host(host: &str) -> Option<&str> {
+pub(super) fn bare_host(host: &str) -> Option<&str> {
     if let Some(literal) = host.strip_prefix('[') {
         let literal = literal.strip_suffix(']')?;
         return literal.parse::<std::net::Ipv6Addr>().ok().map(|_| literal);
@@ -243,7 +243,7 @@ impl fmt::Display for UpstreamUrl {
 }
 
 impl UrlError {
-    fn new(text: &str, why: &'static str) -> UrlError {
+    pub(super) fn new(text: &str, why: &'static str) -> UrlError {
         UrlError {
             text: text.to_owned(),
             why,

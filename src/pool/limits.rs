@@ -2,12 +2,13 @@
 //!
 //! Owns: the values and what they mean. Never: checks them (the configuration does) or acts on them.
 
+use crate::config::{BalanceConfig, BreakerConfig, ShedConfig, WarmConfig};
 use std::time::Duration;
 
 /// How one pool opens, keeps, queues for and retires connections. The engine derives it from the
 /// upstream's configuration; the cap on connections is not here but in
 /// [`Permits`](super::Permits), since it holds over all shards.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
     /// So many connections are kept open on this shard, used or not: while fewer are live or being
     /// dialled, the pool dials without being asked. It counts leased ones too, so that N callers
@@ -35,4 +36,15 @@ pub struct Limits {
     /// noticed within half a second, and a dead one costs two dials a second and shard. It
     /// also paces retries for want of a permit.
     pub dial_backoff_max: Duration,
+    /// So many connections of this pool serve critical calls alone, and are kept open like `idle_min`
+    /// ones. What the engine over reserves is in the [`Permits`](super::Permits).
+    pub critical_reserved: u32,
+    /// When waiters are shed.
+    pub shed: ShedConfig,
+    /// How connections are made ahead of demand and given up after it.
+    pub warm: WarmConfig,
+    /// When endpoints are judged unfit.
+    pub breaker: BreakerConfig,
+    /// How endpoints are chosen.
+    pub balance: BalanceConfig,
 }

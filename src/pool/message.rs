@@ -4,8 +4,10 @@
 
 use super::limits::Limits;
 use super::permit::{Exhausted, Permit};
+use crate::config::Class;
 use crate::slab::Key;
 use crate::time::Time;
+use std::time::Duration;
 
 /// A pool's name for one of its connections, from [`Action::Dial`] until the pool forgets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -15,7 +17,12 @@ pub struct MemberId(pub(super) Key);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WaiterId(pub Key);
 
-/// The right to use a connection until [`Input::Released`] or [`Input::Closed`] names its member.
+/// The shard's name for one of the upstream's endpoints: small numbers, used again only for the same
+/// address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EndpointId(pub u32);
+
+/// The right to use a connection, or one slot (stream) of it, until [`Input::Released`] or [`Input::Closed`] names its member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grant {
     /// The pool's name for the connection.
@@ -36,6 +43,8 @@ pub enum Input {
     Enqueue {
         /// The shard's name for it; not in use by another waiter of this pool.
         waiter: WaiterId,
+        /// How much it matters.
+        class: Class,
         /// When it fails with [`Refusal::Deadline`], at the latest.
         deadline: Time,
         /// Only a newly dialled connection will do: the retry after a stale reuse.
@@ -52,6 +61,30 @@ pub enum Input {
         member: MemberId,
         /// The shard's key of the connection, repeated in every `Grant` and `Close`.
         conn: Key,
+        /// How many may use it at once: 1, or as many streams as the peer allows. It may be zero
+        /// for now.
+        slots: u32,
+    },
+    /// The peer allows another number of streams. Below what is in use nothing is taken away.
+    Slots {
+        /// An open connection.
+        member: MemberId,
+        /// How many may use it at once.
+        slots: u32,
+    },
+    /// Nobody is to be granted this connection any more (the peer has said that it will go); those who
+    /// use it go on. The pool asks for its end with `Close` when the last of them has gone.
+    Retire {
+        /// An open connection.
+        member: MemberId,
+    },
+    /// The upstream's endpoints are these from now on. Connections to others are retired.
+    Endpoints(Vec<EndpointId>),
+    /// What `member` was used for failed in a way that speaks against its endpoint. Its release or close
+    /// follows.
+    Faulted {
+        /// A leased connection.
+        member: MemberId,
     },
     /// The dial of `member` failed, and its permit has been dropped or soon will be.
     DialFailed {
@@ -67,6 +100,8 @@ pub enum Input {
     Released {
         /// As named in the [`Grant`].
         member: MemberId,
+        /// How long it was held.
+        held: Duration,
     },
     /// The shard is closing `member`, discarded, failed or closed by the peer, and whether idle,
     /// leased or still being dialled. Its permit comes back later, announced by `Capacity`.
@@ -81,11 +116,13 @@ pub enum Input {
     /// The moment told by [`Pool::deadline`](super::Pool::deadline) has come.
     Tick,
     /// New limits, in force at once.
-    #[allow(
-        dead_code,
-        reason = "live reconfiguration is the pool's already, and not yet the engine's"
-    )]
-    Configure(Limits),
+    Configure {
+        /// The new limits.
+        limits: Limits,
+        /// What is open was made under settings that have changed: it is retired, spread over this
+        /// long.
+        renew_within: Option<Duration>,
+    },
     /// Serve nobody any more: refuse new waiters and queued ones, close what is idle, and what is
     /// leased at its release. Final.
     Drain,
@@ -100,6 +137,9 @@ pub enum Action {
         member: MemberId,
         /// Its permit, to be kept until its descriptor is closed.
         permit: Permit,
+        /// The endpoint to try, on trial, and no other. `None`: ask
+        /// [`Pool::choose_endpoint`](super::Pool::choose_endpoint) when endpoints are known.
+        endpoint: Option<EndpointId>,
     },
     /// `waiter` waits no more: it has a connection. If its caller has gone, release the member.
     Grant {
@@ -133,8 +173,21 @@ pub enum Action {
 /// Why a waiter got nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
-    /// `waiters_max` callers wait already.
-    QueueFull,
+    /// `waiters_max` callers wait already, and none of them matters less.
+    QueueFull {
+        /// When to come back.
+        retry_after: Duration,
+    },
+    /// Everybody waits too long for too long, and this one mattered least.
+    Overloaded {
+        /// When to come back.
+        retry_after: Duration,
+    },
+    /// No endpoint may be dialled or used.
+    Breaker {
+        /// When one will be tried again.
+        retry_after: Duration,
+    },
     /// Its deadline passed.
     Deadline,
     /// A dial failed, and nothing else open or under way could have served it.
@@ -156,18 +209,27 @@ pub enum CloseReason {
     Capacity,
     /// The pool is being drained.
     Drained,
-    /// Past new limits, but not past those before.
+    /// Past new limits, but not past those before; or made under settings that have been replaced.
     Reconfigured,
+    /// More than the recent peak needed.
+    Surplus,
+    /// Its endpoint is ejected, or no longer among the upstream's.
+    Endpoint,
+    /// The peer said that it will close it.
+    Retired,
 }
 
 impl CloseReason {
     /// All of them, each at the index of its discriminant.
-    pub const ALL: [CloseReason; 6] = [
+    pub const ALL: [CloseReason; 9] = [
         CloseReason::IdleTimeout,
         CloseReason::Age,
         CloseReason::Uses,
         CloseReason::Capacity,
         CloseReason::Drained,
         CloseReason::Reconfigured,
+        CloseReason::Surplus,
+        CloseReason::Endpoint,
+        CloseReason::Retired,
     ];
 }

@@ -33,9 +33,10 @@ mod tests;
 
 pub use counters::{Census, PoolCounters};
 pub use limits::Limits;
-pub use message::{Action, CloseReason, Grant, Input, MemberId, Refusal, WaiterId};
+pub use message::{Action, CloseReason, EndpointId, Grant, Input, MemberId, Refusal, WaiterId};
 pub use permit::{Counter, Exhausted, Permit, Permits};
 
+use crate::config::Class;
 use crate::random::Random;
 use crate::slab::Key;
 use crate::time::Time;
@@ -43,6 +44,7 @@ use dialing::Dialing;
 use due::Due;
 use member::{Members, State};
 use queue::Queue;
+use std::time::Duration;
 
 /// One upstream's connections on one shard.
 ///
@@ -135,7 +137,7 @@ impl Pool {
     /// Nobody is overtaken: no connection idles while somebody waits whom it could serve.
     /// Connections found past a limit are passed over; `Tick`, due by then, closes them.
     #[inline]
-    pub fn checkout(&mut self, now: Time) -> Option<Grant> {
+    pub fn checkout(&mut self, now: Time, _class: Class) -> Option<Grant> {
         let mut at = self.members.newest_idle();
         while let Some((id, member)) = at {
             if retire::end_of_idling(&self.limits, member.since) <= now {
@@ -153,14 +155,15 @@ impl Pool {
     /// Takes note of `input`, and adds what is to be done to `actions`.
     pub fn handle(&mut self, now: Time, input: Input, actions: &mut Vec<Action>) {
         match input {
-            Input::Released { member } => return self.release(now, member, actions),
+            Input::Released { member, held } => return self.release(now, member, held, actions),
             Input::Enqueue {
                 waiter,
+                class,
                 deadline,
                 fresh,
-            } => self.enqueue(now, waiter, deadline, fresh, actions),
+            } => self.enqueue(now, waiter, class, deadline, fresh, actions),
             Input::Cancel { waiter } => self.queue.cancel(waiter),
-            Input::Dialed { member, conn } => self.dialed(now, member, conn, actions),
+            Input::Dialed { member, conn, .. } => self.dialed(now, member, conn, actions),
             Input::DialFailed { member } => self.dial_failed(now, member, actions),
             Input::Closed { member } => self.closed(now, member),
             Input::Capacity => {
@@ -169,7 +172,11 @@ impl Pool {
             }
             Input::GiveUp => self.give_up(now, actions),
             Input::Tick => self.tick(now, actions),
-            Input::Configure(limits) => self.reconfigure(now, limits, actions),
+            Input::Configure { limits, .. } => self.reconfigure(now, limits, actions),
+            Input::Slots { .. }
+            | Input::Retire { .. }
+            | Input::Endpoints(_)
+            | Input::Faulted { .. } => {}
             Input::Drain => self.drain(actions),
         }
         self.fail_late(now, actions);
@@ -177,10 +184,29 @@ impl Pool {
         self.check();
     }
 
+    /// The endpoint for the dial of `member`, other than those `tried` already. `None`: there is none
+    /// left to try.
+    pub fn choose_endpoint(
+        &mut self,
+        _now: Time,
+        _member: MemberId,
+        tried: &[EndpointId],
+    ) -> Option<EndpointId> {
+        tried.is_empty().then_some(EndpointId(0))
+    }
+
+    /// The endpoint chosen for the dial of `member` cannot be connected to; another one may be chosen.
+    pub fn endpoint_failed(&mut self, _now: Time, _member: MemberId) {}
+
+    /// What `member` was used for went well, with `latency` until the first byte of the answer.
+    /// Its release follows.
+    #[inline]
+    pub fn served(&mut self, _now: Time, _member: MemberId, _latency: Duration) {}
+
     /// The same as `handle` with [`Input::Released`]. Constant time and no allocation while
     /// nobody waits and the connection stays.
     #[inline]
-    pub fn release(&mut self, now: Time, id: MemberId, actions: &mut Vec<Action>) {
+    pub fn release(&mut self, now: Time, id: MemberId, held: Duration, actions: &mut Vec<Action>) {
         let Some(member) = self.members.get(id) else {
             return;
         };
@@ -188,8 +214,8 @@ impl Pool {
             debug_assert!(false, "{id:?} is released without a lease");
             return;
         }
-        let (hold, condemned) = (now.since(member.since), self.condemned(now, member));
-        self.dialing.lease_ended(now, hold, condemned.is_none());
+        let condemned = self.condemned(now, member);
+        self.dialing.lease_ended(now, held, condemned.is_none());
         if condemned.is_none() && self.queue.is_empty() {
             return self.members.rested(id, now);
         }
@@ -212,6 +238,7 @@ impl Pool {
         &mut self,
         now: Time,
         waiter: WaiterId,
+        class: Class,
         deadline: Time,
         fresh: bool,
         actions: &mut Vec<Action>,
@@ -223,11 +250,13 @@ impl Pool {
         } else if deadline <= now {
             self.counters.wait_timeouts += 1;
             Refusal::Deadline
-        } else if !fresh && let Some(grant) = self.checkout(now) {
+        } else if !fresh && let Some(grant) = self.checkout(now, class) {
             return actions.push(Action::Grant { waiter, grant });
         } else if self.queue.len() >= self.limits.waiters_max {
             self.counters.refused += 1;
-            Refusal::QueueFull
+            Refusal::QueueFull {
+                retry_after: Duration::ZERO,
+            }
         } else {
             if self.queue.is_empty() {
                 self.dialing.queue_began(now);

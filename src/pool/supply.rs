@@ -29,7 +29,11 @@ impl Pool {
                         }
                     }
                     let member = self.members.dial(now, purpose == Purpose::Fresh);
-                    actions.push(Action::Dial { member, permit });
+                    actions.push(Action::Dial {
+                        member,
+                        permit,
+                        endpoint: None,
+                    });
                 }
                 Err(exhausted) => {
                     self.dialing.no_permit(now, &self.limits);

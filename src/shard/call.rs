@@ -32,6 +32,7 @@ impl<D: Driver> Exchange<D> {
         Trip {
             reused: facts.reused,
             attempts: facts.attempts,
+            failed: Vec::new(),
             wait: facts.granted.since(facts.begun),
             first_byte: facts.head.since(facts.granted),
             endpoint: facts.endpoint.clone(),

@@ -49,6 +49,8 @@ pub(crate) struct Connection<B> {
     pub(crate) detaching: bool,
     pub(crate) dial: Option<Box<Dial>>,
     pub(crate) uses: u64,
+    /// When it was granted last.
+    pub(crate) granted_at: Time,
 }
 
 /// Where a connection is in its life.
@@ -161,6 +163,7 @@ impl<B> Connection<B> {
             detaching: false,
             dial: Some(Box::new(dial)),
             uses: 0,
+            granted_at: Time::ZERO,
         }
     }
 

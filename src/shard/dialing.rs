@@ -196,7 +196,14 @@ impl<D: Driver> Core<D> {
             state.dial_error = None;
         }
         if let Some(member) = member {
-            self.pool_input(upstream, Input::Dialed { member, conn: key });
+            self.pool_input(
+                upstream,
+                Input::Dialed {
+                    member,
+                    conn: key,
+                    slots: 1,
+                },
+            );
         }
     }
 

@@ -49,7 +49,10 @@ impl Tally {
             | CloseReason::Uses
             | CloseReason::Capacity
             | CloseReason::Drained
-            | CloseReason::Reconfigured => self.evicted_by_policy += 1,
+            | CloseReason::Reconfigured
+            | CloseReason::Surplus
+            | CloseReason::Endpoint
+            | CloseReason::Retired => self.evicted_by_policy += 1,
         }
     }
 

@@ -4,6 +4,7 @@
 
 use super::connection::State;
 use super::core::{Core, Timer};
+use crate::config::Class;
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind, Phase};
 use crate::pool::{Action, Grant, Input, Refusal, WaiterId};
@@ -58,7 +59,7 @@ impl<D: Driver> Core<D> {
             .ok_or_else(Error::draining)?;
         if !fresh
             && !pending
-            && let Some(grant) = state.pool.checkout(self.now)
+            && let Some(grant) = state.pool.checkout(self.now, Class::Normal)
         {
             return Ok(CheckedOut::Granted(self.on_granted(grant)));
         }
@@ -283,7 +284,7 @@ impl<D: Driver> Core<D> {
                 };
                 let (upstream, fresh) = (waiter.upstream, waiter.fresh);
                 let grant = match self.upstreams.get_mut(upstream) {
-                    Some(state) if !fresh => state.pool.checkout(self.now),
+                    Some(state) if !fresh => state.pool.checkout(self.now, Class::Normal),
                     Some(_) | None => None,
                 };
                 match grant {
@@ -310,6 +311,7 @@ impl<D: Driver> Core<D> {
         let upstream = waiter.upstream;
         let input = Input::Enqueue {
             waiter: WaiterId(key),
+            class: Class::Normal,
             deadline: waiter.deadline,
             fresh: waiter.fresh,
         };
@@ -325,13 +327,14 @@ impl<D: Driver> Core<D> {
             return;
         };
         connection.releasing = false;
+        let held = self.now.since(connection.granted_at);
         let upstream = connection.upstream;
         let (Some(member), Some(state)) = (connection.member, self.upstreams.get_mut(upstream))
         else {
             return;
         };
         let mut actions = std::mem::take(&mut self.actions);
-        state.pool.release(self.now, member, &mut actions);
+        state.pool.release(self.now, member, held, &mut actions);
         if !actions.is_empty() {
             self.perform(upstream, &mut actions);
         }
@@ -342,7 +345,7 @@ impl<D: Driver> Core<D> {
     fn perform(&mut self, upstream: Key, actions: &mut Vec<Action>) {
         for action in actions.drain(..) {
             match action {
-                Action::Dial { member, permit } => self.begin_dial(upstream, member, permit),
+                Action::Dial { member, permit, .. } => self.begin_dial(upstream, member, permit),
                 Action::Grant { waiter, grant } => self.answer(waiter.0, Ok(grant)),
                 Action::Fail { waiter, refusal } => {
                     let error = self.refusal(upstream, waiter.0, refusal);
@@ -402,6 +405,7 @@ impl<D: Driver> Core<D> {
             .expect("the pool grants what is open");
         connection.become_state(State::Leased);
         connection.uses += 1;
+        connection.granted_at = self.now;
         connection.expired = false;
         connection.outbound.handed = 0;
         let reused = connection.uses > 1;
@@ -419,7 +423,7 @@ impl<D: Driver> Core<D> {
         };
         let name = &state.shared.name;
         let error = match refusal {
-            Refusal::QueueFull => {
+            Refusal::QueueFull { .. } | Refusal::Overloaded { .. } | Refusal::Breaker { .. } => {
                 let max = state.shared.config.waiters_max;
                 Error::new(
                     ErrorKind::Shed,

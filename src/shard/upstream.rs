@@ -87,6 +87,11 @@ impl UpstreamShared {
             dials_max: config.dials_max,
             dial_backoff_min: config.dial_backoff_min,
             dial_backoff_max: config.dial_backoff_max,
+            critical_reserved: 0,
+            shed: config.shed.clone(),
+            warm: config.warm.clone(),
+            breaker: config.breaker.clone(),
+            balance: config.balance.clone(),
         }
     }
 }

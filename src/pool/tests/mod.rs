@@ -9,6 +9,8 @@ mod queueing;
 mod retiring;
 mod spike;
 
+use crate::config::{BalanceConfig, BreakerConfig, ShedConfig, WarmConfig};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +33,17 @@ fn roomy() -> Limits {
         dials_max: 64,
         dial_backoff_min: 10 * MS,
         dial_backoff_max: 500 * MS,
+        critical_reserved: 0,
+        shed: ShedConfig {
+            sojourn_target: None,
+            ..ShedConfig::default()
+        },
+        warm: WarmConfig {
+            purge_interval: None,
+            ..WarmConfig::default()
+        },
+        breaker: BreakerConfig::default(),
+        balance: BalanceConfig::default(),
     }
 }
 
@@ -52,6 +65,7 @@ struct Rig {
     upstream: Arc<Counter>,
     engine: Arc<Counter>,
     members: Vec<(MemberId, Option<Permit>)>,
+    granted: HashMap<MemberId, Time>,
 }
 
 impl Rig {
@@ -65,6 +79,7 @@ impl Rig {
             upstream,
             engine,
             members: Vec::new(),
+            granted: HashMap::new(),
         }
     }
 
@@ -95,11 +110,12 @@ impl Rig {
 
     fn did(&mut self, action: Action) -> Did {
         match action {
-            Action::Dial { member, permit } => {
+            Action::Dial { member, permit, .. } => {
                 self.members.push((member, Some(permit)));
                 Did::Dial(self.members.len() - 1)
             }
             Action::Grant { waiter, grant } => {
+                self.granted.insert(grant.member, self.now);
                 let member = self.index(grant.member);
                 assert_eq!(grant.conn, conn(member));
                 Did::Grant(waiter.0.index(), member, grant.reused)
@@ -127,6 +143,7 @@ impl Rig {
         let waiter = id(waiter);
         self.handle(Input::Enqueue {
             waiter,
+            class: Class::Normal,
             deadline,
             fresh,
         })
@@ -146,7 +163,11 @@ impl Rig {
 
     fn dialed(&mut self, member: usize) -> Vec<Did> {
         let (id, conn) = (self.members[member].0, conn(member));
-        self.handle(Input::Dialed { member: id, conn })
+        self.handle(Input::Dialed {
+            member: id,
+            conn,
+            slots: 1,
+        })
     }
 
     /// The dial fails; its permit is back already.
@@ -158,7 +179,8 @@ impl Rig {
 
     fn released(&mut self, member: usize) -> Vec<Did> {
         let member = self.members[member].0;
-        self.handle(Input::Released { member })
+        let held = self.now.since(self.granted[&member]);
+        self.handle(Input::Released { member, held })
     }
 
     fn closed(&mut self, member: usize) -> Vec<Did> {
@@ -177,7 +199,8 @@ impl Rig {
     }
 
     fn checkout(&mut self) -> Option<usize> {
-        let grant = self.pool.checkout(self.now)?;
+        let grant = self.pool.checkout(self.now, Class::Normal)?;
+        self.granted.insert(grant.member, self.now);
         assert!(grant.reused);
         Some(self.index(grant.member))
     }

@@ -138,7 +138,10 @@ impl Model {
             Op::WaitForTick => self.wait_for_tick(),
             Op::Configure(ref limits) => {
                 self.limits = limits.clone();
-                let did = self.rig.handle(Input::Configure(limits.clone()));
+                let did = self.rig.handle(Input::Configure {
+                    limits: limits.clone(),
+                    renew_within: None,
+                });
                 self.judge(did, op);
             }
             Op::Cap(max) => self.rig.upstream.set_max(max),
@@ -229,7 +232,10 @@ impl Model {
                     let waiter = self.queue.remove(place.expect("answered once"));
                     match refusal {
                         Refusal::Deadline => assert!(waiter.deadline <= self.rig.now),
-                        Refusal::QueueFull => {
+                        Refusal::Overloaded { .. } | Refusal::Breaker { .. } => {
+                            panic!("this model sheds nobody and knows no endpoints")
+                        }
+                        Refusal::QueueFull { .. } => {
                             assert!(self.queue.len() as u32 >= self.limits.waiters_max);
                         }
                         Refusal::DialFailed => {

@@ -69,7 +69,10 @@ fn an_enqueue_beside_an_idle_connection_is_granted_at_once() {
     );
     assert_eq!(rig.enqueue(5), [Did::Grant(5, 0, true)]);
     assert_eq!(rig.enqueue(6), []);
-    assert_eq!(rig.enqueue(7), [Did::Fail(7, Refusal::QueueFull)]);
+    assert!(matches!(
+        rig.enqueue(7)[..],
+        [Did::Fail(7, Refusal::QueueFull { .. })]
+    ));
     let counters = rig.pool.counters();
     assert_eq!((counters.refused, counters.misses), (1, 3));
 }

@@ -186,7 +186,10 @@ fn new_limits_hold_at_once() {
         uses_max: Some(1),
         ..roomy()
     };
-    let did = rig.handle(Input::Configure(strict));
+    let did = rig.handle(Input::Configure {
+        limits: strict,
+        renew_within: None,
+    });
     assert_eq!(
         did,
         [
@@ -201,7 +204,10 @@ fn new_limits_hold_at_once() {
         ..roomy()
     };
     assert_eq!(
-        rig.handle(Input::Configure(warm)),
+        rig.handle(Input::Configure {
+            limits: warm,
+            renew_within: None
+        }),
         [Did::Dial(3), Did::Dial(4)]
     );
 }
