@@ -21,6 +21,7 @@ mod counters;
 mod dialing;
 mod due;
 mod forecast;
+mod histogram;
 mod limits;
 mod list;
 mod member;

@@ -1,28 +1,17 @@
 //! How long the slowest of recent answers took.
 //!
-//! Owns: a histogram of latencies in fixed memory, and the time limit of an attempt that follows from it.
+//! Owns: the latencies of the last 10 to 20 seconds, in two halves that take turns, and the time limit of an
+//! attempt that follows from them.
 //! Never: allocates, or looks at more than a few words for one latency.
-//!
-//! Buckets are as wide as a sixteenth of the power of two that they begin at or less: a percentile is
-//! told as its bucket's end, which is at most 1/16 above the exact one and never below. Two
-//! halves take turns: what is asked about is the last 10 to 20 seconds.
 //!
 //! Whoever cuts attempts off has to record those too, as having taken as long as they were let. Otherwise
 //! a backend that has become slow is known by its quickest answers alone, and its limit never rises.
 
 use std::time::Duration;
 
+use super::histogram::{BUCKETS, Histogram, end_of};
 use crate::config::AttemptConfig;
 use crate::time::Time;
-
-/// What the buckets count in: the first begins at sixteen of these, 10 µs.
-const UNIT: u64 = 625;
-
-/// Buckets in an octave, as a power of two.
-const OCTAVE_BITS: u32 = 4;
-
-/// The last bucket is the one with 100 s in it.
-const BUCKETS: usize = bucket(100_000_000_000) + 1;
 
 /// For so long one half is filled.
 const HALF: Duration = Duration::from_secs(10);
@@ -39,8 +28,8 @@ const LIMIT_SHARE: f64 = 0.99;
 /// Latencies of the last seconds. Less than 10 µs count as 10 µs, more than 100 s as 100 s.
 #[derive(Debug)]
 pub struct Tail {
-    current: Half,
-    previous: Half,
+    current: Histogram,
+    previous: Histogram,
     began: Time,
     /// The percentile for time limits, worked out now and then.
     slow: Option<Duration>,
@@ -50,8 +39,8 @@ pub struct Tail {
 impl Default for Tail {
     fn default() -> Tail {
         Tail {
-            current: Half::EMPTY,
-            previous: Half::EMPTY,
+            current: Histogram::EMPTY,
+            previous: Histogram::EMPTY,
             began: Time::ZERO,
             slow: None,
             refresh_in: REFRESH,
@@ -62,14 +51,14 @@ impl Default for Tail {
 impl Tail {
     /// The latency that `share` (0 to 1) of the recent answers did not exceed; `None` if there were fewer than 100.
     pub fn percentile(&self, share: f64) -> Option<Duration> {
-        let count = u64::from(self.current.count) + u64::from(self.previous.count);
+        let count = self.current.count() + self.previous.count();
         if count < SAMPLES_MIN {
             return None;
         }
         // From the slow end, where percentiles that matter are.
         let mut above = count - ((share * count as f64).ceil() as u64).clamp(1, count);
         for index in (0..BUCKETS).rev() {
-            let here = u64::from(self.current.counts[index] + self.previous.counts[index]);
+            let here = self.current.count_of(index) + self.previous.count_of(index);
             if here > above {
                 return Some(end_of(index));
             }
@@ -105,10 +94,10 @@ impl Tail {
     /// Begins a new half.
     #[cold]
     fn turn(&mut self, now: Time) {
-        let filled = std::mem::replace(&mut self.current, Half::EMPTY);
+        let filled = std::mem::replace(&mut self.current, Histogram::EMPTY);
         // What came to its end a whole half ago is no longer recent.
         let recent = now.since(self.began) < 2 * HALF;
-        self.previous = if recent { filled } else { Half::EMPTY };
+        self.previous = if recent { filled } else { Histogram::EMPTY };
         self.began = now;
         self.refresh();
     }
@@ -118,62 +107,6 @@ impl Tail {
         self.slow = self.percentile(LIMIT_SHARE);
         self.refresh_in = REFRESH;
     }
-}
-
-#[derive(Debug)]
-struct Half {
-    /// Each at most [`Half::COUNT_MAX`], so that two of them add up.
-    counts: [u16; BUCKETS],
-    count: u32,
-}
-
-impl Half {
-    const EMPTY: Half = Half {
-        counts: [0; BUCKETS],
-        count: 0,
-    };
-    const COUNT_MAX: u16 = u16::MAX / 2;
-
-    #[inline]
-    fn add(&mut self, latency: Duration) {
-        let nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
-        let index = bucket(nanos).min(BUCKETS - 1);
-        if self.counts[index] == Half::COUNT_MAX {
-            self.halve();
-        }
-        self.counts[index] += 1;
-        self.count += 1;
-    }
-
-    /// Makes room in all buckets alike, which leaves the percentiles where they are.
-    #[cold]
-    fn halve(&mut self) {
-        self.count = 0;
-        for count in &mut self.counts {
-            *count /= 2;
-            self.count += u32::from(*count);
-        }
-    }
-}
-
-/// The bucket of a latency; of a long one it may be past the last.
-#[inline]
-const fn bucket(nanos: u64) -> usize {
-    let units = nanos / UNIT;
-    if units < 1 << OCTAVE_BITS {
-        return 0;
-    }
-    let octave = units.ilog2() - OCTAVE_BITS;
-    // Its leading bits, of which the first is always set: the octave counts for it.
-    let leading = (units >> octave) as usize - (1 << OCTAVE_BITS);
-    ((octave as usize) << OCTAVE_BITS) + leading
-}
-
-/// Where a bucket ends.
-const fn end_of(index: usize) -> Duration {
-    let octave = index >> OCTAVE_BITS;
-    let leading = index as u64 & ((1 << OCTAVE_BITS) - 1);
-    Duration::from_nanos((((1 << OCTAVE_BITS) + leading + 1) << octave) * UNIT)
 }
 
 #[cfg(test)]
@@ -196,13 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn buckets_follow_one_another_and_are_narrow() {
-        assert_eq!((bucket(0), bucket(10_000)), (0, 0));
-        for index in 0..BUCKETS {
-            let end = end_of(index).as_nanos() as u64;
-            assert_eq!((bucket(end - 1), bucket(end)), (index, index + 1));
-        }
-        assert!(end_of(BUCKETS - 1) > Duration::from_secs(100));
+    fn it_is_small() {
         assert!(size_of::<Tail>() <= 2048, "{}", size_of::<Tail>());
     }
 
@@ -309,7 +236,7 @@ mod tests {
             let rank = ((share * all.len() as f64).ceil() as usize).clamp(1, all.len());
             let exact = all[rank - 1];
             let told = tail.percentile(share).expect("enough").as_nanos() as u64;
-            prop_assert!(told > exact && told <= exact + exact / 16 + UNIT, "{} for {}", told, exact);
+            prop_assert!(told > exact && told <= exact + exact / 16 + 625, "{} for {}", told, exact);
         }
 
         #[test]
