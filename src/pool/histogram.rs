@@ -50,7 +50,8 @@ impl Histogram {
         self.count += 1;
     }
 
-    /// Makes room in all buckets alike, which leaves the percentiles where they are.
+    /// Makes room in all buckets alike, which leaves the percentiles where they are. Beside another
+    /// histogram it counts for less from then on, as if every second latency had been left out.
     #[cold]
     fn halve(&mut self) {
         self.count = 0;
