@@ -28,6 +28,7 @@ mod due;
 mod endpoints;
 mod forecast;
 mod granting;
+mod histogram;
 mod limits;
 mod list;
 mod member;
