@@ -20,6 +20,7 @@
 mod counters;
 mod dialing;
 mod due;
+mod endpoints;
 mod limits;
 mod list;
 mod member;

@@ -1,0 +1,314 @@
+//! One endpoint's circuit breaker: whether it may be dialled and used, by what it did lately.
+//!
+//! Owns: the endpoint's state, and what is counted to decide the next one.
+//! Never: knows other endpoints (whether one more may be ejected is an argument), or opens anything.
+//!
+//! ```text
+//!              faults ──────────────────────────────┐
+//!   ┌─→ Closed ──────────────────────────────────→ Ejected ←──────────────┐
+//!   │     │ ↑                                       ↑   │ its time is over │ a trial faults
+//!   │     │ └── a dial succeeds ── Unreachable ─────┘   ↓                  │
+//!   │     └──── dials fail ──────────→  ↑            HalfOpen ─────────────┘
+//!   │                                   └── a dial fails ──┤
+//!   └──────────────── trials_max trials succeed ───────────┘
+//! ```
+//!
+//! | state | dials | calls |
+//! |---|---|---|
+//! | Closed | yes | yes |
+//! | Unreachable | one at a time, in the background | on what is open |
+//! | Ejected | no | no |
+//! | HalfOpen | as far as trials are free | as far as trials are free |
+//!
+//! Every state × event is spelled out in `tests/table.rs`. An ejection lasts twice as long as the one before
+//! it, unless the endpoint has been out of ejection for `ejection_max` in between: then the past is
+//! forgotten.
+
+use std::time::Duration;
+
+use super::Change;
+use super::trials::Trials;
+use super::window::Window;
+use crate::config::BreakerConfig;
+use crate::random::Random;
+use crate::time::Time;
+
+/// No pause between background dials is shorter: they are timed by a timer.
+const PAUSE_MIN: Duration = Duration::from_millis(1);
+
+/// By how much, at most, chance shortens an ejection or a pause, so that what failed together
+/// does not come back together.
+const JITTER: f64 = 0.5;
+
+/// Taken for what is left of a trial that is under way.
+const SOON: Duration = Duration::from_millis(100);
+
+#[derive(Debug, Default)]
+pub(super) struct Breaker {
+    state: State,
+    faults_in_row: u32,
+    dials_failed_in_row: u32,
+    /// The calls of the last while, when neither ejected nor half-open.
+    window: Window,
+    /// How many ejections the length of the next one remembers.
+    ejections: u32,
+    /// When it last came out of an ejection for good; zero if never.
+    back_since: Time,
+}
+
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    Closed,
+    Unreachable(NextDial),
+    Ejected {
+        until: Time,
+    },
+    HalfOpen(Trials),
+}
+
+/// The background dial that tries an unreachable endpoint.
+#[derive(Debug)]
+enum NextDial {
+    DueAt(Time),
+    UnderWay,
+}
+
+impl Breaker {
+    // What holds now.
+
+    #[inline]
+    pub(super) fn may_serve(&self, now: Time, config: &BreakerConfig) -> bool {
+        match &self.state {
+            State::Closed | State::Unreachable(_) => true,
+            State::Ejected { .. } => !config.enabled,
+            State::HalfOpen(trials) => !config.enabled || trials.has_room(now, config),
+        }
+    }
+
+    #[inline]
+    pub(super) fn may_dial(&self, now: Time, config: &BreakerConfig) -> bool {
+        match &self.state {
+            State::Closed => true,
+            State::Unreachable(_) | State::Ejected { .. } => !config.enabled,
+            State::HalfOpen(trials) => !config.enabled || trials.has_room(now, config),
+        }
+    }
+
+    /// Until when it is ejected, if it is.
+    pub(super) fn ejected_until(&self) -> Option<Time> {
+        match self.state {
+            State::Ejected { until } => Some(until),
+            State::Closed | State::Unreachable(_) | State::HalfOpen(_) => None,
+        }
+    }
+
+    /// When [`take_dial`](Breaker::take_dial) or the end of an ejection is due.
+    pub(super) fn next(&self) -> Option<Time> {
+        match self.state {
+            State::Ejected { until } => Some(until),
+            State::Unreachable(NextDial::DueAt(at)) => Some(at),
+            State::Closed | State::Unreachable(NextDial::UnderWay) | State::HalfOpen(_) => None,
+        }
+    }
+
+    /// After how long it may be of use again.
+    pub(super) fn retry_after(&self, now: Time) -> Duration {
+        match self.state {
+            State::Closed => Duration::ZERO,
+            State::Unreachable(NextDial::DueAt(at)) => at.since(now),
+            State::Ejected { until } => until.since(now),
+            State::Unreachable(NextDial::UnderWay) | State::HalfOpen(_) => SOON,
+        }
+    }
+
+    // What happens to it.
+
+    /// A unit of work begins: a lease, or a dial.
+    #[inline]
+    pub(super) fn began(&mut self, now: Time) {
+        match &mut self.state {
+            State::Closed | State::Unreachable(_) | State::Ejected { .. } => {}
+            State::HalfOpen(trials) => trials.began(now),
+        }
+    }
+
+    /// A unit of work is over, after its verdict if it had one.
+    #[inline]
+    pub(super) fn ended(&mut self) {
+        match &mut self.state {
+            State::Closed | State::Unreachable(_) | State::Ejected { .. } => {}
+            State::HalfOpen(trials) => trials.ended(),
+        }
+    }
+
+    /// A call was answered.
+    #[inline]
+    pub(super) fn served(&mut self, now: Time, config: &BreakerConfig) -> Change {
+        if !config.enabled {
+            return self.trust_blindly();
+        }
+        match &mut self.state {
+            State::Closed | State::Unreachable(_) => {
+                self.faults_in_row = 0;
+                self.window.count(now, false, config.window);
+                Change::None
+            }
+            // Begun before: it says little about those that failed since.
+            State::Ejected { .. } => Change::None,
+            State::HalfOpen(trials) => {
+                trials.succeeded();
+                if trials.successes() < config.trials_max.max(1) {
+                    return Change::None;
+                }
+                self.come_back(now, State::Closed);
+                Change::Restored
+            }
+        }
+    }
+
+    /// A call failed in a way that speaks against the endpoint. `may_eject`: enough others are left.
+    pub(super) fn faulted(
+        &mut self,
+        now: Time,
+        may_eject: bool,
+        config: &BreakerConfig,
+        random: &mut Random,
+    ) -> Change {
+        if !config.enabled {
+            return self.trust_blindly();
+        }
+        let condemned = match &mut self.state {
+            State::Closed | State::Unreachable(_) => {
+                self.faults_in_row = self.faults_in_row.saturating_add(1);
+                self.window.count(now, true, config.window);
+                if now.since(self.back_since) >= config.ejection_max {
+                    self.ejections = 0;
+                }
+                self.faults_in_row >= config.failures_max.max(1) || self.window.is_bad(config)
+            }
+            State::Ejected { .. } => false,
+            State::HalfOpen(trials) => trials.failed(),
+        };
+        if !(condemned && may_eject) {
+            return Change::None;
+        }
+        let doubled = config
+            .ejection_min
+            .saturating_mul(1 << self.ejections.min(30));
+        let lasts = doubled.min(config.ejection_max.max(config.ejection_min));
+        self.ejections = self.ejections.saturating_add(1);
+        let until = now + random.shorten(lasts, JITTER);
+        self.state = State::Ejected { until };
+        Change::Ejected
+    }
+
+    /// A dial succeeded.
+    pub(super) fn connected(&mut self) -> Change {
+        self.dials_failed_in_row = 0;
+        match &mut self.state {
+            State::Closed | State::Ejected { .. } => Change::None,
+            State::Unreachable(_) => {
+                // Its faults stay counted: calls went on, on what was open.
+                self.state = State::Closed;
+                Change::Restored
+            }
+            State::HalfOpen(trials) => {
+                trials.connected();
+                Change::None
+            }
+        }
+    }
+
+    /// A dial failed.
+    pub(super) fn connect_failed(
+        &mut self,
+        now: Time,
+        config: &BreakerConfig,
+        backoff_max: Duration,
+        random: &mut Random,
+    ) -> Change {
+        if !config.enabled {
+            return self.trust_blindly();
+        }
+        let next = NextDial::DueAt(after_pause(now, backoff_max, random));
+        match self.state {
+            State::Closed => {
+                self.dials_failed_in_row = self.dials_failed_in_row.saturating_add(1);
+                if self.dials_failed_in_row < config.failures_max.max(1) {
+                    return Change::None;
+                }
+                self.state = State::Unreachable(next);
+                Change::Lost
+            }
+            State::Unreachable(NextDial::UnderWay) => {
+                self.state = State::Unreachable(next);
+                Change::None
+            }
+            // A dial begun before the endpoint was given up.
+            State::Unreachable(NextDial::DueAt(_)) | State::Ejected { .. } => Change::None,
+            State::HalfOpen(_) => {
+                self.come_back(now, State::Unreachable(next));
+                Change::Lost
+            }
+        }
+    }
+
+    /// Whether the background dial is due; if so it is now under way.
+    pub(super) fn take_dial(&mut self, now: Time) -> bool {
+        match self.state {
+            State::Unreachable(NextDial::DueAt(at)) if at <= now => {
+                self.state = State::Unreachable(NextDial::UnderWay);
+                true
+            }
+            State::Closed | State::Unreachable(_) | State::Ejected { .. } | State::HalfOpen(_) => {
+                false
+            }
+        }
+    }
+
+    /// The background dial did not take place, or was given up without an answer.
+    pub(super) fn dial_abandoned(&mut self, now: Time, backoff_max: Duration, random: &mut Random) {
+        match self.state {
+            State::Unreachable(NextDial::UnderWay) => {
+                let at = after_pause(now, backoff_max, random);
+                self.state = State::Unreachable(NextDial::DueAt(at));
+            }
+            State::Closed
+            | State::Unreachable(NextDial::DueAt(_))
+            | State::Ejected { .. }
+            | State::HalfOpen(_) => {}
+        }
+    }
+
+    /// The ejection is over; so much `outstanding` work is left from before it.
+    pub(super) fn end_ejection(&mut self, now: Time, outstanding: u32) {
+        debug_assert!(self.ejected_until().is_some(), "nothing to end: {self:?}");
+        self.state = State::HalfOpen(Trials::new(now, outstanding));
+    }
+
+    /// Half-open no more: the past counts for nothing but the length of the next ejection.
+    fn come_back(&mut self, now: Time, state: State) {
+        *self = Breaker {
+            state,
+            ejections: self.ejections,
+            back_since: now,
+            ..Breaker::default()
+        };
+    }
+
+    /// Nobody is judged any more.
+    fn trust_blindly(&mut self) -> Change {
+        match self.state {
+            State::Closed => Change::None,
+            State::Unreachable(_) | State::Ejected { .. } | State::HalfOpen(_) => {
+                *self = Breaker::default();
+                Change::Restored
+            }
+        }
+    }
+}
+
+fn after_pause(now: Time, backoff_max: Duration, random: &mut Random) -> Time {
+    now + random.shorten(backoff_max, JITTER).max(PAUSE_MIN)
+}
