@@ -20,9 +20,12 @@
 //! | Ejected | no | no |
 //! | HalfOpen | as far as trials are free | as far as trials are free |
 //!
-//! Every state × event is spelled out in `tests/table.rs`. An ejection lasts twice as long as the one before
+//! Every state × event is spelled out in `breaker/table.rs`. An ejection lasts twice as long as the one before
 //! it, unless the endpoint has been out of ejection for `ejection_max` in between: then the past is
 //! forgotten.
+
+#[cfg(test)]
+mod table;
 
 use std::time::Duration;
 

@@ -54,6 +54,11 @@ impl Trials {
         self.successes
     }
 
+    #[cfg(test)]
+    pub(super) fn counts(&self) -> [u32; 4] {
+        [self.older, self.running, self.judged, self.successes]
+    }
+
     pub(super) fn began(&mut self, now: Time) {
         self.running += 1;
         self.last_began = now;
