@@ -25,7 +25,7 @@ pub(super) struct Load {
 /// A moving average that jumps up at once and comes down slowly.
 #[derive(Clone, Copy, Debug)]
 struct Latency {
-    nanos: f64,
+    seconds: f64,
     at: Time,
 }
 
@@ -44,14 +44,14 @@ impl Load {
     /// A call was answered after `latency`. Failures are not observed: a quick one is no merit.
     #[inline]
     pub(super) fn observe(&mut self, now: Time, latency: Duration, config: &BalanceConfig) {
-        let sample = (latency.as_nanos() as f64).max(1.0);
-        let nanos = match self.latency {
-            Some(past) if sample < past.nanos => {
-                sample + (past.nanos - sample) * past.remembered(now, config)
+        let sample = latency.as_secs_f64().max(1e-9);
+        let seconds = match self.latency {
+            Some(past) if sample < past.seconds => {
+                sample + (past.seconds - sample) * past.remembered(now, config)
             }
             Some(_) | None => sample,
         };
-        self.latency = Some(Latency { nanos, at: now });
+        self.latency = Some(Latency { seconds, at: now });
     }
 
     /// The part of an equal share that it is to get, up to 1.
@@ -70,8 +70,8 @@ impl Latency {
     /// How much of it is not forgotten yet, 0 to 1.
     #[inline]
     fn remembered(self, now: Time, config: &BalanceConfig) -> f64 {
-        let age = now.since(self.at).as_nanos() as f64;
-        let decays = age / (config.latency_decay.as_nanos() as f64).max(1.0);
+        let age = now.since(self.at).as_secs_f64();
+        let decays = age / config.latency_decay.as_secs_f64().max(1e-9);
         if decays < 1.0 / 64.0 {
             // Two terms of the series: right to one in a million, and much cheaper.
             1.0 - decays + decays * decays / 2.0
@@ -111,12 +111,12 @@ fn latencies(now: Time, first: &Load, second: &Load, config: &BalanceConfig) -> 
     let (Some(first), Some(second)) = (first.latency, second.latency) else {
         return (1.0, 1.0);
     };
-    let better = first.nanos.min(second.nanos);
+    let better = first.seconds.min(second.seconds);
     let seen = |latency: Latency| {
-        if latency.nanos == better {
+        if latency.seconds == better {
             return better;
         }
-        better + (latency.nanos - better) * latency.remembered(now, config)
+        better + (latency.seconds - better) * latency.remembered(now, config)
     };
     (seen(first), seen(second))
 }

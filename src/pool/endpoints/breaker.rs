@@ -30,18 +30,16 @@ mod table;
 use std::time::Duration;
 
 use super::Change;
+use super::redial::Redial;
 use super::trials::Trials;
 use super::window::Window;
 use crate::config::BreakerConfig;
 use crate::random::Random;
 use crate::time::Time;
 
-/// No pause between background dials is shorter: they are timed by a timer.
-const PAUSE_MIN: Duration = Duration::from_millis(1);
-
 /// By how much, at most, chance shortens an ejection or a pause, so that what failed together
 /// does not come back together.
-const JITTER: f64 = 0.5;
+pub(super) const JITTER: f64 = 0.5;
 
 /// Taken for what is left of a trial that is under way.
 const SOON: Duration = Duration::from_millis(100);
@@ -63,18 +61,11 @@ pub(super) struct Breaker {
 enum State {
     #[default]
     Closed,
-    Unreachable(NextDial),
+    Unreachable(Redial),
     Ejected {
         until: Time,
     },
     HalfOpen(Trials),
-}
-
-/// The background dial that tries an unreachable endpoint.
-#[derive(Debug)]
-enum NextDial {
-    DueAt(Time),
-    UnderWay,
 }
 
 impl Breaker {
@@ -110,8 +101,8 @@ impl Breaker {
     pub(super) fn next(&self) -> Option<Time> {
         match self.state {
             State::Ejected { until } => Some(until),
-            State::Unreachable(NextDial::DueAt(at)) => Some(at),
-            State::Closed | State::Unreachable(NextDial::UnderWay) | State::HalfOpen(_) => None,
+            State::Unreachable(Redial::DueAt(at)) => Some(at),
+            State::Closed | State::Unreachable(Redial::UnderWay) | State::HalfOpen(_) => None,
         }
     }
 
@@ -119,9 +110,9 @@ impl Breaker {
     pub(super) fn retry_after(&self, now: Time) -> Duration {
         match self.state {
             State::Closed => Duration::ZERO,
-            State::Unreachable(NextDial::DueAt(at)) => at.since(now),
+            State::Unreachable(Redial::DueAt(at)) => at.since(now),
             State::Ejected { until } => until.since(now),
-            State::Unreachable(NextDial::UnderWay) | State::HalfOpen(_) => SOON,
+            State::Unreachable(Redial::UnderWay) | State::HalfOpen(_) => SOON,
         }
     }
 
@@ -234,24 +225,23 @@ impl Breaker {
         if !config.enabled {
             return self.trust_blindly();
         }
-        let next = NextDial::DueAt(after_pause(now, backoff_max, random));
-        match self.state {
+        match &mut self.state {
             State::Closed => {
                 self.dials_failed_in_row = self.dials_failed_in_row.saturating_add(1);
                 if self.dials_failed_in_row < config.failures_max.max(1) {
                     return Change::None;
                 }
-                self.state = State::Unreachable(next);
+                self.state = State::Unreachable(Redial::later(now, backoff_max, random));
                 Change::Lost
             }
-            State::Unreachable(NextDial::UnderWay) => {
-                self.state = State::Unreachable(next);
+            State::Unreachable(redial) => {
+                redial.failed(now, backoff_max, random);
                 Change::None
             }
-            // A dial begun before the endpoint was given up.
-            State::Unreachable(NextDial::DueAt(_)) | State::Ejected { .. } => Change::None,
+            State::Ejected { .. } => Change::None,
             State::HalfOpen(_) => {
-                self.come_back(now, State::Unreachable(next));
+                let redial = Redial::later(now, backoff_max, random);
+                self.come_back(now, State::Unreachable(redial));
                 Change::Lost
             }
         }
@@ -259,28 +249,17 @@ impl Breaker {
 
     /// Whether the background dial is due; if so it is now under way.
     pub(super) fn take_dial(&mut self, now: Time) -> bool {
-        match self.state {
-            State::Unreachable(NextDial::DueAt(at)) if at <= now => {
-                self.state = State::Unreachable(NextDial::UnderWay);
-                true
-            }
-            State::Closed | State::Unreachable(_) | State::Ejected { .. } | State::HalfOpen(_) => {
-                false
-            }
+        match &mut self.state {
+            State::Unreachable(redial) => redial.take(now),
+            State::Closed | State::Ejected { .. } | State::HalfOpen(_) => false,
         }
     }
 
     /// The background dial did not take place, or was given up without an answer.
     pub(super) fn dial_abandoned(&mut self, now: Time, backoff_max: Duration, random: &mut Random) {
-        match self.state {
-            State::Unreachable(NextDial::UnderWay) => {
-                let at = after_pause(now, backoff_max, random);
-                self.state = State::Unreachable(NextDial::DueAt(at));
-            }
-            State::Closed
-            | State::Unreachable(NextDial::DueAt(_))
-            | State::Ejected { .. }
-            | State::HalfOpen(_) => {}
+        match &mut self.state {
+            State::Unreachable(redial) => redial.failed(now, backoff_max, random),
+            State::Closed | State::Ejected { .. } | State::HalfOpen(_) => {}
         }
     }
 
@@ -310,8 +289,4 @@ impl Breaker {
             }
         }
     }
-}
-
-fn after_pause(now: Time, backoff_max: Duration, random: &mut Random) -> Time {
-    now + random.shorten(backoff_max, JITTER).max(PAUSE_MIN)
 }

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `events` | what happens to them |
 //! | `breaker` | one endpoint's states |
+//! | `redial` | the dials that try it while unreachable |
 //! | `trials` | its work while half-open |
 //! | `window` | how many of its recent calls failed |
 //! | `balance` | the better one of two |
@@ -18,6 +19,7 @@
 mod balance;
 mod breaker;
 mod events;
+mod redial;
 #[cfg(test)]
 mod tests;
 mod trials;

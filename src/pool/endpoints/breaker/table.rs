@@ -29,9 +29,9 @@ fn name(breaker: &Breaker) -> String {
         ),
         State::Unreachable(dial) => {
             let dial = match dial {
-                NextDial::DueAt(at) if *at <= now() => "due",
-                NextDial::DueAt(_) => "waiting",
-                NextDial::UnderWay => "dialling",
+                Redial::DueAt(at) if *at <= now() => "due",
+                Redial::DueAt(_) => "waiting",
+                Redial::UnderWay => "dialling",
             };
             format!("Unreachable {dial} {}", breaker.faults_in_row)
         }
@@ -64,11 +64,11 @@ fn half_open(older: u32, began: u32, succeeded: u32) -> Breaker {
 }
 
 fn states() -> Vec<Breaker> {
-    let waiting = |at| in_state(State::Unreachable(NextDial::DueAt(at)));
+    let waiting = |at| in_state(State::Unreachable(Redial::DueAt(at)));
     let mut brink = Breaker::default();
     (brink.faults_in_row, brink.dials_failed_in_row) = (1, 1);
     brink.back_since = now();
-    let mut failing = in_state(State::Unreachable(NextDial::UnderWay));
+    let mut failing = in_state(State::Unreachable(Redial::UnderWay));
     failing.faults_in_row = 1;
     vec![
         in_state(State::Closed),
