@@ -4,13 +4,14 @@
 //! Never: knows other endpoints (whether one more may be ejected is an argument), or opens anything.
 //!
 //! ```text
-//!              faults ──────────────────────────────┐
-//!   ┌─→ Closed ──────────────────────────────────→ Ejected ←──────────────┐
-//!   │     │ ↑                                       ↑   │ its time is over │ a trial faults
-//!   │     │ └── a dial succeeds ── Unreachable ─────┘   ↓                  │
-//!   │     └──── dials fail ──────────→  ↑            HalfOpen ─────────────┘
-//!   │                                   └── a dial fails ──┤
-//!   └──────────────── trials_max trials succeed ───────────┘
+//! Closed      → Unreachable   failures_max dials in a row failed
+//! Closed      → Ejected       too many faults, in a row or as a share
+//! Unreachable → Closed        a dial succeeded
+//! Unreachable → Ejected       too many faults on what was still open
+//! Ejected     → HalfOpen      its time is over
+//! HalfOpen    → Closed        trials_max trials succeeded
+//! HalfOpen    → Ejected       a trial failed
+//! HalfOpen    → Unreachable   a dial failed
 //! ```
 //!
 //! | state | dials | calls |

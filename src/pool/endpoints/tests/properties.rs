@@ -60,10 +60,18 @@ impl Driver {
         let rig = &mut self.rig;
         match *op {
             Op::Began(id) => rig.began(id),
-            Op::Served(id) => drop(rig.served(id, MS)),
-            Op::Faulted(id) => drop(rig.faulted(id)),
+            Op::Served(id) => {
+                rig.served(id, MS);
+            }
+            Op::Faulted(id) => {
+                rig.faulted(id);
+            }
             Op::Ended(id) => rig.ended(id),
-            Op::Calls(id, good, count) => (0..count).for_each(|_| drop(rig.call(id, good))),
+            Op::Calls(id, good, count) => {
+                for _ in 0..count {
+                    rig.call(id, good);
+                }
+            }
             Op::Connected(id) => {
                 rig.connected(id);
                 self.dials.remove(&id);
