@@ -50,10 +50,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// How many bytes one receive buffer holds, unless the driver is made with another size.
-pub const BUFFER_SIZE: usize = 4096;
+/// How many bytes one receive buffer holds in tests.
+#[cfg(test)]
+const BUFFER_SIZE: usize = 4096;
 
-/// One shard's simulated driver; [`Network::driver`] makes it.
+/// One shard's simulated driver; [`Network::driver_with`] makes it.
 pub struct Sim {
     network: Network,
     /// Which of the network's drivers this is.
@@ -278,5 +279,6 @@ impl Drop for Sim {
                 self.network.close(connection);
             }
         }
+        self.network.set_due(self.lane, Time::NEVER);
     }
 }

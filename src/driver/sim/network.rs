@@ -5,9 +5,9 @@
 //! does but a driver's own [`enter`](crate::driver::Driver::enter). Never: loses or corrupts bytes, or
 //! reorders those of a connection.
 
+use super::Sim;
 use super::peer::{Peer, SimConnection};
 use super::world::{Accept, Place, Weather, What, World};
-use super::{BUFFER_SIZE, Sim};
 use crate::endpoint::Endpoint;
 use crate::slab::Key;
 use crate::time::Time;
@@ -204,12 +204,13 @@ impl Network {
 
 /// For the engine that runs in this world.
 impl Network {
-    /// One more driver in this world, with so many buffers to receive into.
+    /// As [`driver_with`](Network::driver_with), with small buffers.
+    #[cfg(test)]
     pub(crate) fn driver(&self, buffers: u32) -> Sim {
-        self.driver_with(buffers, BUFFER_SIZE)
+        self.driver_with(buffers, super::BUFFER_SIZE)
     }
 
-    /// As [`driver`](Network::driver), with buffers of another size.
+    /// One more driver in this world, with so many buffers of a size to receive into.
     pub(crate) fn driver_with(&self, buffers: u32, buffer_size: usize) -> Sim {
         let mut world = self.0.world.borrow_mut();
         let (lane, seed) = (world.add_lane(), world.seed());
