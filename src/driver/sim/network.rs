@@ -6,8 +6,10 @@
 //! reorders those of a connection.
 
 use super::Sim;
+use super::flight::What;
 use super::peer::{Peer, SimConnection};
-use super::world::{Accept, Place, Weather, What, World};
+use super::weather::Weather;
+use super::world::{Accept, Place, World};
 use crate::endpoint::Endpoint;
 use crate::slab::Key;
 use crate::time::Time;
@@ -35,7 +37,8 @@ pub(super) struct Shared {
     names: Names,
 }
 
-type Trace = dyn FnMut(Duration, &str);
+/// Who is told of every event.
+pub type Trace = dyn FnMut(Duration, &str);
 
 /// What names stand for. Clones are the same list; another thread may ask, as resolvers do.
 #[derive(Clone, Default)]
@@ -196,7 +199,7 @@ impl Network {
     }
 
     /// Tells every event from now on, of the network and of its drivers, as one line each.
-    pub fn trace(&self, trace: Option<Box<dyn FnMut(Duration, &str)>>) {
+    pub fn trace(&self, trace: Option<Box<Trace>>) {
         self.0.traced.set(trace.is_some());
         self.0.trace.replace(trace);
     }

@@ -1,6 +1,7 @@
 //! The simulated driver and network, by themselves: without faults first.
 
 mod faults;
+mod races;
 mod weather;
 
 use super::traffic::WINDOW;
