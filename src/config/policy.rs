@@ -220,15 +220,9 @@ pub struct BalanceConfig {
     /// swings more.
     #[serde(with = "serial::duration")]
     pub latency_decay: Duration,
-<<<<<<< HEAD
-    /// How long an endpoint that joins others, or comes back from an ejection, gets less than its
-    /// share, rising steadily. Default 10 s: caches fill, compilers compile. Longer is kinder to it
-    /// and harder on the others; `"off"` gives it its share at once.
-=======
     /// How long an endpoint that joins others, comes back from an ejection, or can be connected to
     /// again gets less than its share, rising steadily. Default 10 s: caches fill, compilers compile.
-    /// `"off"` gives it its share at once.
->>>>>>> endpoints
+    /// Longer is kinder to it and harder on the others; `"off"` gives it its share at once.
     #[serde(with = "serial::duration_or_off")]
     pub slow_start: Option<Duration>,
 }

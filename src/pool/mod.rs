@@ -50,7 +50,7 @@ mod warmth;
 pub use counters::{Census, PoolCounters};
 pub use limits::Limits;
 pub use message::{Action, CloseReason, EndpointId, Grant, Input, MemberId, Refusal, WaiterId};
-pub use permit::{Counter, Exhausted, Permit, Permits, Tier};
+pub use permit::{Counter, Exhausted, Permit, Permits, Quota, Tier};
 pub use retry::{RetryBudget, backoff};
 pub use tail::Tail;
 
@@ -324,9 +324,8 @@ impl Pool {
         let took = now.since(began);
         self.dialing.succeeded(took, slots);
         if let Some(endpoint) = endpoint {
-            let limits = &self.limits;
             self.endpoints
-                .connected(now, endpoint, took, &limits.breaker, &limits.balance);
+                .connected(now, endpoint, &self.limits.balance);
             self.endpoints.ended(now, endpoint);
         }
         let retire_at = retire::end_of_life(&self.limits, now, &mut self.random);

@@ -217,6 +217,13 @@ impl Queue {
         self.take(key)
     }
 
+    /// Takes the one who matters least: of the lowest class the one that came last.
+    pub(super) fn pop_last(&mut self) -> Option<Left> {
+        let mut classes = Class::ALL.into_iter().rev();
+        let key = classes.find_map(|class| self.last_of(class))?;
+        self.take(key)
+    }
+
     fn line(&self, class: Class) -> &Lines {
         &self.lines[class as usize]
     }

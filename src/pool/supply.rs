@@ -51,7 +51,7 @@ impl Pool {
     /// Tries endpoints that could not be connected to, in the background.
     fn dial_trials(&mut self, now: Time, actions: &mut Vec<Action>) {
         let wanted = self.floor() > 0 || now.since(self.wanted_at) < TRIAL_INTEREST;
-        if !wanted {
+        if !wanted && self.endpoints.next().is_some_and(|at| at <= now) {
             self.endpoints.forgive();
         }
         while let Some(endpoint) = self.endpoints.trial_due(now) {
@@ -108,7 +108,7 @@ impl Pool {
         };
         match self.permits.try_acquire(tier) {
             Ok(permit) => Ok((permit, tier)),
-            Err(Exhausted::Upstream) if self.critical_uncovered() && purpose != Purpose::Warmth => {
+            Err(Exhausted::Upstream) if purpose != Purpose::Warmth && self.critical_uncovered() => {
                 let permit = self.permits.try_acquire(Tier::Reserved)?;
                 Ok((permit, Tier::Reserved))
             }

@@ -70,6 +70,17 @@ enum State {
 }
 
 impl Breaker {
+    /// No dial in the background any more; how many failed is remembered.
+    pub(super) fn forgive(&mut self) {
+        match self.state {
+            State::Unreachable(Redial::DueAt(_)) => self.state = State::Closed,
+            State::Unreachable(Redial::UnderWay)
+            | State::Closed
+            | State::Ejected { .. }
+            | State::HalfOpen(_) => {}
+        }
+    }
+
     // What holds now.
 
     #[inline]

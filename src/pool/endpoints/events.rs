@@ -173,6 +173,17 @@ impl Endpoints {
         }
     }
 
+    /// Nobody has asked for a while: endpoints that cannot be connected to are tried no more in the
+    /// background. The next caller's dial finds out; if it fails they are unreachable again.
+    pub(in crate::pool) fn forgive(&mut self) {
+        for id in self.listed.clone() {
+            if let Some(endpoint) = self.find_mut(id) {
+                endpoint.breaker.forgive();
+            }
+        }
+        self.look_at_all();
+    }
+
     /// Ends the ejections whose time is over: true if there were any.
     pub(in crate::pool) fn tick(&mut self, now: Time, balance: &BalanceConfig) -> bool {
         if self.next.is_none_or(|next| now < next) {

@@ -85,7 +85,13 @@ fn deadlines_come_in_their_own_order_and_skip_who_left() {
     let mut queue = Queue::default();
     for n in 0..4 {
         let deadline = at(100 - u64::from(n));
-        queue.push(Time::ZERO, id(n), Class::ALL[n as usize % 3], deadline, false);
+        queue.push(
+            Time::ZERO,
+            id(n),
+            Class::ALL[n as usize % 3],
+            deadline,
+            false,
+        );
     }
     let late = |queue: &mut Queue, now| queue.pop_late(at(now)).map(|left| left.id);
     assert_eq!(queue.next_deadline(), Some(at(97)));
@@ -200,7 +206,8 @@ fn late(model: &mut Model, now: Time, chosen: Option<Left>) -> Option<Left> {
     if earliest > now {
         return None;
     }
-    let is_chosen = |(left, deadline): &(Left, Time)| Some(*left) == chosen && *deadline == earliest;
+    let is_chosen =
+        |(left, deadline): &(Left, Time)| Some(*left) == chosen && *deadline == earliest;
     let place = model.iter().position(is_chosen).expect("the earliest one");
     Some(model.remove(place).0)
 }
