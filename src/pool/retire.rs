@@ -74,10 +74,7 @@ impl Pool {
         if retire_at == Time::NEVER {
             return;
         }
-        let lead = self.lead().as_nanos();
-        let lead = u64::try_from(lead).unwrap_or(u64::MAX);
-        let look = retire_at.as_nanos().saturating_sub(lead);
-        self.ages.push(Time::from_nanos(look), id.0);
+        self.ages.push(self.first_look(retire_at), id.0);
     }
 
     /// Gives up half of what the recent peak did not need.
@@ -171,7 +168,10 @@ impl Pool {
             }
         }
         self.over_cap = self.permits.over() > 0;
-        // Whatever ends soon under the new limits is marked at the next look.
+        for id in self.members.select(|m| matches!(m.state, State::Open(_))) {
+            self.look_at_end(now, id);
+        }
+        // What does not end soon yet is found at the next look.
         self.warmth.mark_at = self.warmth.mark_at.map(|_| now);
     }
 

@@ -4,7 +4,8 @@
 //! soon. Never: dials.
 //!
 //! A connection that ends soon is not counted as warm any more, so that its successor is there when it
-//! goes (make before break). *Soon* is two dial times, and as long as the pace needs for the whole floor.
+//! goes (make before break). *Soon* is two dial times, and as long as the pace needs for the whole floor,
+//! but never more than a quarter of a connection's life: or else successors would have successors at once.
 
 use super::Pool;
 use super::forecast::Forecast;
@@ -91,15 +92,21 @@ impl Pool {
         self.warmth.forecast.next(now)
     }
 
-    /// How long before its end a connection's successor is dialled.
-    pub(super) fn lead(&self) -> Duration {
+    /// How long before its end the successor of a connection that lives for `life` is dialled.
+    pub(super) fn lead(&self, life: Duration) -> Duration {
         let floor = self.floor();
         if floor == 0 {
             return Duration::ZERO;
         }
         let rate = self.limits.warm.dials_per_second.max(1);
         let paced = Duration::from_secs(1).saturating_mul(floor) / rate;
-        self.dialing.dial_time().saturating_mul(2) + paced
+        let soon = self.dialing.dial_time().saturating_mul(2) + paced;
+        soon.min(life / 4)
+    }
+
+    /// As `lead`, for the end of a member by age.
+    fn lead_of_age(&self) -> Duration {
+        self.lead(self.limits.age_max.unwrap_or(self.limits.dial_backoff_max))
     }
 
     /// A member is idle from now on: notes when it, and surplus, are to be looked at.
@@ -109,7 +116,7 @@ impl Pool {
             && self.floor() > 0
             && let Some(timeout) = self.limits.idle_timeout
         {
-            self.warmth.mark_at = Some(now + timeout.saturating_sub(self.lead()));
+            self.warmth.mark_at = Some(now + (timeout - self.lead(timeout)));
         }
         if self.warmth.purge_at.is_none()
             && let Some(interval) = self.limits.warm.purge_interval
@@ -118,14 +125,23 @@ impl Pool {
         }
     }
 
+    /// When a member that goes at `retire_at` is to be looked at first: ahead of that, where a successor
+    /// is wanted.
+    pub(super) fn first_look(&self, retire_at: Time) -> Time {
+        let lead = u64::try_from(self.lead_of_age().as_nanos()).unwrap_or(u64::MAX);
+        Time::from_nanos(retire_at.as_nanos().saturating_sub(lead))
+    }
+
     /// Whether a member's end is near, by age or by idling; keeps the counts.
     pub(super) fn look_at_end(&mut self, now: Time, id: MemberId) {
-        let lead = self.lead();
         let Some(member) = self.members.get(id) else {
             return;
         };
-        let idles_out = member.is_idle() && end_of_idling(&self.limits, member.since) <= now + lead;
-        let ending = idles_out || member.retire_at <= now + lead;
+        let idles_out = self.limits.idle_timeout.is_some_and(|timeout| {
+            let end = end_of_idling(&self.limits, member.since);
+            member.is_idle() && end <= now + self.lead(timeout)
+        });
+        let ending = idles_out || member.retire_at <= now + self.lead_of_age();
         self.members.set_ending(id, ending);
     }
 
@@ -138,7 +154,7 @@ impl Pool {
         let Some(timeout) = self.limits.idle_timeout else {
             return;
         };
-        let lead = self.lead().min(timeout);
+        let lead = self.lead(timeout);
         let mut at = self.members.oldest_idle();
         while let Some((id, member)) = at {
             let mark = member.since + (timeout - lead);

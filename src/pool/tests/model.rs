@@ -264,8 +264,19 @@ impl Model {
 
     fn dials_are_wanted(&self) {
         let flying = self.count(Doing::Dialing);
-        let live = self.count(Doing::Idle) + self.count(Doing::Leased);
-        let cold = self.limits.idle_min.saturating_sub(live);
+        // What may end soon has a successor dialled: not before three quarters of its time, which
+        // may itself be a quarter shorter than the limit.
+        let ends_soon = |connection: &Connection| {
+            let past = |limit: Option<Duration>, since, share| {
+                limit.is_some_and(|limit: Duration| since + limit.mul_f64(share) <= self.rig.now)
+            };
+            past(self.limits.age_max, connection.opened, 0.5)
+                || past(self.limits.idle_timeout, connection.idle_since, 0.75)
+        };
+        let open = self.connections.values().filter(|connection| {
+            matches!(connection.doing, Doing::Idle | Doing::Leased) && !ends_soon(connection)
+        });
+        let cold = self.limits.idle_min.saturating_sub(open.count() as u32);
         assert!(flying <= self.queue.len() as u32 + cold, "a dial too many");
     }
 
