@@ -130,6 +130,7 @@ impl Pool {
             [None; 2]
         } else {
             let shed = self.shedder.next(&self.queue, &self.limits.shed);
+            let shed = shed.filter(|_| self.is_short_of_capacity());
             [self.queue.next_deadline(), shed]
         };
         let trial = if self.draining {

@@ -60,14 +60,20 @@ impl Pool {
 
     /// Sends away who has waited too long while everybody does.
     pub(super) fn shed(&mut self, now: Time, actions: &mut Vec<Action>) {
-        if self.queue.is_empty() {
-            return;
+        if !self.is_short_of_capacity() {
+            return self.shedder.rest(now);
         }
         while let Some(waiter) = self.shedder.shed(now, &mut self.queue, &self.limits.shed) {
             self.counters.shed += 1;
             let retry_after = self.shedder.retry_after(&self.limits.shed);
             self.fail(waiter, Refusal::Overloaded { retry_after }, actions);
         }
+    }
+
+    /// Whether callers wait because all connections are in use, and not for dials that are under way or
+    /// fail: those are slow, or down, but not overloaded.
+    pub(super) fn is_short_of_capacity(&self) -> bool {
+        self.members.leased() > 0 && self.view_is_uncovered()
     }
 
     /// While no endpoint is worth a call, frees the queue but for those whose dials are under way.

@@ -56,6 +56,11 @@ impl Default for Waits {
 }
 
 impl Shedder {
+    /// Nobody waits for want of capacity now: whatever has been seen of waits says nothing.
+    pub(super) fn rest(&mut self, now: Time) {
+        self.waits = [Waits::Short { seen: now }; Class::ALL.len()];
+    }
+
     /// One of `class`, who came at `since`, has been granted a connection.
     pub(super) fn served(&mut self, now: Time, class: Class, since: Time, config: &ShedConfig) {
         let Some(target) = config.sojourn_target else {

@@ -177,6 +177,12 @@ impl Pool {
         }
     }
 
+    /// Whether more wait than the dials in flight will serve.
+    pub(super) fn view_is_uncovered(&self) -> bool {
+        let covered = u64::from(self.members.dialing()) * u64::from(self.dialing.slots_expected());
+        u64::from(self.queue.len()) > covered
+    }
+
     /// No permit: a fresh waiter's is made by closing a connection that idles here, if one does.
     /// (Where plain waiters wait, none idles.) Otherwise the shard has to ask its siblings.
     fn go_without(

@@ -34,12 +34,18 @@ fn an_upstream_that_comes_back_is_found_within_the_longest_pause() {
         rig.finish(&mut calls);
         assert!(calls[0].error().is_some());
     }
-    let mut calls = [rig.call(0, "a", "/y")];
+    let mut calls = [rig.call(0, "a", "/refused")];
+    rig.finish(&mut calls);
+    let error = calls[0].error().expect("its breaker is open");
+    assert_eq!(error.kind(), ErrorKind::Breaker);
+    assert!(error.retry_after().is_some_and(|after| after <= SECOND / 2));
+    // Dials on trial go on in the background.
     rig.web.serve(1, 128);
-    let back = rig.clock.now();
+    rig.pass(SECOND / 2 + SECOND / 100);
+    let mut calls = [rig.call(0, "a", "/y")];
     rig.finish(&mut calls);
     assert_eq!(calls[0].body(), "y@0");
-    assert!(rig.clock.now().since(back) <= SECOND / 2 + SECOND / 100);
+    assert!(calls[0].trip_wait().is_zero(), "it was connected before");
     rig.stop();
 }
 
