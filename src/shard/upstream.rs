@@ -1,5 +1,6 @@
 //! An upstream: what all shards share of it, and what one shard keeps of it.
 
+use super::account::Account;
 use crate::config::UpstreamConfig;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
@@ -114,6 +115,8 @@ fn by_preference(name: &str, shards: usize) -> Vec<usize> {
 pub(crate) struct UpstreamState {
     pub(crate) shared: Arc<UpstreamShared>,
     pub(crate) pool: Pool,
+    /// What calls have taught.
+    pub(super) account: Account,
     /// When the pool's timer is armed for, and its key.
     pub(crate) tick: Option<(Time, crate::time::wheel::TimerKey)>,
     /// Resolved addresses and when they were.
@@ -136,6 +139,7 @@ impl UpstreamState {
     pub(crate) fn new(shared: Arc<UpstreamShared>, shard: usize, seed: u64) -> UpstreamState {
         UpstreamState {
             pool: Pool::new(shared.limits(shard), shared.permits.clone(), seed),
+            account: Account::new(&shared.config),
             shared,
             tick: None,
             addresses: None,
