@@ -20,29 +20,21 @@
 mod counters;
 mod dialing;
 mod due;
-mod forecast;
-mod histogram;
 mod limits;
 mod list;
 mod member;
 mod message;
-mod pace;
-mod peak;
 mod permit;
 mod queue;
 mod retire;
-mod retry;
 mod supply;
-mod tail;
 #[cfg(test)]
 mod tests;
 
 pub use counters::{Census, PoolCounters};
 pub use limits::Limits;
 pub use message::{Action, CloseReason, EndpointId, Grant, Input, MemberId, Refusal, WaiterId};
-pub use permit::{Counter, Exhausted, Permit, Permits};
-pub use retry::{RetryBudget, backoff};
-pub use tail::Tail;
+pub use permit::{Counter, Exhausted, Permit, Permits, Quota, Tier};
 
 use crate::config::Class;
 use crate::random::Random;
@@ -72,6 +64,9 @@ pub struct Pool {
     /// Connections closed for fresh waiters, whose permits have not come back yet.
     room_made: u32,
     draining: bool,
+    /// Where dials may go, and which of them is next.
+    endpoints: Vec<EndpointId>,
+    endpoint_next: usize,
     counters: PoolCounters,
 }
 
@@ -89,6 +84,8 @@ impl Pool {
             dialing: Dialing::new(),
             room_made: 0,
             draining: false,
+            endpoints: Vec::new(),
+            endpoint_next: 0,
             counters: PoolCounters::default(),
         }
     }
@@ -181,10 +178,8 @@ impl Pool {
             Input::GiveUp => self.give_up(now, actions),
             Input::Tick => self.tick(now, actions),
             Input::Configure { limits, .. } => self.reconfigure(now, limits, actions),
-            Input::Slots { .. }
-            | Input::Retire { .. }
-            | Input::Endpoints(_)
-            | Input::Faulted { .. } => {}
+            Input::Slots { .. } | Input::Retire { .. } | Input::Faulted { .. } => {}
+            Input::Endpoints(ids) => self.endpoints = ids,
             Input::Drain => self.drain(actions),
         }
         self.fail_late(now, actions);
@@ -200,11 +195,16 @@ impl Pool {
         _member: MemberId,
         tried: &[EndpointId],
     ) -> Option<EndpointId> {
-        tried.is_empty().then_some(EndpointId(0))
+        let begin = self.endpoint_next % self.endpoints.len().max(1);
+        let (before, from) = self.endpoints.split_at(begin);
+        let mut all = from.iter().chain(before);
+        all.find(|id| !tried.contains(id)).copied()
     }
 
     /// The endpoint chosen for the dial of `member` cannot be connected to; another one may be chosen.
-    pub fn endpoint_failed(&mut self, _now: Time, _member: MemberId) {}
+    pub fn endpoint_failed(&mut self, _now: Time, _member: MemberId) {
+        self.endpoint_next = self.endpoint_next.wrapping_add(1);
+    }
 
     /// What `member` was used for went well, with `latency` until the first byte of the answer.
     /// Its release follows.
@@ -301,6 +301,7 @@ impl Pool {
             return;
         };
         self.forget(id);
+        self.endpoint_next = self.endpoint_next.wrapping_add(1);
         self.counters.dials_failed += 1;
         self.dialing
             .failed(now, began, &self.limits, &mut self.random);

@@ -5,7 +5,7 @@
 use super::Pool;
 use super::dialing::{Purpose, View};
 use super::message::{Action, CloseReason};
-use super::permit::Exhausted;
+use super::permit::{Exhausted, Tier};
 use crate::time::Time;
 
 impl Pool {
@@ -18,7 +18,7 @@ impl Pool {
         }
         // Ends: each round raises the dials in flight, which have a cap, or breaks.
         while let Some(purpose) = self.dialing.wanted(now, self.view(), &self.limits) {
-            match self.permits.try_acquire() {
+            match self.permits.try_acquire(Tier::Open) {
                 Ok(permit) => {
                     self.counters.dials += 1;
                     match purpose {

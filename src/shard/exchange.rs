@@ -4,22 +4,17 @@
 //! the steady path. The connection goes back to the pool, or is closed, the moment the exchange is
 //! complete, whatever the caller still does with what it got.
 
-use super::account::{is_close, is_fault, speaks_against_endpoint};
-use super::again::{Again, Failure};
 use super::bytes_in::{End, Piece};
 use super::lease::Lease;
 use super::local::LocalUpstream;
-use super::terms::Terms;
 use super::transport::{Expired, Readable};
 use crate::driver::Driver;
 use crate::endpoint::Endpoint;
-use crate::error::{Error, ErrorKind, Phase, RequestSent};
+use crate::error::{Error, ErrorKind, Phase, RequestSent, TlsFailure};
 use crate::protocol::http1::{self, HeadError, HeadStep, RequestFacts, ResponseHead, Verdict};
 use crate::time::Time;
-use crate::trip::Attempt;
 use std::future::poll_fn;
 use std::task::{Context as TaskContext, Poll};
-use std::time::Duration;
 
 /// A request under way and its response.
 pub(crate) struct Exchange<D: Driver> {
@@ -31,9 +26,6 @@ pub(crate) struct Exchange<D: Driver> {
     head: Option<Piece<D::Buffer>>,
     /// The request has been written to its end.
     written: bool,
-    /// The pool has been told how it went.
-    judged: bool,
-    terms: Terms,
     facts: Facts,
 }
 
@@ -41,17 +33,31 @@ pub(crate) struct Exchange<D: Driver> {
 #[derive(Clone, Debug)]
 pub(crate) struct Facts {
     pub(crate) endpoint: Option<Endpoint>,
-    /// When the call began.
     pub(crate) begun: Time,
-    /// When this attempt began.
-    pub(crate) attempt: Time,
     pub(crate) granted: Time,
     pub(crate) head: Time,
     pub(crate) reused: bool,
-    /// The attempts before this one.
-    pub(crate) failed: Vec<Attempt>,
-    /// How far they got.
+    pub(crate) attempts: u32,
+    pub(crate) idempotent: bool,
+    /// How far an attempt before this one got.
     pub(crate) sent_before: RequestSent,
+}
+
+/// How the whole call is bounded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) begun: Time,
+    pub(crate) deadline: Time,
+}
+
+impl Bounds {
+    pub(crate) fn of<D: Driver>(upstream: &LocalUpstream<D>) -> Bounds {
+        let begun = upstream.shard.now();
+        Bounds {
+            begun,
+            deadline: begun + upstream.policy().call_timeout,
+        }
+    }
 }
 
 impl<D: Driver> Exchange<D> {
@@ -61,20 +67,29 @@ impl<D: Driver> Exchange<D> {
         upstream: &LocalUpstream<D>,
         request: RequestFacts,
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), HeadError>,
-        terms: &Terms,
+        bounds: Bounds,
         again: Again,
     ) -> Result<Exchange<D>, Error> {
-        let attempt = upstream.shard.now();
-        let patience = terms.wait_until(attempt);
-        let lease = match upstream.checkout(terms.class, patience, again.fresh).await {
-            Ok(lease) => lease,
-            Err(error) => return Err(again.without_connection(upstream, terms, attempt, error)),
+        let config = upstream.policy();
+        let now = upstream.shard.now();
+        let patience = bounds.deadline.min(now + config.wait_timeout);
+        let lease = upstream
+            .checkout(patience, again.fresh)
+            .await
+            .map_err(|error| {
+                let attempts = again.attempts - 1;
+                error.after_sending(again.sent, attempts, again.idempotent)
+            })?;
+        let limits = http1::Limits {
+            head_bytes_max: config.head_bytes_max,
+            headers_max: config.headers_max,
+            informational_max: config.informational_max,
+            ..http1::Limits::default()
         };
         let mut core = lease.core.borrow_mut();
         let granted = core.now();
         let endpoint = core.endpoint(lease.key).cloned();
-        let limit = granted + core.attempt_timeout(lease.key);
-        core.expect_by(lease.key, terms.deadline.min(limit));
+        core.expect_by(lease.key, bounds.deadline);
         let written = core.write_with(lease.key, |out| encode(out).map_err(WriteError::Head));
         drop(core);
         match written {
@@ -88,22 +103,20 @@ impl<D: Driver> Exchange<D> {
         }
         let facts = Facts {
             endpoint,
-            begun: terms.begun,
-            attempt,
+            begun: bounds.begun,
             granted,
             head: granted,
             reused: lease.reused(),
-            failed: again.failed,
+            attempts: again.attempts,
+            idempotent: again.idempotent,
             sent_before: again.sent,
         };
         Ok(Exchange {
             upstream: upstream.clone(),
             lease: Some(lease),
-            state: http1::Exchange::new(request, &terms.limits),
+            state: http1::Exchange::new(request, &limits),
             head: None,
             written: false,
-            judged: false,
-            terms: *terms,
             facts,
         })
     }
@@ -151,11 +164,6 @@ impl<D: Driver> Exchange<D> {
         &self.facts
     }
 
-    /// How long the body may stand still.
-    pub(crate) fn body_timeout(&self) -> Duration {
-        self.terms.body_timeout
-    }
-
     /// Whether the peer may still ask for the body, or refuse it, by an interim response.
     pub(crate) fn awaits_continue(&self) -> bool {
         self.state.awaits_continue()
@@ -181,7 +189,10 @@ impl<D: Driver> Exchange<D> {
         let failure = loop {
             match core.poll_readable(key, cx.waker()) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(Expired)) => break self.late(core.now()),
+                Poll::Ready(Err(Expired)) => {
+                    let after = core.now().since(self.facts.begun);
+                    break Error::timeout(Phase::Head, after);
+                }
                 Poll::Ready(Ok(Readable::End(end))) => {
                     break head_cut_short(&mut self.state, core.end_error(key, end), end);
                 }
@@ -200,26 +211,20 @@ impl<D: Driver> Exchange<D> {
                         break head_cut_short(&mut self.state, core.end_error(key, end), end);
                     }
                     if core.is_expired(key) {
-                        break self.late(core.now());
+                        break Error::timeout(Phase::Head, core.now().since(self.facts.begun));
                     }
                     core.await_more(key, cx.waker());
                     return Poll::Pending;
                 }
                 Ok(HeadStep::Informational { len, .. }) => core.consume(key, len),
-                Ok(HeadStep::Final { len, status }) => {
+                Ok(HeadStep::Final { len, .. }) => {
                     let mut head = front.clone();
                     head.truncate(len);
                     self.head = Some(head);
                     core.consume(key, len);
                     self.facts.head = core.now();
-                    let body_by = core.now() + self.terms.body_timeout;
+                    let body_by = core.now() + self.upstream.policy().call_timeout;
                     core.expect_by(key, body_by);
-                    core.note_latency(key, self.facts.head.since(self.facts.granted));
-                    // Now, not at its end: many a caller does not read the body of a failure.
-                    if is_fault(status) {
-                        self.judged = true;
-                        core.note_fault(key);
-                    }
                     drop(core);
                     if self.state.is_complete() {
                         self.complete();
@@ -260,7 +265,7 @@ impl<D: Driver> Exchange<D> {
             match core.poll_readable(key, cx.waker()) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(Expired)) => {
-                    break Error::timeout(Phase::Body, self.terms.body_timeout);
+                    break Error::timeout(Phase::Body, self.upstream.policy().call_timeout);
                 }
                 Poll::Ready(Ok(Readable::End(end))) => match body_ended(&mut self.state, end) {
                     Ok(()) => continue,
@@ -282,7 +287,7 @@ impl<D: Driver> Exchange<D> {
                         piece
                     });
                     core.consume(key, step.consumed);
-                    let body_by = core.now() + self.terms.body_timeout;
+                    let body_by = core.now() + self.upstream.policy().call_timeout;
                     core.expect_by(key, body_by);
                     if step.done {
                         drop(core);
@@ -317,20 +322,18 @@ impl<D: Driver> Exchange<D> {
         }
     }
 
-    /// What it failed by, before its response's head.
-    pub(super) fn failure(&self, error: &Error) -> Failure {
-        let started = self.state.response_started();
-        Failure::of_exchange(error.kind(), self.facts.reused, started)
-    }
-
-    /// No head in time: the attempt's own, or the call's.
-    fn late(&self, now: Time) -> Error {
-        let since = if now >= self.terms.deadline {
-            self.facts.begun
-        } else {
-            self.facts.granted
-        };
-        Error::timeout(Phase::Head, now.since(since))
+    /// Whether the request may be tried once more on a fresh connection: this one was closed before
+    /// any byte of a response, and repeating is safe.
+    pub(crate) fn may_repeat(&self, error: &Error) -> bool {
+        let closed = matches!(
+            error.kind(),
+            // Over TLS many a server closes without close_notify.
+            ErrorKind::Closed | ErrorKind::Tls(TlsFailure::Truncated)
+        );
+        closed
+            && !self.state.response_started()
+            && (self.facts.idempotent || error.request_sent() == RequestSent::No)
+            && self.facts.attempts == 1
     }
 
     /// Appends to the request's body.
@@ -397,12 +400,7 @@ impl<D: Driver> Exchange<D> {
         let Some(lease) = self.lease.take() else {
             return;
         };
-        let mut core = lease.core.borrow_mut();
-        if !std::mem::replace(&mut self.judged, true) {
-            core.note_served(lease.key, self.facts.head.since(self.facts.granted));
-        }
-        let unread = core.has_unread(lease.key);
-        drop(core);
+        let unread = lease.core.borrow().has_unread(lease.key);
         match self.state.verdict(unread) {
             Verdict::Reusable => lease.release(),
             Verdict::Condemn(_) => lease.discard(),
@@ -420,38 +418,43 @@ impl<D: Driver> Exchange<D> {
             None => RequestSent::Whole,
         };
         let sent = sent.max(self.facts.sent_before);
-        self.judge_failure(error.kind());
         self.lease = None;
-        let facts = &self.facts;
-        let mut history = facts.failed.clone();
-        history.push(Attempt {
-            endpoint: facts.endpoint.clone(),
-            reused: facts.reused,
-            begun: facts.attempt.since(facts.begun),
-            took: self.upstream.shard.now().since(facts.attempt),
-            failure: error.kind(),
-        });
-        self.upstream
+        let error = self
+            .upstream
             .name_error(error)
-            .at_endpoint(facts.endpoint.as_ref())
-            .after_sending(sent, self.terms.idempotent)
-            .with_history(history)
+            .at_endpoint(self.facts.endpoint.as_ref());
+        error.after_sending(sent, self.facts.attempts, self.facts.idempotent)
+    }
+}
+
+/// Which attempt this is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Again {
+    /// Counted from 1.
+    pub(crate) attempts: u32,
+    pub(crate) fresh: bool,
+    pub(crate) idempotent: bool,
+    /// How far the attempt before got.
+    pub(crate) sent: RequestSent,
+}
+
+impl Again {
+    pub(crate) fn first(idempotent: bool) -> Again {
+        Again {
+            attempts: 1,
+            fresh: false,
+            idempotent,
+            sent: RequestSent::No,
+        }
     }
 
-    /// Tells the pool, before the connection goes, what the failure says about its endpoint.
-    fn judge_failure(&mut self, kind: ErrorKind) {
-        let Some(lease) = &self.lease else {
-            return;
-        };
-        let mut core = lease.core.borrow_mut();
-        if kind == ErrorKind::Timeout(Phase::Head) {
-            // Cut off, it counts as having taken that long: else the limit would never rise again.
-            let took = core.now().since(self.facts.granted);
-            core.note_latency(lease.key, took);
-        }
-        let stale = is_close(kind) && self.facts.reused && !self.state.response_started();
-        if speaks_against_endpoint(kind) && !stale && !std::mem::replace(&mut self.judged, true) {
-            core.note_fault(lease.key);
+    /// Once more after `error`, on a connection of its own.
+    pub(crate) fn next(self, error: &Error) -> Again {
+        Again {
+            sent: error.request_sent(),
+            attempts: self.attempts + 1,
+            fresh: true,
+            ..self
         }
     }
 }

@@ -3,8 +3,9 @@
 use super::core::{Core, Sleep, Timer};
 use super::executor::Executor;
 use super::lease::Checkout;
+use super::policy::Policy;
 use super::upstream::UpstreamShared;
-use crate::config::{CallOptions, Class};
+use crate::config::UpstreamConfig;
 use crate::driver::Driver;
 use crate::error::Error;
 use crate::slab::Key;
@@ -61,12 +62,12 @@ impl<D: Driver> LocalShard<D> {
     }
 
     pub(crate) fn upstream(&self, shared: Arc<UpstreamShared>) -> LocalUpstream<D> {
-        let key = self.core.borrow_mut().upstream_key(&shared);
+        let (key, policy) = self.core.borrow_mut().upstream_with_policy(&shared);
         LocalUpstream {
             shard: self.clone(),
             shared,
-            options: CallOptions::default(),
             key: Cell::new(key),
+            policy,
         }
     }
 
@@ -84,10 +85,10 @@ impl<D: Driver> LocalShard<D> {
 pub(crate) struct LocalUpstream<D: Driver> {
     pub(crate) shard: LocalShard<D>,
     pub(crate) shared: Arc<UpstreamShared>,
-    /// What calls by this handle say that say nothing themselves.
-    pub(crate) options: CallOptions,
     /// This shard's state of it, unless it was given up meanwhile.
     key: Cell<Key>,
+    /// Outlives that state: one that was given up has settings that never change.
+    policy: Rc<Policy>,
 }
 
 impl<D: Driver> Clone for LocalUpstream<D> {
@@ -95,8 +96,8 @@ impl<D: Driver> Clone for LocalUpstream<D> {
         LocalUpstream {
             shard: self.shard.clone(),
             shared: self.shared.clone(),
-            options: self.options,
             key: self.key.clone(),
+            policy: self.policy.clone(),
         }
     }
 }
@@ -104,34 +105,8 @@ impl<D: Driver> Clone for LocalUpstream<D> {
 impl<D: Driver> LocalUpstream<D> {
     /// Takes a connection: an idle one, or one that is released or dialled before `deadline`. With
     /// `fresh`, only one that is dialled for this checkout.
-    pub(crate) fn checkout(&self, class: Class, deadline: Time, fresh: bool) -> Checkout<'_, D> {
-        Checkout::new(self, class, deadline, fresh)
-    }
-
-    /// This handle, for calls that say `options` where they say nothing themselves.
-    pub(crate) fn with_options(self, options: CallOptions) -> LocalUpstream<D> {
-        LocalUpstream { options, ..self }
-    }
-
-    /// Counts a call that begins now.
-    pub(super) fn begin_call(&self) -> Time {
-        let mut core = self.shard.core.borrow_mut();
-        let key = self.key(&mut core);
-        core.note_call(key);
-        core.now()
-    }
-
-    /// The pause before a call's `retry`-th retry.
-    pub(super) fn backoff(&self, retry: u32, at_once: bool) -> Duration {
-        let mut core = self.shard.core.borrow_mut();
-        core.backoff(&self.shared.config.retry, retry, at_once)
-    }
-
-    /// Whether one call more may be tried again; if so it is counted.
-    pub(super) fn take_retry(&self) -> bool {
-        let mut core = self.shard.core.borrow_mut();
-        let key = self.key(&mut core);
-        core.take_retry(key)
+    pub(crate) fn checkout(&self, deadline: Time, fresh: bool) -> Checkout<'_, D> {
+        Checkout::new(self, deadline, fresh)
     }
 
     pub(super) fn key(&self, core: &mut Core<D>) -> Key {
@@ -139,6 +114,11 @@ impl<D: Driver> LocalUpstream<D> {
             self.key.set(core.upstream_key(&self.shared));
         }
         self.key.get()
+    }
+
+    /// The settings in force now. What begins goes by them to its end; what begins later asks again.
+    pub(crate) fn policy(&self) -> Rc<UpstreamConfig> {
+        self.policy.current()
     }
 
     /// The error with this upstream's name.

@@ -15,7 +15,6 @@ use std::task::Waker;
 /// A checkout that could not be answered at once.
 pub(crate) struct Waiter {
     upstream: Key,
-    class: Class,
     deadline: Time,
     since: Time,
     fresh: bool,
@@ -46,7 +45,6 @@ impl<D: Driver> Core<D> {
     pub(crate) fn begin_checkout(
         &mut self,
         upstream: Key,
-        class: Class,
         deadline: Time,
         fresh: bool,
         waker: &Waker,
@@ -61,13 +59,12 @@ impl<D: Driver> Core<D> {
             .ok_or_else(Error::draining)?;
         if !fresh
             && !pending
-            && let Some(grant) = state.pool.checkout(self.now, class)
+            && let Some(grant) = state.pool.checkout(self.now, Class::Normal)
         {
             return Ok(CheckedOut::Granted(self.on_granted(grant)));
         }
         let waiter = self.waiters.insert(Waiter {
             upstream,
-            class,
             deadline,
             since: self.now,
             fresh,
@@ -135,7 +132,7 @@ impl<D: Driver> Core<D> {
         let unused = connection.outbound.handed == 0 && !connection.expired;
         let is_raw = |key| {
             let upstream = self.upstreams.get(key);
-            upstream.is_some_and(|upstream| !upstream.shared.config.url.is_http())
+            upstream.is_some_and(|upstream| !upstream.shared.url.is_http())
         };
         let early_bytes_are_kept = unused && connection.uses <= 1 && is_raw(connection.upstream);
         let clean = connection.state() == State::Leased
@@ -195,7 +192,7 @@ impl<D: Driver> Core<D> {
         };
         let upstream = self.upstreams.get(connection.upstream);
         let speaks_first =
-            connection.uses <= 1 && upstream.is_some_and(|u| !u.shared.config.url.is_http());
+            connection.uses <= 1 && upstream.is_some_and(|u| !u.shared.url.is_http());
         let stray = !connection.inbound.is_empty() && !speaks_first;
         let closed = connection.inbound.end().is_some() && !speaks_first;
         if stray {
@@ -247,6 +244,7 @@ impl<D: Driver> Core<D> {
     /// Arms the pool's timer if it comes nearer; one that fires early finds nothing to do. Disarms it
     /// when the pool has nothing to wait for.
     pub(super) fn schedule(&mut self, upstream: Key) {
+        self.check_need(upstream);
         let Some(state) = self.upstreams.get_mut(upstream) else {
             return;
         };
@@ -285,9 +283,9 @@ impl<D: Driver> Core<D> {
                 let Some(waiter) = self.waiters.get(key) else {
                     return;
                 };
-                let (upstream, class, fresh) = (waiter.upstream, waiter.class, waiter.fresh);
+                let (upstream, fresh) = (waiter.upstream, waiter.fresh);
                 let grant = match self.upstreams.get_mut(upstream) {
-                    Some(state) if !fresh => state.pool.checkout(self.now, class),
+                    Some(state) if !fresh => state.pool.checkout(self.now, Class::Normal),
                     Some(_) | None => None,
                 };
                 match grant {
@@ -314,7 +312,7 @@ impl<D: Driver> Core<D> {
         let upstream = waiter.upstream;
         let input = Input::Enqueue {
             waiter: WaiterId(key),
-            class: waiter.class,
+            class: Class::Normal,
             deadline: waiter.deadline,
             fresh: waiter.fresh,
         };
@@ -348,7 +346,11 @@ impl<D: Driver> Core<D> {
     fn perform(&mut self, upstream: Key, actions: &mut Vec<Action>) {
         for action in actions.drain(..) {
             match action {
-                Action::Dial { member, permit, .. } => self.begin_dial(upstream, member, permit),
+                Action::Dial {
+                    member,
+                    permit,
+                    endpoint,
+                } => self.begin_dial(upstream, member, permit, endpoint),
                 Action::Grant { waiter, grant } => self.answer(waiter.0, Ok(grant)),
                 Action::Fail { waiter, refusal } => {
                     let error = self.refusal(upstream, waiter.0, refusal);
@@ -426,22 +428,12 @@ impl<D: Driver> Core<D> {
         };
         let name = &state.shared.name;
         let error = match refusal {
-            Refusal::QueueFull { retry_after } => {
-                let max = state.shared.config.waiters_max;
-                let what = format!("{max} callers wait for a connection already");
-                Error::new(ErrorKind::Shed, what).with_retry_after(retry_after)
-            }
-            Refusal::Overloaded { retry_after } => {
-                let what = "callers have been waiting too long for a connection for too long";
-                Error::new(ErrorKind::Shed, what).with_retry_after(retry_after)
-            }
-            Refusal::Breaker { retry_after } => {
-                let what = "no endpoint is worth a call: each has failed lately";
-                let error = Error::new(ErrorKind::Breaker, what).with_retry_after(retry_after);
-                match &state.dial_error {
-                    Some(cause) => error.caused_by(cause.duplicate()),
-                    None => error,
-                }
+            Refusal::QueueFull { .. } | Refusal::Overloaded { .. } | Refusal::Breaker { .. } => {
+                let max = state.policy.current().waiters_max;
+                Error::new(
+                    ErrorKind::Shed,
+                    format!("{max} callers wait for a connection already"),
+                )
             }
             Refusal::Deadline => self.wait_timeout(waiter, state.dial_error.as_ref()),
             Refusal::DialFailed => match &state.dial_error {

@@ -5,9 +5,7 @@ use super::lease::{Detached, Lease};
 use super::local::LocalShard;
 use super::pipe::{Cut, PipeReceiver, PipeSender, pipe};
 use super::serve::{PIPE_ROOM, Underway, unless_gone};
-use super::terms::CheckoutTerms;
 use super::upstream::UpstreamShared;
-use crate::config::CallOptions;
 use crate::driver::Driver;
 use crate::error::Error;
 use bytes::Bytes;
@@ -21,8 +19,6 @@ use std::time::Duration;
 /// A checkout from another thread.
 pub(crate) struct RemoteCheckout {
     pub(crate) upstream: Arc<UpstreamShared>,
-    /// What the caller's handle says.
-    pub(crate) options: CallOptions,
     pub(crate) reply: oneshot::Sender<Result<RemoteLease, Error>>,
 }
 
@@ -33,10 +29,8 @@ pub(crate) async fn checkout<D: Driver>(
     underway: Underway<D>,
 ) {
     let upstream = shard.upstream(remote.upstream);
-    let upstream = upstream.with_options(remote.options);
-    let patience = upstream.shared.config.call_timeout;
-    let terms = CheckoutTerms::begin(&upstream);
-    let checkout = upstream.checkout(terms.class, terms.deadline, false);
+    let config = upstream.policy();
+    let checkout = upstream.checkout(shard.now() + config.wait_timeout, false);
     let answer = unless_gone(&mut remote.reply, checkout).await;
     match answer {
         None => {}
@@ -46,7 +40,7 @@ pub(crate) async fn checkout<D: Driver>(
         Some(Ok(lease)) => {
             let (handle, ends) = remote_lease(lease.reused());
             match remote.reply.send(Ok(handle)) {
-                Ok(()) => carry(lease, ends, patience).await,
+                Ok(()) => carry(lease, ends, config.call_timeout).await,
                 // Never used: the next one may have it.
                 Err(_) => lease.release(),
             }
