@@ -3,11 +3,12 @@
 use super::body::{Body, RemoteUpload};
 use super::lease::Lease;
 use crate::config::{CallOptions, Class};
+use crate::driver::Driver;
 use crate::driver::uring::Uring;
 use crate::engine::EngineShared;
 use crate::error::Error;
 use crate::shard::serve::{self, RemoteBody, RemoteCall, Underway};
-use crate::shard::serve_lease::{self, RemoteCheckout};
+use crate::shard::serve_lease::{self, RemoteCheckout, RemoteLease};
 use crate::shard::upstream::UpstreamShared;
 use futures_channel::oneshot;
 use std::fmt;
@@ -101,24 +102,9 @@ impl Upstream {
     pub async fn checkout(&self) -> Result<Lease, Error> {
         let shard = self.engine.shard_for(&self.shared);
         let underway = Underway::new(&self.engine.mailboxes[shard], &self.shared);
-        let (reply, answer) = oneshot::channel();
-        let checkout = RemoteCheckout {
-            upstream: self.shared.clone(),
-            options: self.options,
-            reply,
-        };
-        self.engine
-            .submit(
-                shard,
-                Box::new(move |local| {
-                    local.spawn(serve_lease::checkout(local.clone(), checkout, underway))
-                }),
-            )
-            .map_err(|error| error.at_upstream(&self.shared.name))?;
-        match answer.await {
-            Ok(lease) => lease.map(Lease::new),
-            Err(_) => Err(Error::draining().at_upstream(&self.shared.name)),
-        }
+        let (upstream, options) = (self.shared.clone(), self.options);
+        let answer = checkout(&self.engine, shard, underway, upstream, options);
+        answer.await.map(Lease::new)
     }
 }
 
@@ -139,10 +125,10 @@ pub(crate) struct Addressed<B> {
 }
 
 /// Carries a request to a shard, feeds it the body, and waits for the response's head.
-pub(crate) async fn send<B: Into<Body>>(
-    engine: &EngineShared<Uring>,
+pub(crate) async fn send<D: Driver, B: Into<Body>>(
+    engine: &EngineShared<D>,
     shard: usize,
-    underway: Underway<Uring>,
+    underway: Underway<D>,
     call: Addressed<B>,
 ) -> Result<http::Response<Body>, Error> {
     let Addressed {
@@ -185,4 +171,33 @@ pub(crate) async fn send<B: Into<Body>>(
     })
     .await?;
     Ok(answer.map(|body: RemoteBody| Body::from_remote(body, upload)))
+}
+
+/// Asks a shard for a connection, and waits for it.
+pub(crate) async fn checkout<D: Driver>(
+    engine: &EngineShared<D>,
+    shard: usize,
+    underway: Underway<D>,
+    upstream: Arc<UpstreamShared>,
+    options: CallOptions,
+) -> Result<RemoteLease, Error> {
+    let name = upstream.name.clone();
+    let (reply, answer) = oneshot::channel();
+    let checkout = RemoteCheckout {
+        upstream,
+        options,
+        reply,
+    };
+    engine
+        .submit(
+            shard,
+            Box::new(move |local| {
+                local.spawn(serve_lease::checkout(local.clone(), checkout, underway))
+            }),
+        )
+        .map_err(|error| error.at_upstream(&name))?;
+    match answer.await {
+        Ok(lease) => lease,
+        Err(oneshot::Canceled) => Err(Error::draining().at_upstream(&name)),
+    }
 }

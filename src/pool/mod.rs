@@ -20,14 +20,20 @@
 mod counters;
 mod dialing;
 mod due;
+mod forecast;
+mod histogram;
 mod limits;
 mod list;
 mod member;
 mod message;
+mod pace;
+mod peak;
 mod permit;
 mod queue;
 mod retire;
+mod retry;
 mod supply;
+mod tail;
 #[cfg(test)]
 mod tests;
 
@@ -35,6 +41,8 @@ pub use counters::{Census, PoolCounters};
 pub use limits::Limits;
 pub use message::{Action, CloseReason, EndpointId, Grant, Input, MemberId, Refusal, WaiterId};
 pub use permit::{Counter, Exhausted, Permit, Permits, Quota, Tier};
+pub use retry::{RetryBudget, backoff};
+pub use tail::Tail;
 
 use crate::config::Class;
 use crate::random::Random;

@@ -4,7 +4,7 @@
 //! Never: judges an endpoint; the pool does, by what it is told here.
 
 use super::core::Core;
-use crate::config::{RetryConfig, UpstreamConfig};
+use crate::config::RetryConfig;
 use crate::driver::Driver;
 use crate::error::{ErrorKind, Phase, TlsFailure};
 use crate::pool::{Input, RetryBudget, Tail, backoff};
@@ -19,11 +19,11 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    pub(super) fn new(config: &UpstreamConfig) -> Account {
+    pub(super) fn new(config: &RetryConfig) -> Account {
         Account {
             tail: Tail::default(),
             // No call was ever made: the first one brings it up to date.
-            budget: RetryBudget::new(Time::ZERO, &config.retry),
+            budget: RetryBudget::new(Time::ZERO, config),
         }
     }
 }
@@ -69,8 +69,8 @@ impl<D: Driver> Core<D> {
     /// A call begins (not a retry).
     pub(super) fn note_call(&mut self, upstream: Key) {
         if let Some(state) = self.upstreams.get_mut(upstream) {
-            let retry = &state.shared.config.retry;
-            state.account.budget.called(self.now, retry);
+            let policy = state.policy.current();
+            state.account.budget.called(self.now, &policy.retry);
         }
     }
 
@@ -79,8 +79,8 @@ impl<D: Driver> Core<D> {
         let Some(state) = self.upstreams.get_mut(upstream) else {
             return false;
         };
-        let retry = &state.shared.config.retry;
-        state.account.budget.try_retry(self.now, retry)
+        let policy = state.policy.current();
+        state.account.budget.try_retry(self.now, &policy.retry)
     }
 
     /// The pause before a call's `retry`-th retry.
@@ -93,8 +93,8 @@ impl<D: Driver> Core<D> {
         let connection = self.connections.get(key);
         let state = connection.and_then(|connection| self.upstreams.get(connection.upstream));
         state.map_or(Duration::MAX, |state| {
-            let config = &state.shared.config.attempt;
-            state.account.tail.attempt_timeout(config)
+            let policy = state.policy.current();
+            state.account.tail.attempt_timeout(&policy.attempt)
         })
     }
 

@@ -14,6 +14,8 @@
 mod account;
 mod addresses;
 mod again;
+#[cfg(any(test, feature = "simulation"))]
+mod by_hand;
 pub(crate) mod bytes_in;
 mod bytes_out;
 pub(crate) mod call;
@@ -27,6 +29,8 @@ mod faults;
 pub(crate) mod figures;
 pub(crate) mod lease;
 pub(crate) mod local;
+#[cfg(feature = "simulation")]
+pub(crate) mod look;
 pub(crate) mod lookup;
 pub(crate) mod mailbox;
 mod parker;
@@ -122,33 +126,6 @@ impl<D: Driver> Shard<D> {
             needs_left: false,
             stopping: false,
         }
-    }
-
-    #[cfg(test)]
-    pub(crate) fn local(&self) -> &LocalShard<D> {
-        &self.local
-    }
-
-    /// Until when the shard would sleep if it turned no more: for whoever steps shards by hand, and
-    /// wants to see one that sleeps over work.
-    #[cfg(test)]
-    pub(crate) fn rests_until(&self) -> Time {
-        let core = self.local.core.borrow();
-        let awake =
-            self.local.executor.has_carried() || !self.mailbox.is_empty() || core.driver.pending();
-        match self.wait(&core) {
-            _ if awake => core.clock_now(),
-            Wait::No => core.clock_now(),
-            Wait::EventOr(left) => core.clock_now() + left,
-            Wait::Event => Time::NEVER,
-        }
-    }
-
-    /// After the stop: no slot, waiter, timer or task is left.
-    #[cfg(test)]
-    pub(crate) fn assert_nothing_left(&self) {
-        self.local.core.borrow().assert_nothing_left();
-        assert_eq!(self.local.executor.len(), 0, "a task outlived the stop");
     }
 
     /// Turns until told to stop.

@@ -37,7 +37,7 @@ impl Terms {
     ) -> Terms {
         let options = options.or(upstream.options);
         let begun = upstream.begin_call();
-        let config = &upstream.shared.config;
+        let config = upstream.policy();
         let timeout = options.timeout.unwrap_or(config.call_timeout);
         Terms {
             begun,
@@ -71,7 +71,7 @@ pub(crate) struct CheckoutTerms {
 
 impl CheckoutTerms {
     pub(crate) fn begin<D: Driver>(upstream: &LocalUpstream<D>) -> CheckoutTerms {
-        let config = &upstream.shared.config;
+        let config = upstream.policy();
         let options = upstream.options;
         let timeout = options.timeout.unwrap_or(Duration::MAX);
         CheckoutTerms {

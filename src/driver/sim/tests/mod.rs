@@ -1,6 +1,12 @@
-//! The simulated driver and network, by themselves.
+//! The simulated driver and network, by themselves: without faults first.
 
+mod faults;
+mod races;
+mod weather;
+
+use super::traffic::WINDOW;
 use super::*;
+use crate::driver::Received;
 use crate::driver::ReceivedBuffer;
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -18,7 +24,7 @@ impl Peer for Echo {
         }
     }
 
-    fn closed(&mut self) {
+    fn ended(&mut self, _: &mut Answers) {
         self.closed.set(self.closed.get() + 1);
     }
 }
@@ -37,7 +43,11 @@ struct World {
 
 impl World {
     fn new(buffers: u32) -> World {
-        let network = Network::new();
+        World::seeded(1, buffers)
+    }
+
+    fn seeded(seed: u64, buffers: u32) -> World {
+        let network = Network::new(seed);
         let closed = Rc::new(Cell::new(0));
         let count = closed.clone();
         network.listen(endpoint(), move || {
