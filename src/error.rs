@@ -140,7 +140,8 @@ impl Error {
         self.0.endpoint.as_ref()
     }
 
-    /// How many times the request was tried; 0 if it never got a connection.
+    /// How many times the request was tried: on a connection, or by a dial for it that failed. 0 if it
+    /// never came to that: refused, shed, or still waiting when its time was over.
     pub fn attempts(&self) -> u32 {
         self.0.attempts
     }
@@ -162,7 +163,8 @@ impl Error {
         self.0.retry_after
     }
 
-    /// Every attempt that was made, in order, the last one included. Empty if none got a connection.
+    /// Every attempt that was made, in order, the last one included: as many as
+    /// [`attempts`](Error::attempts).
     pub fn history(&self) -> &[Attempt] {
         &self.0.history
     }
@@ -200,14 +202,8 @@ impl Error {
     }
 
     /// Records how far the request got, and with it whether repeating it is safe.
-    pub(crate) fn after_sending(
-        mut self,
-        sent: RequestSent,
-        attempts: u32,
-        idempotent: bool,
-    ) -> Error {
+    pub(crate) fn after_sending(mut self, sent: RequestSent, idempotent: bool) -> Error {
         self.0.sent = sent;
-        self.0.attempts = attempts;
         self.0.retryable = is_passing(self.0.kind) && (idempotent || sent == RequestSent::No);
         self
     }
@@ -217,8 +213,21 @@ impl Error {
         self
     }
 
+    /// Records the attempts that were made, the failed one included.
     pub(crate) fn with_history(mut self, history: Vec<Attempt>) -> Error {
+        self.0.attempts = u32::try_from(history.len()).unwrap_or(u32::MAX);
         self.0.history = history;
+        self
+    }
+
+    /// The attempts that were made, for another one to go on from.
+    pub(crate) fn into_history(self) -> Vec<Attempt> {
+        self.0.history
+    }
+
+    /// Adds why the call is not tried again, though it might have been.
+    pub(crate) fn given_up(mut self, why: &str) -> Error {
+        self.0.message = format!("{}; not tried again: {why}", self.0.message).into();
         self
     }
 
@@ -376,23 +385,23 @@ mod tests {
         let closed = || Error::new(ErrorKind::Closed, "closed");
         assert!(
             closed()
-                .after_sending(RequestSent::No, 1, false)
+                .after_sending(RequestSent::No, false)
                 .is_retryable()
         );
         assert!(
             !closed()
-                .after_sending(RequestSent::Partly, 1, false)
+                .after_sending(RequestSent::Partly, false)
                 .is_retryable()
         );
         assert!(
             closed()
-                .after_sending(RequestSent::Whole, 1, true)
+                .after_sending(RequestSent::Whole, true)
                 .is_retryable()
         );
         let malformed = Error::new(ErrorKind::Protocol, "nonsense");
         assert!(
             !malformed
-                .after_sending(RequestSent::Whole, 1, true)
+                .after_sending(RequestSent::Whole, true)
                 .is_retryable()
         );
     }

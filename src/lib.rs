@@ -54,7 +54,7 @@ pub use client::lease::{Detached, DetachedGuard, Lease};
 pub use client::on_each::OnEach;
 pub use client::snapshot::{DriverFigures, Gauges, Snapshot, UpstreamFigures};
 pub use client::upstream::Upstream;
-pub use config::{Class, Config};
+pub use config::{CallOptions, Class, Config};
 pub use driver::uring::Probe;
 pub use endpoint::Endpoint;
 pub use error::{Error, ErrorKind, Phase, RequestSent, TlsFailure};

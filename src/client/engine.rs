@@ -4,8 +4,8 @@ use super::body::Body;
 use super::on_each::OnEach;
 use super::shard::Shard;
 use super::snapshot::Snapshot;
-use super::upstream::{Upstream, send};
-use crate::config::{Config, UpstreamConfig, UpstreamUrl, UrlError};
+use super::upstream::{Addressed, Upstream, send};
+use crate::config::{CallOptions, Config, UpstreamConfig, UpstreamUrl, UrlError};
 use crate::driver::uring::Uring;
 use crate::engine::resolver::SystemResolver;
 use crate::engine::threads::Threads;
@@ -86,7 +86,12 @@ impl Engine {
                 Underway::new(&self.shared.mailboxes[shard], upstream),
             )
         })?;
-        send(&self.shared, shard, underway, upstream, request).await
+        let call = Addressed {
+            upstream,
+            options: CallOptions::default(),
+            request,
+        };
+        send(&self.shared, shard, underway, call).await
     }
 
     /// Waits until every warm connection (`idle_min`) is up, for `within` at most.

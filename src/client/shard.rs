@@ -4,6 +4,7 @@
 use super::body::Body;
 use super::engine::unknown;
 use super::lease::{Detached, DetachedGuard};
+use crate::config::{CallOptions, Class};
 use crate::driver::uring::{RingBuffer, Uring};
 use crate::error::Error;
 use crate::protocol::http1::{Head, ResponseHead};
@@ -12,6 +13,7 @@ use crate::shard::call::{self, LocalBody};
 use crate::shard::exchange::Exchange as ShardExchange;
 use crate::shard::lease::Lease as ShardLease;
 use crate::shard::local::{LocalShard, LocalUpstream};
+use crate::shard::terms::CheckoutTerms;
 use crate::time::Time;
 use crate::trip::Trip;
 use bytes::Bytes;
@@ -89,11 +91,32 @@ impl Upstream {
         &self.local.shared.name
     }
 
+    /// A handle on the same upstream whose calls, exchanges and checkouts are of `class`, unless they
+    /// say otherwise.
+    #[must_use = "this handle stays as it is"]
+    pub fn with_class(&self, class: Class) -> Upstream {
+        self.with_options(CallOptions {
+            class: Some(class),
+            ..CallOptions::default()
+        })
+    }
+
+    /// A handle on the same upstream for calls and exchanges that go by `options`; where those say
+    /// nothing, by this handle's. Checkouts go by their `class` and `timeout`.
+    #[must_use = "this handle stays as it is"]
+    pub fn with_options(&self, options: CallOptions) -> Upstream {
+        let options = options.or(self.local.options);
+        Upstream {
+            local: self.local.clone().with_options(options),
+        }
+    }
+
     /// The low-level exchange: sends `head` without a body and waits for the response's head, which
     /// is read in place. Over plain connections it allocates nothing, once the shard's lists have had
     /// their length; a head that comes in pieces is put together on the heap.
     ///
-    /// Tried once more where [`call`](crate::Upstream::call) would be.
+    /// Tried again where [`call`](crate::Upstream::call) would be. Its own options come with the handle
+    /// ([`with_options`](Upstream::with_options)).
     ///
     /// # Errors
     /// As [`call`](crate::Upstream::call).
@@ -129,8 +152,11 @@ impl Upstream {
     /// # Errors
     /// If none comes free, or can be dialled, within `wait_timeout`.
     pub async fn checkout(&self) -> Result<Lease, Error> {
-        let deadline = self.local.shard.now() + self.local.policy().wait_timeout;
-        let lease = self.local.checkout(deadline, false).await?;
+        let terms = CheckoutTerms::begin(&self.local);
+        let lease = self
+            .local
+            .checkout(terms.class, terms.deadline, false)
+            .await?;
         Ok(Lease { lease })
     }
 }

@@ -2,6 +2,7 @@
 
 use super::body::{Body, RemoteUpload};
 use super::lease::Lease;
+use crate::config::{CallOptions, Class};
 use crate::driver::Driver;
 use crate::driver::uring::Uring;
 use crate::engine::EngineShared;
@@ -22,16 +23,40 @@ use std::task::Poll;
 pub struct Upstream {
     engine: Arc<EngineShared<Uring>>,
     shared: Arc<UpstreamShared>,
+    options: CallOptions,
 }
 
 impl Upstream {
     pub(crate) fn new(engine: Arc<EngineShared<Uring>>, shared: Arc<UpstreamShared>) -> Upstream {
-        Upstream { engine, shared }
+        Upstream {
+            engine,
+            shared,
+            options: CallOptions::default(),
+        }
     }
 
     /// Its name in the configuration.
     pub fn name(&self) -> &str {
         &self.shared.name
+    }
+
+    /// A handle on the same upstream whose calls and checkouts are of `class`, unless they say otherwise.
+    #[must_use = "this handle stays as it is"]
+    pub fn with_class(&self, class: Class) -> Upstream {
+        self.with_options(CallOptions {
+            class: Some(class),
+            ..CallOptions::default()
+        })
+    }
+
+    /// A handle on the same upstream for calls that go by `options`; where those say nothing, by this
+    /// handle's. Checkouts go by their `class` and `timeout`.
+    #[must_use = "this handle stays as it is"]
+    pub fn with_options(&self, options: CallOptions) -> Upstream {
+        Upstream {
+            options: options.or(self.options),
+            ..self.clone()
+        }
     }
 
     /// Sends a request; returns when the head of the response is there.
@@ -41,9 +66,16 @@ impl Upstream {
     /// Transfer-Encoding follow from the body. The response carries a [`Trip`](crate::Trip) among its
     /// extensions.
     ///
-    /// The request is tried once more, on a fresh connection, if the first one was closed before any
-    /// byte of a response, the method is idempotent (RFC 9110 §9.2.2) or nothing was sent, and the
-    /// body can be sent again (it is empty or bytes).
+    /// What [`CallOptions`] the request has among its extensions goes for it; a [`Class`] may be there
+    /// alone as well.
+    ///
+    /// The request is tried again if no connection could be made, if its connection was closed before any
+    /// byte of a response, or if no response came in the time that one attempt has
+    /// ([`AttemptConfig`](crate::config::AttemptConfig)). Only where that is safe: the method is idempotent
+    /// (RFC 9110 §9.2.2), or the caller vouches for the request, or nothing of it was sent; and only if
+    /// its body can be sent again: it is empty or bytes, or nothing was taken from it. How often, and after
+    /// which pauses, [`RetryConfig`](crate::config::RetryConfig) says; one deadline holds for all. The
+    /// attempts that failed are told with the response's trip, and by [`Error::history`].
     ///
     /// Dropping the future gives the call up; a connection in the middle of it is closed.
     ///
@@ -55,7 +87,12 @@ impl Upstream {
     ) -> Result<http::Response<Body>, Error> {
         let shard = self.engine.shard_for(&self.shared);
         let underway = Underway::new(&self.engine.mailboxes[shard], &self.shared);
-        send(&self.engine, shard, underway, self.shared.clone(), request).await
+        let call = Addressed {
+            upstream: self.shared.clone(),
+            options: self.options,
+            request,
+        };
+        send(&self.engine, shard, underway, call).await
     }
 
     /// Takes a connection for exclusive use as a byte stream. Works for every kind of upstream.
@@ -65,7 +102,8 @@ impl Upstream {
     pub async fn checkout(&self) -> Result<Lease, Error> {
         let shard = self.engine.shard_for(&self.shared);
         let underway = Underway::new(&self.engine.mailboxes[shard], &self.shared);
-        let answer = checkout(&self.engine, shard, underway, self.shared.clone());
+        let (upstream, options) = (self.shared.clone(), self.options);
+        let answer = checkout(&self.engine, shard, underway, upstream, options);
         answer.await.map(Lease::new)
     }
 }
@@ -79,20 +117,32 @@ impl fmt::Debug for Upstream {
     }
 }
 
+/// A request, and where it goes.
+pub(crate) struct Addressed<B> {
+    pub(crate) upstream: Arc<UpstreamShared>,
+    pub(crate) options: CallOptions,
+    pub(crate) request: http::Request<B>,
+}
+
 /// Carries a request to a shard, feeds it the body, and waits for the response's head.
 pub(crate) async fn send<D: Driver, B: Into<Body>>(
     engine: &EngineShared<D>,
     shard: usize,
     underway: Underway<D>,
-    upstream: Arc<UpstreamShared>,
-    request: http::Request<B>,
+    call: Addressed<B>,
 ) -> Result<http::Response<Body>, Error> {
+    let Addressed {
+        upstream,
+        options,
+        request,
+    } = call;
     let (parts, body) = request.into_parts();
     let (source, mut upload) = body.into().into_remote_source();
     let name = upstream.name.clone();
     let (reply, mut answer) = oneshot::channel();
     let call = RemoteCall {
         upstream,
+        options,
         parts,
         source,
         reply,
@@ -129,10 +179,15 @@ pub(crate) async fn checkout<D: Driver>(
     shard: usize,
     underway: Underway<D>,
     upstream: Arc<UpstreamShared>,
+    options: CallOptions,
 ) -> Result<RemoteLease, Error> {
     let name = upstream.name.clone();
     let (reply, answer) = oneshot::channel();
-    let checkout = RemoteCheckout { upstream, reply };
+    let checkout = RemoteCheckout {
+        upstream,
+        options,
+        reply,
+    };
     engine
         .submit(
             shard,

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 /// Callers who wait for a connection are served by class, and within a class in the order of their
 /// coming. Under overload the lowest class is shed first. A call says its class among its request's
 /// extensions (`request.extensions_mut().insert(Class::Critical)`); one that does not has its
-/// upstream's [`class`](crate::config::UpstreamConfig::class).
+/// handle's ([`Upstream::with_class`](crate::Upstream::with_class)), or its upstream's
+/// [`class`](crate::config::UpstreamConfig::class).
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
 )]

@@ -6,6 +6,7 @@
 //! where a limit may be absent, `"off"` says so. Unknown fields are refused.
 
 mod address;
+mod call;
 mod check;
 mod class;
 mod policy;
@@ -14,6 +15,7 @@ mod upstream;
 mod url;
 
 pub use address::EndpointAddress;
+pub use call::CallOptions;
 pub use class::Class;
 pub use policy::{
     AttemptConfig, BalanceConfig, BreakerConfig, RetryConfig, ShedConfig, WarmConfig,

@@ -140,6 +140,7 @@ impl<D: Driver> EngineShared<D> {
             url: url.clone(),
             ..self.config.defaults.clone()
         };
+        check_tls_name(&settings)?;
         let made = self.make_upstream(url.to_string().into(), settings)?;
         let (upstream, guard, given_up) = self.registry.find_or_add(url, made, &begin)?;
         if let Some(id) = given_up {
@@ -249,6 +250,18 @@ impl<D: Driver> EngineShared<D> {
             wrong(format!("its TLS settings are of no use: {error}")).caused_by(error)
         })
     }
+}
+
+/// The URL's host is the caller's own word: where TLS has no use for it, the request is wrong, not the
+/// configuration.
+fn check_tls_name(settings: &UpstreamConfig) -> Result<(), Error> {
+    let host = settings.url.host().unwrap_or_default();
+    let is_name = !settings.url.is_tls() || !settings.tls.server_name.is_empty();
+    if is_name || crate::tls::is_server_name(host) {
+        return Ok(());
+    }
+    let what = format!("TLS takes no {host:?} for a server's name");
+    Err(Error::new(ErrorKind::Request, what))
 }
 
 /// How many connections these upstreams have reserved for themselves. A valid configuration has no

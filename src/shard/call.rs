@@ -1,10 +1,13 @@
 //! A call with the `http` crate's types, on the shard: the low-level exchange with a body on each side.
 
+use super::again::{Again, Failure};
 use super::bytes_in::Piece;
-use super::exchange::{Again, Bounds, Exchange};
+use super::exchange::Exchange;
 use super::lease::Lease;
 use super::local::LocalUpstream;
+use super::terms::Terms;
 use super::upload::{Source, Upload};
+use crate::config::CallOptions;
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind};
 use crate::protocol::http1::{Head, RequestBody};
@@ -31,8 +34,8 @@ impl<D: Driver> Exchange<D> {
         let facts = self.facts();
         Trip {
             reused: facts.reused,
-            attempts: facts.attempts,
-            failed: Vec::new(),
+            attempts: u32::try_from(facts.failed.len()).map_or(u32::MAX, |failed| failed + 1),
+            failed: facts.failed.clone(),
             wait: facts.granted.since(facts.begun),
             first_byte: facts.head.since(facts.granted),
             endpoint: facts.endpoint.clone(),
@@ -41,14 +44,14 @@ impl<D: Driver> Exchange<D> {
     }
 }
 
-/// Sends `head` with `body` and waits for the response's head. Repeats once where that is safe.
+/// Sends `head` with `body` and waits for the response's head. Tries again where that is safe.
 pub(crate) async fn exchange<D: Driver>(
     upstream: &LocalUpstream<D>,
     head: &Head<'_>,
     body: Option<&[u8]>,
 ) -> Result<Exchange<D>, Error> {
     check_http(upstream)?;
-    let bounds = Bounds::of(upstream);
+    let terms = Terms::begin(upstream, CallOptions::default(), head.is_idempotent());
     let framing = body.map_or(RequestBody::None, |body| {
         RequestBody::Length(body.len() as u64)
     });
@@ -61,16 +64,26 @@ pub(crate) async fn exchange<D: Driver>(
         out.extend_from_slice(body.unwrap_or_default());
         Ok(())
     };
-    let mut again = Again::first(head.is_idempotent());
+    let mut again = Again::first();
     loop {
-        let mut exchange = Exchange::open(upstream, facts, encode, bounds, again).await?;
-        exchange.request_written();
-        exchange.flush();
-        match exchange.response().await {
-            Ok(()) => return Ok(exchange),
-            Err(error) if exchange.may_repeat(&error) => again = again.next(&error),
-            Err(error) => return Err(error),
-        }
+        let (error, failure) = match Exchange::open(upstream, facts, encode, &terms, again).await {
+            Ok(mut exchange) => {
+                exchange.request_written();
+                exchange.flush();
+                match exchange.response().await {
+                    Ok(()) => return Ok(exchange),
+                    Err(error) => {
+                        let failure = exchange.failure(&error);
+                        (error, failure)
+                    }
+                }
+            }
+            Err(error) => {
+                let failure = Failure::of_checkout(error.kind());
+                (error, failure)
+            }
+        };
+        again = Again::after(upstream, &terms, error, failure).await?;
     }
 }
 
@@ -81,29 +94,40 @@ pub(crate) async fn call<D: Driver>(
     mut source: Source,
 ) -> Result<http::Response<LocalBody<D>>, Error> {
     check_http(upstream)?;
-    let bounds = Bounds::of(upstream);
-    let mut again = Again::first(is_idempotent(&parts.method));
+    let options = CallOptions::of(&parts.extensions);
+    let terms = Terms::begin(upstream, options, parts.method.is_idempotent());
+    let mut again = Again::first();
     loop {
-        let replay = source.again();
         let framing = source.framing();
         let facts = RequestFacts::of_http(&parts.method, &parts.headers, framing);
         let encode =
             |out: &mut Vec<u8>| encode_parts(out, &parts, &upstream.shared.authority, framing);
-        let mut exchange = Exchange::open(upstream, facts, encode, bounds, again).await?;
+        let mut exchange = match Exchange::open(upstream, facts, encode, &terms, again).await {
+            Ok(exchange) => exchange,
+            // The body is untouched.
+            Err(error) => {
+                let failure = Failure::of_checkout(error.kind());
+                again = Again::after(upstream, &terms, error, failure).await?;
+                continue;
+            }
+        };
+        let replay = source.again();
         let hold = exchange
             .awaits_continue()
-            .then(|| upstream.shard.sleep(upstream.policy().continue_timeout));
+            .then(|| upstream.shard.sleep(terms.continue_timeout));
         let mut upload = Upload::new(source, hold);
-        match send(&mut exchange, &mut upload).await {
+        let error = match send(&mut exchange, &mut upload).await {
             Ok(()) => return Ok(respond(exchange, upload)),
-            Err(error) => match replay {
-                Some(replay) if exchange.may_repeat(&error) => {
-                    source = replay;
-                    again = again.next(&error);
-                }
-                Some(_) | None => return Err(error),
-            },
-        }
+            Err(error) => error,
+        };
+        let failure = exchange.failure(&error);
+        // Neither need be held while the next attempt waits for its time.
+        drop((exchange, upload));
+        source = match replay {
+            Some(replay) => replay,
+            None => return Err(error),
+        };
+        again = Again::after(upstream, &terms, error, failure).await?;
     }
 }
 
@@ -161,10 +185,6 @@ fn encode_parts(
         authority,
         framing,
     )
-}
-
-fn is_idempotent(method: &Method) -> bool {
-    method.is_idempotent()
 }
 
 fn check_http<D: Driver>(upstream: &LocalUpstream<D>) -> Result<(), Error> {
@@ -247,8 +267,9 @@ impl<D: Driver> LocalBody<D> {
         self.exchange.remaining()
     }
 
-    pub(crate) fn call_timeout(&self) -> Duration {
-        self.exchange.upstream().policy().call_timeout
+    /// How long it may stand still.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.exchange.body_timeout()
     }
 
     pub(crate) fn content_length(&self) -> Option<u64> {

@@ -4,17 +4,22 @@
 //! the steady path. The connection goes back to the pool, or is closed, the moment the exchange is
 //! complete, whatever the caller still does with what it got.
 
+use super::account::{is_close, is_fault, speaks_against_endpoint};
+use super::again::{Again, Failure};
 use super::bytes_in::{End, Piece};
 use super::lease::Lease;
 use super::local::LocalUpstream;
+use super::terms::Terms;
 use super::transport::{Expired, Readable};
 use crate::driver::Driver;
 use crate::endpoint::Endpoint;
-use crate::error::{Error, ErrorKind, Phase, RequestSent, TlsFailure};
+use crate::error::{Error, ErrorKind, Phase, RequestSent};
 use crate::protocol::http1::{self, HeadError, HeadStep, RequestFacts, ResponseHead, Verdict};
 use crate::time::Time;
+use crate::trip::Attempt;
 use std::future::poll_fn;
 use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
 
 /// A request under way and its response.
 pub(crate) struct Exchange<D: Driver> {
@@ -26,6 +31,9 @@ pub(crate) struct Exchange<D: Driver> {
     head: Option<Piece<D::Buffer>>,
     /// The request has been written to its end.
     written: bool,
+    /// The pool has been told how it went.
+    judged: bool,
+    terms: Terms,
     facts: Facts,
 }
 
@@ -33,31 +41,17 @@ pub(crate) struct Exchange<D: Driver> {
 #[derive(Clone, Debug)]
 pub(crate) struct Facts {
     pub(crate) endpoint: Option<Endpoint>,
+    /// When the call began.
     pub(crate) begun: Time,
+    /// When this attempt began.
+    pub(crate) attempt: Time,
     pub(crate) granted: Time,
     pub(crate) head: Time,
     pub(crate) reused: bool,
-    pub(crate) attempts: u32,
-    pub(crate) idempotent: bool,
-    /// How far an attempt before this one got.
+    /// The attempts before this one.
+    pub(crate) failed: Vec<Attempt>,
+    /// How far they got.
     pub(crate) sent_before: RequestSent,
-}
-
-/// How the whole call is bounded.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Bounds {
-    pub(crate) begun: Time,
-    pub(crate) deadline: Time,
-}
-
-impl Bounds {
-    pub(crate) fn of<D: Driver>(upstream: &LocalUpstream<D>) -> Bounds {
-        let begun = upstream.shard.now();
-        Bounds {
-            begun,
-            deadline: begun + upstream.policy().call_timeout,
-        }
-    }
 }
 
 impl<D: Driver> Exchange<D> {
@@ -67,29 +61,20 @@ impl<D: Driver> Exchange<D> {
         upstream: &LocalUpstream<D>,
         request: RequestFacts,
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), HeadError>,
-        bounds: Bounds,
+        terms: &Terms,
         again: Again,
     ) -> Result<Exchange<D>, Error> {
-        let config = upstream.policy();
-        let now = upstream.shard.now();
-        let patience = bounds.deadline.min(now + config.wait_timeout);
-        let lease = upstream
-            .checkout(patience, again.fresh)
-            .await
-            .map_err(|error| {
-                let attempts = again.attempts - 1;
-                error.after_sending(again.sent, attempts, again.idempotent)
-            })?;
-        let limits = http1::Limits {
-            head_bytes_max: config.head_bytes_max,
-            headers_max: config.headers_max,
-            informational_max: config.informational_max,
-            ..http1::Limits::default()
+        let attempt = upstream.shard.now();
+        let patience = terms.wait_until(attempt);
+        let lease = match upstream.checkout(terms.class, patience, again.fresh).await {
+            Ok(lease) => lease,
+            Err(error) => return Err(again.without_connection(upstream, terms, attempt, error)),
         };
         let mut core = lease.core.borrow_mut();
         let granted = core.now();
         let endpoint = core.endpoint(lease.key).cloned();
-        core.expect_by(lease.key, bounds.deadline);
+        let limit = granted + core.attempt_timeout(lease.key);
+        core.expect_by(lease.key, terms.deadline.min(limit));
         let written = core.write_with(lease.key, |out| encode(out).map_err(WriteError::Head));
         drop(core);
         match written {
@@ -103,20 +88,22 @@ impl<D: Driver> Exchange<D> {
         }
         let facts = Facts {
             endpoint,
-            begun: bounds.begun,
+            begun: terms.begun,
+            attempt,
             granted,
             head: granted,
             reused: lease.reused(),
-            attempts: again.attempts,
-            idempotent: again.idempotent,
+            failed: again.failed,
             sent_before: again.sent,
         };
         Ok(Exchange {
             upstream: upstream.clone(),
             lease: Some(lease),
-            state: http1::Exchange::new(request, &limits),
+            state: http1::Exchange::new(request, &terms.limits),
             head: None,
             written: false,
+            judged: false,
+            terms: *terms,
             facts,
         })
     }
@@ -164,6 +151,11 @@ impl<D: Driver> Exchange<D> {
         &self.facts
     }
 
+    /// How long the body may stand still.
+    pub(crate) fn body_timeout(&self) -> Duration {
+        self.terms.body_timeout
+    }
+
     /// Whether the peer may still ask for the body, or refuse it, by an interim response.
     pub(crate) fn awaits_continue(&self) -> bool {
         self.state.awaits_continue()
@@ -189,10 +181,7 @@ impl<D: Driver> Exchange<D> {
         let failure = loop {
             match core.poll_readable(key, cx.waker()) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(Expired)) => {
-                    let after = core.now().since(self.facts.begun);
-                    break Error::timeout(Phase::Head, after);
-                }
+                Poll::Ready(Err(Expired)) => break self.late(core.now()),
                 Poll::Ready(Ok(Readable::End(end))) => {
                     break head_cut_short(&mut self.state, core.end_error(key, end), end);
                 }
@@ -211,20 +200,26 @@ impl<D: Driver> Exchange<D> {
                         break head_cut_short(&mut self.state, core.end_error(key, end), end);
                     }
                     if core.is_expired(key) {
-                        break Error::timeout(Phase::Head, core.now().since(self.facts.begun));
+                        break self.late(core.now());
                     }
                     core.await_more(key, cx.waker());
                     return Poll::Pending;
                 }
                 Ok(HeadStep::Informational { len, .. }) => core.consume(key, len),
-                Ok(HeadStep::Final { len, .. }) => {
+                Ok(HeadStep::Final { len, status }) => {
                     let mut head = front.clone();
                     head.truncate(len);
                     self.head = Some(head);
                     core.consume(key, len);
                     self.facts.head = core.now();
-                    let body_by = core.now() + self.upstream.policy().call_timeout;
+                    let body_by = core.now() + self.terms.body_timeout;
                     core.expect_by(key, body_by);
+                    core.note_latency(key, self.facts.head.since(self.facts.granted));
+                    // Now, not at its end: many a caller does not read the body of a failure.
+                    if is_fault(status) {
+                        self.judged = true;
+                        core.note_fault(key);
+                    }
                     drop(core);
                     if self.state.is_complete() {
                         self.complete();
@@ -265,7 +260,7 @@ impl<D: Driver> Exchange<D> {
             match core.poll_readable(key, cx.waker()) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(Expired)) => {
-                    break Error::timeout(Phase::Body, self.upstream.policy().call_timeout);
+                    break Error::timeout(Phase::Body, self.terms.body_timeout);
                 }
                 Poll::Ready(Ok(Readable::End(end))) => match body_ended(&mut self.state, end) {
                     Ok(()) => continue,
@@ -287,7 +282,7 @@ impl<D: Driver> Exchange<D> {
                         piece
                     });
                     core.consume(key, step.consumed);
-                    let body_by = core.now() + self.upstream.policy().call_timeout;
+                    let body_by = core.now() + self.terms.body_timeout;
                     core.expect_by(key, body_by);
                     if step.done {
                         drop(core);
@@ -322,18 +317,20 @@ impl<D: Driver> Exchange<D> {
         }
     }
 
-    /// Whether the request may be tried once more on a fresh connection: this one was closed before
-    /// any byte of a response, and repeating is safe.
-    pub(crate) fn may_repeat(&self, error: &Error) -> bool {
-        let closed = matches!(
-            error.kind(),
-            // Over TLS many a server closes without close_notify.
-            ErrorKind::Closed | ErrorKind::Tls(TlsFailure::Truncated)
-        );
-        closed
-            && !self.state.response_started()
-            && (self.facts.idempotent || error.request_sent() == RequestSent::No)
-            && self.facts.attempts == 1
+    /// What it failed by, before its response's head.
+    pub(super) fn failure(&self, error: &Error) -> Failure {
+        let started = self.state.response_started();
+        Failure::of_exchange(error.kind(), self.facts.reused, started)
+    }
+
+    /// No head in time: the attempt's own, or the call's.
+    fn late(&self, now: Time) -> Error {
+        let since = if now >= self.terms.deadline {
+            self.facts.begun
+        } else {
+            self.facts.granted
+        };
+        Error::timeout(Phase::Head, now.since(since))
     }
 
     /// Appends to the request's body.
@@ -400,7 +397,12 @@ impl<D: Driver> Exchange<D> {
         let Some(lease) = self.lease.take() else {
             return;
         };
-        let unread = lease.core.borrow().has_unread(lease.key);
+        let mut core = lease.core.borrow_mut();
+        if !std::mem::replace(&mut self.judged, true) {
+            core.note_served(lease.key, self.facts.head.since(self.facts.granted));
+        }
+        let unread = core.has_unread(lease.key);
+        drop(core);
         match self.state.verdict(unread) {
             Verdict::Reusable => lease.release(),
             Verdict::Condemn(_) => lease.discard(),
@@ -418,43 +420,38 @@ impl<D: Driver> Exchange<D> {
             None => RequestSent::Whole,
         };
         let sent = sent.max(self.facts.sent_before);
+        self.judge_failure(error.kind());
         self.lease = None;
-        let error = self
-            .upstream
+        let facts = &self.facts;
+        let mut history = facts.failed.clone();
+        history.push(Attempt {
+            endpoint: facts.endpoint.clone(),
+            reused: facts.reused,
+            begun: facts.attempt.since(facts.begun),
+            took: self.upstream.shard.now().since(facts.attempt),
+            failure: error.kind(),
+        });
+        self.upstream
             .name_error(error)
-            .at_endpoint(self.facts.endpoint.as_ref());
-        error.after_sending(sent, self.facts.attempts, self.facts.idempotent)
+            .at_endpoint(facts.endpoint.as_ref())
+            .after_sending(sent, self.terms.idempotent)
+            .with_history(history)
     }
-}
 
-/// Which attempt this is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Again {
-    /// Counted from 1.
-    pub(crate) attempts: u32,
-    pub(crate) fresh: bool,
-    pub(crate) idempotent: bool,
-    /// How far the attempt before got.
-    pub(crate) sent: RequestSent,
-}
-
-impl Again {
-    pub(crate) fn first(idempotent: bool) -> Again {
-        Again {
-            attempts: 1,
-            fresh: false,
-            idempotent,
-            sent: RequestSent::No,
+    /// Tells the pool, before the connection goes, what the failure says about its endpoint.
+    fn judge_failure(&mut self, kind: ErrorKind) {
+        let Some(lease) = &self.lease else {
+            return;
+        };
+        let mut core = lease.core.borrow_mut();
+        if kind == ErrorKind::Timeout(Phase::Head) {
+            // Cut off, it counts as having taken that long: else the limit would never rise again.
+            let took = core.now().since(self.facts.granted);
+            core.note_latency(lease.key, took);
         }
-    }
-
-    /// Once more after `error`, on a connection of its own.
-    pub(crate) fn next(self, error: &Error) -> Again {
-        Again {
-            sent: error.request_sent(),
-            attempts: self.attempts + 1,
-            fresh: true,
-            ..self
+        let stale = is_close(kind) && self.facts.reused && !self.state.response_started();
+        if speaks_against_endpoint(kind) && !stale && !std::mem::replace(&mut self.judged, true) {
+            core.note_fault(lease.key);
         }
     }
 }

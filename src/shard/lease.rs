@@ -8,6 +8,7 @@ use super::core::Core;
 use super::local::LocalUpstream;
 use super::pooling::CheckedOut;
 use super::transport::{Expired, Readable};
+use crate::config::Class;
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind, Phase};
 use crate::pool::{Grant, Permit};
@@ -27,6 +28,7 @@ use std::time::Duration;
 /// A checkout under way. Dropping it gives its place in the queue up, or what it was just granted.
 pub(crate) struct Checkout<'a, D: Driver> {
     upstream: &'a LocalUpstream<D>,
+    class: Class,
     deadline: Time,
     fresh: bool,
     waiter: Option<Key>,
@@ -35,11 +37,13 @@ pub(crate) struct Checkout<'a, D: Driver> {
 impl<'a, D: Driver> Checkout<'a, D> {
     pub(super) fn new(
         upstream: &'a LocalUpstream<D>,
+        class: Class,
         deadline: Time,
         fresh: bool,
     ) -> Checkout<'a, D> {
         Checkout {
             upstream,
+            class,
             deadline,
             fresh,
             waiter: None,
@@ -67,7 +71,13 @@ impl<D: Driver> Future for Checkout<'_, D> {
             let answer = match self.waiter {
                 None => {
                     let key = upstream.key(&mut core);
-                    match core.begin_checkout(key, self.deadline, self.fresh, cx.waker()) {
+                    match core.begin_checkout(
+                        key,
+                        self.class,
+                        self.deadline,
+                        self.fresh,
+                        cx.waker(),
+                    ) {
                         Ok(CheckedOut::Granted(grant)) => Ok(grant),
                         Ok(CheckedOut::Waiting(waiter)) => {
                             self.waiter = Some(waiter);

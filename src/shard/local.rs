@@ -5,7 +5,7 @@ use super::executor::Executor;
 use super::lease::Checkout;
 use super::policy::Policy;
 use super::upstream::UpstreamShared;
-use crate::config::UpstreamConfig;
+use crate::config::{CallOptions, Class, UpstreamConfig};
 use crate::driver::Driver;
 use crate::error::Error;
 use crate::slab::Key;
@@ -66,6 +66,7 @@ impl<D: Driver> LocalShard<D> {
         LocalUpstream {
             shard: self.clone(),
             shared,
+            options: CallOptions::default(),
             key: Cell::new(key),
             policy,
         }
@@ -85,6 +86,8 @@ impl<D: Driver> LocalShard<D> {
 pub(crate) struct LocalUpstream<D: Driver> {
     pub(crate) shard: LocalShard<D>,
     pub(crate) shared: Arc<UpstreamShared>,
+    /// What calls by this handle say that say nothing themselves.
+    pub(crate) options: CallOptions,
     /// This shard's state of it, unless it was given up meanwhile.
     key: Cell<Key>,
     /// Outlives that state: one that was given up has settings that never change.
@@ -96,6 +99,7 @@ impl<D: Driver> Clone for LocalUpstream<D> {
         LocalUpstream {
             shard: self.shard.clone(),
             shared: self.shared.clone(),
+            options: self.options,
             key: self.key.clone(),
             policy: self.policy.clone(),
         }
@@ -105,8 +109,34 @@ impl<D: Driver> Clone for LocalUpstream<D> {
 impl<D: Driver> LocalUpstream<D> {
     /// Takes a connection: an idle one, or one that is released or dialled before `deadline`. With
     /// `fresh`, only one that is dialled for this checkout.
-    pub(crate) fn checkout(&self, deadline: Time, fresh: bool) -> Checkout<'_, D> {
-        Checkout::new(self, deadline, fresh)
+    pub(crate) fn checkout(&self, class: Class, deadline: Time, fresh: bool) -> Checkout<'_, D> {
+        Checkout::new(self, class, deadline, fresh)
+    }
+
+    /// This handle, for calls that say `options` where they say nothing themselves.
+    pub(crate) fn with_options(self, options: CallOptions) -> LocalUpstream<D> {
+        LocalUpstream { options, ..self }
+    }
+
+    /// Counts a call that begins now.
+    pub(super) fn begin_call(&self) -> Time {
+        let mut core = self.shard.core.borrow_mut();
+        let key = self.key(&mut core);
+        core.note_call(key);
+        core.now()
+    }
+
+    /// The pause before a call's `retry`-th retry.
+    pub(super) fn backoff(&self, retry: u32, at_once: bool) -> Duration {
+        let mut core = self.shard.core.borrow_mut();
+        core.backoff(&self.policy().retry, retry, at_once)
+    }
+
+    /// Whether one call more may be tried again; if so it is counted.
+    pub(super) fn take_retry(&self) -> bool {
+        let mut core = self.shard.core.borrow_mut();
+        let key = self.key(&mut core);
+        core.take_retry(key)
     }
 
     pub(super) fn key(&self, core: &mut Core<D>) -> Key {

@@ -11,7 +11,9 @@
 //! - *perform*: what had to wait for a look at the driver's newest events is granted;
 //! - *submit*: one call hands all that to the kernel, and sleeps until the next event or timer.
 
+mod account;
 mod addresses;
+mod again;
 #[cfg(any(test, feature = "simulation"))]
 mod by_hand;
 pub(crate) mod bytes_in;
@@ -42,6 +44,7 @@ pub(crate) mod serve;
 pub(crate) mod serve_lease;
 mod siblings;
 mod teardown;
+pub(crate) mod terms;
 mod transport;
 pub(crate) mod upload;
 pub(crate) mod upstream;

@@ -15,6 +15,7 @@ use std::task::Waker;
 /// A checkout that could not be answered at once.
 pub(crate) struct Waiter {
     upstream: Key,
+    class: Class,
     deadline: Time,
     since: Time,
     fresh: bool,
@@ -45,6 +46,7 @@ impl<D: Driver> Core<D> {
     pub(crate) fn begin_checkout(
         &mut self,
         upstream: Key,
+        class: Class,
         deadline: Time,
         fresh: bool,
         waker: &Waker,
@@ -59,12 +61,13 @@ impl<D: Driver> Core<D> {
             .ok_or_else(Error::draining)?;
         if !fresh
             && !pending
-            && let Some(grant) = state.pool.checkout(self.now, Class::Normal)
+            && let Some(grant) = state.pool.checkout(self.now, class)
         {
             return Ok(CheckedOut::Granted(self.on_granted(grant)));
         }
         let waiter = self.waiters.insert(Waiter {
             upstream,
+            class,
             deadline,
             since: self.now,
             fresh,
@@ -283,9 +286,9 @@ impl<D: Driver> Core<D> {
                 let Some(waiter) = self.waiters.get(key) else {
                     return;
                 };
-                let (upstream, fresh) = (waiter.upstream, waiter.fresh);
+                let (upstream, class, fresh) = (waiter.upstream, waiter.class, waiter.fresh);
                 let grant = match self.upstreams.get_mut(upstream) {
-                    Some(state) if !fresh => state.pool.checkout(self.now, Class::Normal),
+                    Some(state) if !fresh => state.pool.checkout(self.now, class),
                     Some(_) | None => None,
                 };
                 match grant {
@@ -312,7 +315,7 @@ impl<D: Driver> Core<D> {
         let upstream = waiter.upstream;
         let input = Input::Enqueue {
             waiter: WaiterId(key),
-            class: Class::Normal,
+            class: waiter.class,
             deadline: waiter.deadline,
             fresh: waiter.fresh,
         };
@@ -428,12 +431,22 @@ impl<D: Driver> Core<D> {
         };
         let name = &state.shared.name;
         let error = match refusal {
-            Refusal::QueueFull { .. } | Refusal::Overloaded { .. } | Refusal::Breaker { .. } => {
+            Refusal::QueueFull { retry_after } => {
                 let max = state.policy.current().waiters_max;
-                Error::new(
-                    ErrorKind::Shed,
-                    format!("{max} callers wait for a connection already"),
-                )
+                let what = format!("{max} callers wait for a connection already");
+                Error::new(ErrorKind::Shed, what).with_retry_after(retry_after)
+            }
+            Refusal::Overloaded { retry_after } => {
+                let what = "callers have been waiting too long for a connection for too long";
+                Error::new(ErrorKind::Shed, what).with_retry_after(retry_after)
+            }
+            Refusal::Breaker { retry_after } => {
+                let what = "no endpoint is worth a call: each has failed lately";
+                let error = Error::new(ErrorKind::Breaker, what).with_retry_after(retry_after);
+                match &state.dial_error {
+                    Some(cause) => error.caused_by(cause.duplicate()),
+                    None => error,
+                }
             }
             Refusal::Deadline => self.wait_timeout(waiter, state.dial_error.as_ref()),
             Refusal::DialFailed => match &state.dial_error {

@@ -11,6 +11,7 @@ use super::pipe::{PipeReceiver, PipeSender, pipe};
 use super::serve_lease::{RemoteLease, carry, remote_lease};
 use super::upload::Source;
 use super::upstream::UpstreamShared;
+use crate::config::CallOptions;
 use crate::driver::Driver;
 use crate::error::Error;
 use bytes::Bytes;
@@ -32,6 +33,8 @@ const INLINE_MAX: usize = 64 * 1024;
 /// A call from another thread.
 pub(crate) struct RemoteCall {
     pub(crate) upstream: Arc<UpstreamShared>,
+    /// What the caller's handle says; the request's own word counts first.
+    pub(crate) options: CallOptions,
     pub(crate) parts: http::request::Parts,
     pub(crate) source: Source,
     pub(crate) reply: oneshot::Sender<Result<http::Response<RemoteBody>, Error>>,
@@ -73,6 +76,7 @@ pub(crate) async fn call<D: Driver>(
     underway: Underway<D>,
 ) {
     let upstream = shard.upstream(remote.upstream);
+    let upstream = upstream.with_options(remote.options);
     let answer = unless_gone(
         &mut remote.reply,
         call::call(&upstream, remote.parts, remote.source),
@@ -189,7 +193,7 @@ async fn give_upgraded<D: Driver>(
     reply: oneshot::Sender<Result<http::Response<RemoteBody>, Error>>,
     underway: Underway<D>,
 ) {
-    let patience = body.call_timeout();
+    let patience = body.timeout();
     let Some(lease) = body.into_upgraded() else {
         let _ = reply.send(Ok(http::Response::from_parts(
             parts,

@@ -5,7 +5,9 @@ use super::lease::{Detached, Lease};
 use super::local::LocalShard;
 use super::pipe::{Cut, PipeReceiver, PipeSender, pipe};
 use super::serve::{PIPE_ROOM, Underway, unless_gone};
+use super::terms::CheckoutTerms;
 use super::upstream::UpstreamShared;
+use crate::config::CallOptions;
 use crate::driver::Driver;
 use crate::error::Error;
 use bytes::Bytes;
@@ -19,6 +21,8 @@ use std::time::Duration;
 /// A checkout from another thread.
 pub(crate) struct RemoteCheckout {
     pub(crate) upstream: Arc<UpstreamShared>,
+    /// What the caller's handle says.
+    pub(crate) options: CallOptions,
     pub(crate) reply: oneshot::Sender<Result<RemoteLease, Error>>,
 }
 
@@ -29,8 +33,10 @@ pub(crate) async fn checkout<D: Driver>(
     underway: Underway<D>,
 ) {
     let upstream = shard.upstream(remote.upstream);
-    let config = upstream.policy();
-    let checkout = upstream.checkout(shard.now() + config.wait_timeout, false);
+    let upstream = upstream.with_options(remote.options);
+    let patience = upstream.policy().call_timeout;
+    let terms = CheckoutTerms::begin(&upstream);
+    let checkout = upstream.checkout(terms.class, terms.deadline, false);
     let answer = unless_gone(&mut remote.reply, checkout).await;
     match answer {
         None => {}
@@ -40,7 +46,7 @@ pub(crate) async fn checkout<D: Driver>(
         Some(Ok(lease)) => {
             let (handle, ends) = remote_lease(lease.reused());
             match remote.reply.send(Ok(handle)) {
-                Ok(()) => carry(lease, ends, config.call_timeout).await,
+                Ok(()) => carry(lease, ends, patience).await,
                 // Never used: the next one may have it.
                 Err(_) => lease.release(),
             }

@@ -237,6 +237,12 @@ impl<D: Driver> Upload<D> {
                 return Err(broken_promise("the request's body is shorter than it said"));
             }
             // Trailers need chunks; a body of known length has no place for them (RFC 9112 §7.1.2).
+            RequestBody::Length(_) if trailers.is_some_and(|trailers| !trailers.is_empty()) => {
+                return Err(broken_promise(
+                    "the request's body told its length beforehand and ends with trailers: HTTP/1.1 \
+                     has no place for both",
+                ));
+            }
             RequestBody::Length(_) => {}
             RequestBody::Chunked => exchange.write_body(|out| encode_last_chunk(out, trailers))?,
         }

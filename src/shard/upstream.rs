@@ -3,6 +3,7 @@
 //! Owns: its name, its counts, and the settings last put in force. Never: is asked for settings on a
 //! shard's hot path; each shard has its own copy (`policy`).
 
+use super::account::Account;
 use super::addresses::Addresses;
 use super::policy::Policy;
 use crate::config::{UpstreamConfig, UpstreamUrl};
@@ -165,6 +166,8 @@ fn by_preference(name: &str, shards: usize) -> Vec<usize> {
 pub(crate) struct UpstreamState {
     pub(crate) shared: Arc<UpstreamShared>,
     pub(crate) pool: Pool,
+    /// What calls have taught.
+    pub(super) account: Account,
     /// The settings that decisions here go by.
     pub(crate) policy: Rc<Policy>,
     /// When the pool's timer is armed for, and its key.
@@ -192,6 +195,7 @@ impl UpstreamState {
         let limits = shared.limits(shard, &settings);
         UpstreamState {
             pool: Pool::new(limits, shared.permits.clone(), seed),
+            account: Account::new(&settings.retry),
             shared,
             policy: Rc::new(Policy::new(&settings)),
             tick: None,

@@ -8,8 +8,8 @@ use super::lease::Checkout;
 use super::shard::Shard as LocalShard;
 use crate::client::body::Body;
 use crate::client::engine::{destination, unknown};
-use crate::client::upstream::{checkout, send};
-use crate::config::{Config, UpstreamConfig};
+use crate::client::upstream::{Addressed, checkout, send};
+use crate::config::{CallOptions, Config, UpstreamConfig};
 use crate::driver::sim::{Faults, Names, Network, Sim};
 use crate::engine::EngineShared;
 use crate::error::{Error, ErrorKind};
@@ -177,7 +177,10 @@ impl Engine {
         };
         let (shard, underway) = self.begin(shard, &upstream);
         let shared = self.shared.clone();
-        Checkout::new(async move { checkout(&shared, shard, underway, upstream).await })
+        Checkout::new(async move {
+            let options = CallOptions::default();
+            checkout(&shared, shard, underway, upstream, options).await
+        })
     }
 
     /// Runs a task on a shard.
@@ -258,7 +261,12 @@ impl Engine {
         request: http::Request<Body>,
     ) -> Call {
         let shared = self.shared.clone();
-        Call::new(async move { send(&shared, shard, underway, upstream, request).await })
+        let call = Addressed {
+            upstream,
+            options: CallOptions::default(),
+            request,
+        };
+        Call::new(async move { send(&shared, shard, underway, call).await })
     }
 }
 

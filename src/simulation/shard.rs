@@ -8,6 +8,7 @@ use crate::protocol::http1::Head;
 use crate::shard::call;
 use crate::shard::lease::Lease as ShardLease;
 use crate::shard::local::{LocalShard, LocalUpstream};
+use crate::shard::terms::CheckoutTerms;
 use crate::time::Time;
 use bytes::{Bytes, BytesMut};
 use std::fmt;
@@ -86,8 +87,10 @@ impl Shard {
     /// If none comes free, or can be dialled, within `wait_timeout`.
     pub async fn checkout(&self, upstream: &str) -> Result<Lease, Error> {
         let upstream = self.upstream(upstream)?;
-        let deadline = self.local.now() + upstream.shared.config.wait_timeout;
-        let lease = upstream.checkout(deadline, false).await?;
+        let terms = CheckoutTerms::begin(&upstream);
+        let lease = upstream
+            .checkout(terms.class, terms.deadline, false)
+            .await?;
         Ok(Lease { lease })
     }
 

@@ -59,6 +59,11 @@ struct Prepared {
     config: Arc<ClientConfig>,
 }
 
+/// Whether a certificate can be for this name.
+pub fn is_server_name(name: &str) -> bool {
+    ServerName::try_from(name).is_ok()
+}
+
 impl ClientTls {
     /// What `identity` needs to connect; the one that `store` already has, if it has one: rustls
     /// resumes a session only with the very verifier that judged it first.

@@ -16,7 +16,7 @@ mod tickets;
 #[cfg(test)]
 mod tests;
 
-pub use config::{ClientTls, Identity, Roots};
+pub use config::{ClientTls, Identity, Roots, is_server_name};
 pub use error::{CertificateProblem, TlsError};
 pub use session::Session;
 pub use tickets::TicketStore;

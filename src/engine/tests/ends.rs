@@ -3,6 +3,7 @@
 use super::rig::{Call, Rig};
 use super::web::endpoint;
 use super::{SECOND, config};
+use crate::config::Class;
 use crate::error::{Error, ErrorKind};
 
 /// However far the call has come when its caller goes, the next one is served, and by a connection
@@ -119,7 +120,7 @@ fn a_panic_ends_its_task_alone() {
     let upstream = local.upstream(rig.upstream("a"));
     local.spawn(async move {
         let deadline = upstream.shard.now() + SECOND;
-        let lease = upstream.checkout(deadline, false).await;
+        let lease = upstream.checkout(Class::Normal, deadline, false).await;
         assert!(
             lease.is_err(),
             "on purpose: this panics with a lease in hand"

@@ -6,7 +6,7 @@
 use super::rig::{Call, Rig};
 use super::web::endpoint;
 use super::{SECOND, config};
-use crate::config::Config;
+use crate::config::{Class, Config};
 use crate::driver::sim::{Answers, Network, Peer, SimConnection};
 use bytes::Bytes;
 use futures_channel::oneshot;
@@ -46,7 +46,7 @@ impl Rope {
         let (rope, pulled) = oneshot::channel();
         local.spawn(async move {
             let deadline = bell.shard.now() + SECOND;
-            let lease = bell.checkout(deadline, false).await;
+            let lease = bell.checkout(Class::Normal, deadline, false).await;
             let mut lease = lease.expect("the bell listens");
             pulled.await.expect("the test pulls");
             let written = lease.write(Bytes::from_static(b"!")).await;
@@ -142,7 +142,7 @@ fn a_grant_given_up_unused_does_not_bring_unread_bytes_back() {
     let (go, mut gone) = oneshot::channel::<()>();
     local.spawn(async move {
         let deadline = upstream.shard.now() + SECOND;
-        let mut checkout = pin!(upstream.checkout(deadline, false));
+        let mut checkout = pin!(upstream.checkout(Class::Normal, deadline, false));
         poll_fn(|cx| {
             if gone.try_recv().is_ok_and(|gone| gone.is_none()) {
                 assert!(checkout.as_mut().poll(cx).is_pending(), "it is deferred");

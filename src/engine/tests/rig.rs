@@ -5,7 +5,7 @@
 //! over work that is left shows as a call that never ends. Never: threads, sleeps, real time.
 
 use super::web::Web;
-use crate::config::Config;
+use crate::config::{CallOptions, Config};
 use crate::driver::sim::{Network, Sim};
 use crate::engine::EngineShared;
 use crate::error::Error;
@@ -160,7 +160,20 @@ impl Rig {
     ) -> Call {
         let upstream = self.upstream(upstream);
         let underway = Underway::new(&self.shared.mailboxes[shard], &upstream);
-        self.send(shard, underway, upstream, method, path)
+        let request = http::Request::builder().method(method).uri(path).body(());
+        self.send(shard, underway, upstream, request.expect("a request"))
+    }
+
+    /// Calls with a request that says more for itself; without a body.
+    pub(super) fn call_with(
+        &self,
+        shard: usize,
+        upstream: &str,
+        request: http::Request<()>,
+    ) -> Call {
+        let upstream = self.upstream(upstream);
+        let underway = Underway::new(&self.shared.mailboxes[shard], &upstream);
+        self.send(shard, underway, upstream, request)
     }
 
     /// Calls an absolute URL on the shard that the engine picks.
@@ -171,7 +184,8 @@ impl Rig {
             let underway = Underway::new(&self.shared.mailboxes[shard], upstream);
             (shard, underway)
         })?;
-        Ok(self.send(shard, underway, upstream, http::Method::GET, path))
+        let request = http::Request::get(path).body(()).expect("a request");
+        Ok(self.send(shard, underway, upstream, request))
     }
 
     fn send(
@@ -179,14 +193,13 @@ impl Rig {
         shard: usize,
         underway: Underway<Sim>,
         upstream: Arc<UpstreamShared>,
-        method: http::Method,
-        path: &str,
+        request: http::Request<()>,
     ) -> Call {
         let (reply, answer) = oneshot::channel();
-        let request = http::Request::builder().method(method).uri(path).body(());
-        let (parts, ()) = request.expect("the test's path is right").into_parts();
+        let (parts, ()) = request.into_parts();
         let call = RemoteCall {
             upstream,
+            options: CallOptions::default(),
             parts,
             source: Source::Empty,
             reply,
@@ -209,7 +222,11 @@ impl Rig {
         let upstream = self.upstream(upstream);
         let underway = Underway::new(&self.shared.mailboxes[shard], &upstream);
         let (reply, answer) = oneshot::channel();
-        let checkout = RemoteCheckout { upstream, reply };
+        let checkout = RemoteCheckout {
+            upstream,
+            options: CallOptions::default(),
+            reply,
+        };
         let submitted = self.shared.submit(
             shard,
             Box::new(move |local| {
@@ -318,8 +335,9 @@ impl Call {
         self.trip().attempts
     }
 
+    /// How it went.
     #[track_caller]
-    fn trip(&mut self) -> &Trip {
+    pub(super) fn trip(&mut self) -> &Trip {
         assert!(self.is_answered(), "no answer yet");
         match self.given.as_ref() {
             Some(Outcome::Answered(_, _, trip)) => trip,

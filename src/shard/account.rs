@@ -1,0 +1,131 @@
+//! What a shard learns about an upstream from the calls to it, and tells its pool.
+//!
+//! Owns: the latencies that an attempt's time limit follows from, and the account of calls and retries.
+//! Never: judges an endpoint; the pool does, by what it is told here.
+
+use super::core::Core;
+use crate::config::RetryConfig;
+use crate::driver::Driver;
+use crate::error::{ErrorKind, Phase, TlsFailure};
+use crate::pool::{Input, RetryBudget, Tail, backoff};
+use crate::slab::Key;
+use crate::time::Time;
+use std::time::Duration;
+
+/// One upstream's calls, as one shard has seen them.
+pub(crate) struct Account {
+    tail: Tail,
+    budget: RetryBudget,
+}
+
+impl Account {
+    pub(super) fn new(config: &RetryConfig) -> Account {
+        Account {
+            tail: Tail::default(),
+            // No call was ever made: the first one brings it up to date.
+            budget: RetryBudget::new(Time::ZERO, config),
+        }
+    }
+}
+
+/// Responses that say that the endpoint, or what it stands before, cannot serve just now (RFC 9110
+/// §15.6.3 to 15.6.5).
+pub(super) fn is_fault(status: u16) -> bool {
+    matches!(status, 502..=504)
+}
+
+/// Whether a failure in the middle of an exchange speaks against the endpoint. What the caller did wrong,
+/// or what this engine refuses, does not.
+pub(super) fn speaks_against_endpoint(kind: ErrorKind) -> bool {
+    match kind {
+        ErrorKind::Closed
+        | ErrorKind::Protocol
+        | ErrorKind::Tls(_)
+        | ErrorKind::Timeout(Phase::Send | Phase::Head | Phase::Body) => true,
+        ErrorKind::Config
+        | ErrorKind::Unsupported
+        | ErrorKind::Request
+        | ErrorKind::RequestBody
+        | ErrorKind::Resolve
+        | ErrorKind::Dial
+        | ErrorKind::Timeout(Phase::Wait | Phase::Dial | Phase::Ready)
+        | ErrorKind::Limit
+        | ErrorKind::Shed
+        | ErrorKind::Breaker
+        | ErrorKind::Refused
+        | ErrorKind::Draining => false,
+    }
+}
+
+/// Whether the connection was closed. Over TLS many a server closes without close_notify.
+pub(super) fn is_close(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::Closed | ErrorKind::Tls(TlsFailure::Truncated)
+    )
+}
+
+impl<D: Driver> Core<D> {
+    /// A call begins (not a retry).
+    pub(super) fn note_call(&mut self, upstream: Key) {
+        if let Some(state) = self.upstreams.get_mut(upstream) {
+            let policy = state.policy.current();
+            state.account.budget.called(self.now, &policy.retry);
+        }
+    }
+
+    /// Whether one call more may be tried again; if so it is counted.
+    pub(super) fn take_retry(&mut self, upstream: Key) -> bool {
+        let Some(state) = self.upstreams.get_mut(upstream) else {
+            return false;
+        };
+        let policy = state.policy.current();
+        state.account.budget.try_retry(self.now, &policy.retry)
+    }
+
+    /// The pause before a call's `retry`-th retry.
+    pub(super) fn backoff(&mut self, config: &RetryConfig, retry: u32, at_once: bool) -> Duration {
+        backoff(config, retry, at_once, &mut self.random)
+    }
+
+    /// How long an attempt on the connection `key` may take from its grant to the response's head.
+    pub(super) fn attempt_timeout(&self, key: Key) -> Duration {
+        let connection = self.connections.get(key);
+        let state = connection.and_then(|connection| self.upstreams.get(connection.upstream));
+        state.map_or(Duration::MAX, |state| {
+            let policy = state.policy.current();
+            state.account.tail.attempt_timeout(&policy.attempt)
+        })
+    }
+
+    /// The head of a response came so long after the grant; or an attempt was cut off after that.
+    pub(super) fn note_latency(&mut self, key: Key, latency: Duration) {
+        let connection = self.connections.get(key);
+        let upstream = connection.map(|connection| connection.upstream);
+        if let Some(state) = upstream.and_then(|upstream| self.upstreams.get_mut(upstream)) {
+            state.account.tail.record(self.now, latency);
+        }
+    }
+
+    /// What the connection was leased for went well. To be told before its release.
+    pub(super) fn note_served(&mut self, key: Key, latency: Duration) {
+        let Some(connection) = self.connections.get(key) else {
+            return;
+        };
+        let (member, upstream) = (connection.member, connection.upstream);
+        if let (Some(member), Some(state)) = (member, self.upstreams.get_mut(upstream)) {
+            state.pool.served(self.now, member, latency);
+        }
+    }
+
+    /// What the connection was leased for failed, and that speaks against its endpoint. To be told
+    /// before its release or discard.
+    pub(super) fn note_fault(&mut self, key: Key) {
+        let Some(connection) = self.connections.get(key) else {
+            return;
+        };
+        if let Some(member) = connection.member {
+            self.pool_input(connection.upstream, Input::Faulted { member });
+        }
+    }
+}
