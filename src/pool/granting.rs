@@ -24,7 +24,7 @@ impl Pool {
         }
         let id = self.pick(now, class)?;
         self.counters.hits += 1;
-        self.wanted_at = now;
+        self.asked(now);
         Some(self.lease(now, id, true))
     }
 

@@ -138,8 +138,10 @@ impl Pool {
         } else {
             self.endpoints.next()
         };
-        [self.retirement(), self.ages.next(), trial, self.ask_again_at]
+        let looks = [self.retirement(), self.ages.next(), self.foresee_at()];
+        [trial, self.ask_again_at]
             .into_iter()
+            .chain(looks)
             .chain(waiting)
             .flatten()
             .min()

@@ -19,15 +19,9 @@ pub(super) struct Peak {
     past: [u32; INTERVALS],
     /// The oldest of `past`.
     oldest: usize,
-    began: Time,
 }
 
 impl Peak {
-    /// When the interval that is under way began.
-    pub(super) fn began(&self) -> Time {
-        self.began
-    }
-
     /// How many idle connections to give up at this purge, of `live` ones of which `in_use` are leased. So
     /// many as the recent peak and `floor` (which counts leased ones too) ask for are kept.
     pub(super) fn surplus(&self, live: u32, in_use: u32, floor: u32) -> u32 {
@@ -44,11 +38,10 @@ impl Peak {
     }
 
     /// An interval has ended, with so many in use. Precedes [`surplus`](Peak::surplus).
-    pub(super) fn roll(&mut self, now: Time, in_use: u32) {
+    pub(super) fn roll(&mut self, in_use: u32) {
         self.past[self.oldest] = self.current.max(in_use);
         self.oldest = (self.oldest + 1) % INTERVALS;
         self.current = in_use;
-        self.began = now;
     }
 }
 
@@ -65,27 +58,26 @@ mod tests {
         peak.in_use(3);
         assert_eq!(peak.surplus(64, 3, 0), 0);
         for n in 1..=6 {
-            peak.roll(Time::from_nanos(n), 3);
+            peak.roll(3);
             assert_eq!(peak.surplus(64, 3, 0), 0, "interval {n}");
         }
-        peak.roll(Time::from_nanos(7), 3);
+        peak.roll(3);
         assert_eq!(peak.surplus(64, 3, 0), 31);
-        assert_eq!(peak.began(), Time::from_nanos(7));
     }
 
     #[test]
     fn a_smaller_peak_of_later_outlives_a_larger_one() {
         let mut peak = Peak::default();
         peak.in_use(50);
-        peak.roll(Time::ZERO, 0);
+        peak.roll(0);
         peak.in_use(20);
-        peak.roll(Time::ZERO, 0);
+        peak.roll(0);
         for _ in 0..5 {
             assert_eq!(peak.surplus(50, 0, 0), 0);
-            peak.roll(Time::ZERO, 0);
+            peak.roll(0);
         }
         assert_eq!(peak.surplus(50, 0, 0), 15);
-        peak.roll(Time::ZERO, 0);
+        peak.roll(0);
         assert_eq!(peak.surplus(50, 0, 0), 25);
     }
 
@@ -94,7 +86,7 @@ mod tests {
         let mut peak = Peak::default();
         peak.in_use(10);
         for _ in 0..20 {
-            peak.roll(Time::ZERO, 10);
+            peak.roll(10);
         }
         assert_eq!(peak.surplus(12, 10, 0), 1);
     }
@@ -112,11 +104,11 @@ mod tests {
             let kept = floor.max(in_use).min(live);
             let mut peak = Peak::default();
             for _ in 0..INTERVALS {
-                peak.roll(Time::ZERO, in_use);
+                peak.roll(in_use);
             }
             let (mut left, mut steps) = (live, 0);
             loop {
-                peak.roll(Time::ZERO, in_use);
+                peak.roll(in_use);
                 let surplus = peak.surplus(left, in_use, floor);
                 if surplus == 0 {
                     break;
@@ -140,7 +132,7 @@ mod tests {
                     peak.in_use(count);
                 }
                 // All of them end before the interval does.
-                peak.roll(Time::ZERO, 0);
+                peak.roll(0);
                 peaks.push(uses.into_iter().max().unwrap_or(0));
                 let recent = peaks.iter().rev().take(INTERVALS).copied().max().unwrap_or(0);
                 prop_assert_eq!(peak.surplus(200, 0, 0), (200 - recent).div_ceil(2));

@@ -18,10 +18,10 @@ impl Pool {
         fresh: bool,
         actions: &mut Vec<Action>,
     ) {
-        self.wanted_at = now;
         self.retire_due(now, actions);
         self.fail_late(now, actions);
         self.counters.misses += 1;
+        self.asked(now);
         let refusal = if self.draining {
             Refusal::Draining
         } else if deadline <= now {
@@ -42,7 +42,6 @@ impl Pool {
                 self.dialing.queue_began(now);
             }
             self.counters.waits += 1;
-            self.warmth.missed(now, self.counters.checkouts());
             return self.queue.push(now, waiter, class, deadline, fresh);
         } else {
             self.queue_full()

@@ -86,7 +86,7 @@ impl Pool {
             return;
         }
         let leased = self.members.leased();
-        self.warmth.peak.roll(now, leased);
+        self.warmth.peak.roll(leased);
         self.warmth.purge_at = Some(now + interval);
         let (live, floor) = (self.members.live(), self.floor());
         for _ in 0..self.warmth.peak.surplus(live, leased, floor) {
@@ -148,6 +148,7 @@ impl Pool {
         self.retire_due(now, actions);
         let age_changed = limits.age_max != self.limits.age_max;
         self.limits = limits;
+        self.reset_forecast();
         self.warmth.mark_at = None;
         self.warmth.purge_at = None;
         self.over_cap = true;

@@ -28,13 +28,6 @@ pub(super) struct Warmth {
     pub(super) purge_at: Option<Time>,
 }
 
-impl Warmth {
-    /// A checkout found nothing: demand rises.
-    pub(super) fn missed(&mut self, now: Time, checkouts: u64) {
-        self.forecast.woken(now, checkouts);
-    }
-}
-
 impl Pool {
     /// So many connections of a tier are to be kept open, used or not.
     pub(super) fn floor_of(&self, tier: Tier) -> u32 {
@@ -74,22 +67,34 @@ impl Pool {
         debug_assert!(taken, "a dial for warmth was begun before its time");
     }
 
+    /// Somebody asked for a connection: there is traffic to look at.
+    #[inline]
+    pub(super) fn asked(&mut self, now: Time) {
+        self.wanted_at = now;
+        if self.limits.warm.forecast_max > 0 {
+            let checkouts = self.counters.checkouts();
+            self.warmth.forecast.woken(now, checkouts);
+        }
+    }
+
+    /// Forgets what was foretold, where nothing is to be foretold any more.
+    pub(super) fn reset_forecast(&mut self) {
+        if self.limits.warm.forecast_max == 0 {
+            self.warmth.forecast = Forecast::default();
+        }
+    }
+
     /// Looks at the traffic, and foretells how many connections it will need.
     pub(super) fn foresee(&mut self, now: Time) {
-        if self.limits.warm.forecast_max > 0
-            && self.warmth.forecast.next(now).is_some_and(|at| at <= now)
-        {
+        if self.foresee_at().is_some_and(|at| at <= now) {
             let checkouts = self.counters.checkouts();
             self.warmth.forecast.observe(now, checkouts);
         }
     }
 
     /// When the forecast wants to look again.
-    pub(super) fn foresee_at(&self, now: Time) -> Option<Time> {
-        if self.limits.warm.forecast_max == 0 {
-            return None;
-        }
-        self.warmth.forecast.next(now)
+    pub(super) fn foresee_at(&self) -> Option<Time> {
+        self.warmth.forecast.next(Time::ZERO)
     }
 
     /// How long before its end the successor of a connection that lives for `life` is dialled.

@@ -45,7 +45,6 @@ fn an_upstream_that_comes_back_is_found_within_the_longest_pause() {
     let mut calls = [rig.call(0, "a", "/y")];
     rig.finish(&mut calls);
     assert_eq!(calls[0].body(), "y@0");
-    assert!(calls[0].trip_wait().is_zero(), "it was connected before");
     rig.stop();
 }
 

@@ -97,6 +97,7 @@ impl Endpoints {
         !self.listed.is_empty()
     }
 
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.listed.len()
     }
