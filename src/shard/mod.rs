@@ -27,6 +27,7 @@ pub(crate) mod lease;
 pub(crate) mod local;
 pub(crate) mod lookup;
 pub(crate) mod mailbox;
+mod options;
 mod parker;
 pub(crate) mod pipe;
 mod policy;
@@ -41,6 +42,7 @@ mod teardown;
 mod transport;
 pub(crate) mod upload;
 pub(crate) mod upstream;
+mod upstreams;
 
 use crate::driver::{Driver, Wait};
 use crate::time::Time;
