@@ -17,8 +17,8 @@ pub struct MemberId(pub(super) Key);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WaiterId(pub Key);
 
-/// The shard's name for one of the upstream's endpoints: small numbers, used again only for the same
-/// address.
+/// The shard's name for one of the upstream's endpoints: small numbers. One is used for another address
+/// only after the pool was told that the first has left, and when nothing is connected to that any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EndpointId(pub u32);
 

@@ -7,9 +7,8 @@ use super::connection::{Connection, State};
 use super::figures::Tally;
 use super::lookup::Resolver;
 use super::mailbox::Mailbox;
-use super::policy::Policy;
 use super::pooling::{Deferred, Waiter};
-use super::upstream::{UpstreamId, UpstreamShared, UpstreamState};
+use super::upstream::{UpstreamId, UpstreamState};
 use crate::driver::{Driver, Event};
 use crate::pool::Action;
 use crate::random::Random;
@@ -18,7 +17,6 @@ use crate::time::Time;
 use crate::time::clock::Clock;
 use crate::time::wheel::Wheel;
 use std::collections::{BTreeMap, VecDeque};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -255,75 +253,6 @@ impl<D: Driver> Core<D> {
             State::Draining => self.cancel_all(key),
             State::Idle | State::Closing => {}
         }
-    }
-
-    /// Finds this shard's state of an upstream, making it if this is the first time.
-    pub(crate) fn upstream_key(&mut self, shared: &Arc<UpstreamShared>) -> Key {
-        if let Some(&key) = self.upstream_keys.get(&shared.id) {
-            return key;
-        }
-        let seed = self.random.next_u64();
-        let state = UpstreamState::new(shared.clone(), self.index, seed);
-        let key = self.upstreams.insert(state);
-        self.upstream_keys.insert(shared.id, key);
-        self.schedule(key);
-        // Names are asked for by the first dial.
-        self.tell_endpoints(key);
-        key
-    }
-
-    /// As [`upstream_key`](Core::upstream_key), with what a handle keeps beside it.
-    pub(super) fn upstream_with_policy(
-        &mut self,
-        shared: &Arc<UpstreamShared>,
-    ) -> (Key, Rc<Policy>) {
-        let key = self.upstream_key(shared);
-        let state = self.upstreams.get(key).expect("it was made just now");
-        (key, state.policy.clone())
-    }
-
-    /// Whether `key` still names a living upstream.
-    pub(crate) fn upstream_is_current(&self, key: Key) -> bool {
-        self.upstreams
-            .get(key)
-            .is_some_and(|upstream| !upstream.forgotten)
-    }
-
-    /// Gives an upstream up: its idle connections close, those in use when they are released.
-    pub(super) fn forget(&mut self, id: UpstreamId) {
-        let Some(key) = self.upstream_keys.remove(&id) else {
-            return;
-        };
-        if let Some(upstream) = self.upstreams.get_mut(key) {
-            upstream.forgotten = true;
-        }
-        self.pool_input(key, crate::pool::Input::Drain);
-        self.remove_if_vacant(key);
-    }
-
-    /// Frees the state of an upstream that was given up, when nothing is left of it.
-    pub(super) fn remove_if_vacant(&mut self, key: Key) {
-        let Some(upstream) = self.upstreams.get(key) else {
-            return;
-        };
-        if !upstream.forgotten || !upstream.pool.is_vacant() || upstream.addresses.is_asking() {
-            return;
-        }
-        if let Some(upstream) = self.remove_upstream(key) {
-            self.tally.keep(&upstream);
-        }
-    }
-
-    /// Takes an upstream's state away, and with it what others know of it.
-    pub(super) fn remove_upstream(&mut self, key: Key) -> Option<UpstreamState> {
-        self.end_need(key);
-        let upstream = self.upstreams.remove(key)?;
-        let timers = [upstream.tick, upstream.sweep];
-        for (_, timer) in timers.into_iter().flatten() {
-            let removed = self.timers.remove(timer);
-            debug_assert!(removed.is_some(), "a timer was gone before its upstream");
-        }
-        Some(upstream)
     }
 
     /// Whether nothing is open, waiting or armed any more.

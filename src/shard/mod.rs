@@ -33,6 +33,7 @@ pub(crate) mod local;
 pub(crate) mod look;
 pub(crate) mod lookup;
 pub(crate) mod mailbox;
+mod options;
 mod parker;
 pub(crate) mod pipe;
 mod policy;
@@ -48,6 +49,7 @@ pub(crate) mod terms;
 mod transport;
 pub(crate) mod upload;
 pub(crate) mod upstream;
+mod upstreams;
 
 use crate::driver::{Driver, Wait};
 use crate::time::Time;

@@ -8,7 +8,7 @@
 use super::bytes_in::End;
 use super::connection::{Connection, State};
 use super::core::{Core, Timer};
-use super::dialing::socket_options;
+use super::options::socket_options;
 use super::upstream::{UpstreamShared, UpstreamState};
 use crate::config::UpstreamConfig;
 use crate::driver::Driver;

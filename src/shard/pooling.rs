@@ -247,10 +247,10 @@ impl<D: Driver> Core<D> {
     /// Arms the pool's timer if it comes nearer; one that fires early finds nothing to do. Disarms it
     /// when the pool has nothing to wait for.
     pub(super) fn schedule(&mut self, upstream: Key) {
-        self.check_need(upstream);
         let Some(state) = self.upstreams.get_mut(upstream) else {
             return;
         };
+        state.check_need();
         let Some(at) = state.pool.deadline() else {
             // Nothing is left to wait for: nothing stays armed.
             if let Some((_, timer)) = state.tick.take() {

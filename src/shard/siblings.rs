@@ -53,25 +53,6 @@ impl<D: Driver> Core<D> {
         }
     }
 
-    /// Takes the need back if the pool starves no more, so that nobody gives a connection up for a
-    /// caller who has gone.
-    #[inline]
-    pub(super) fn check_need(&mut self, upstream: Key) {
-        let starved = |state: &UpstreamState| state.need.is_some() && !state.pool.is_starving();
-        if self.upstreams.get(upstream).is_some_and(starved) {
-            self.end_need(upstream);
-        }
-    }
-
-    /// Takes the need back, if there is one.
-    pub(super) fn end_need(&mut self, upstream: Key) {
-        if let Some(state) = self.upstreams.get_mut(upstream)
-            && let Some(exhausted) = state.need.take()
-        {
-            counter(&state.shared.permits, exhausted).end_need();
-        }
-    }
-
     /// Closes an idle connection of any upstream but `except`: its permit is needed elsewhere.
     fn give_up_one_idle(&mut self, except: Option<Key>) -> bool {
         let candidate = self
@@ -140,6 +121,24 @@ impl<D: Driver> Core<D> {
         for key in starving {
             // Sets the flags again if it is still short.
             self.pool_input(key, Input::Capacity);
+        }
+    }
+}
+
+impl UpstreamState {
+    /// Takes the need back if the pool starves no more, so that nobody gives a connection up for a
+    /// caller who has gone.
+    #[inline]
+    pub(super) fn check_need(&mut self) {
+        if self.need.is_some() && !self.pool.is_starving() {
+            self.end_need();
+        }
+    }
+
+    /// Takes the need back, if there is one.
+    pub(super) fn end_need(&mut self) {
+        if let Some(exhausted) = self.need.take() {
+            counter(&self.shared.permits, exhausted).end_need();
         }
     }
 }

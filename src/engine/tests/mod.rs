@@ -6,9 +6,12 @@ mod web;
 mod calls;
 mod caps;
 mod dials;
+mod endpoints;
 mod ends;
 mod hygiene;
 mod names;
+mod reconfigure;
+mod reserves;
 mod stale;
 
 use crate::config::{Config, UpstreamConfig};

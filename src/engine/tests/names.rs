@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 
 /// A resolver that answers when the test says so.
 #[derive(Default)]
-struct Names {
+pub(super) struct Names {
     asked: Mutex<Vec<String>>,
     waiting: Mutex<Vec<Lookup>>,
 }
@@ -25,7 +25,7 @@ impl Resolve for Names {
 }
 
 impl Names {
-    fn asked(&self) -> Vec<String> {
+    pub(super) fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
 
@@ -40,6 +40,26 @@ impl Names {
                 result: Ok(addresses.collect()),
             });
         }
+    }
+
+    /// Answers what was asked of one host: with these addresses, or that it cannot be resolved.
+    pub(super) fn answer_one(&self, host: &str, hosts: Option<&[u8]>) {
+        let mut waiting = self.waiting.lock().unwrap();
+        let at = waiting.iter().position(|lookup| lookup.host == host);
+        let Some(at) = at else {
+            return;
+        };
+        let lookup = waiting.remove(at);
+        drop(waiting);
+        let address = |&host: &u8| SocketAddr::from(([192, 0, 2, host], 80));
+        let result = match hosts {
+            Some(hosts) => Ok(hosts.iter().map(address).collect()),
+            None => Err(std::io::Error::other("no name server")),
+        };
+        (lookup.deliver)(Resolved {
+            upstream: lookup.upstream,
+            result,
+        });
     }
 }
 

@@ -127,7 +127,8 @@ impl Permits {
     }
 
     /// Whether a connection of this upstream that closes leaves its place to any other upstream, and
-    /// not to this one's reserve.
+    /// not to this one's reserve. One that closes counts until its descriptor is closed, as with
+    /// [`over`](Permits::over).
     pub fn is_borrowing(&self) -> bool {
         self.0.borrowed.in_use() > 0
     }
