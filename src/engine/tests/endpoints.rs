@@ -144,7 +144,6 @@ fn a_name_that_moves_is_followed() {
 }
 
 #[test]
-#[ignore = "the pool does not retire connections by endpoint yet"]
 fn connections_to_an_address_that_has_left_drain() {
     let names = Arc::new(Names::default());
     let mut rig = Rig::resolving(at(&["a.test:80"]), names.clone());
