@@ -17,12 +17,14 @@ mod bytes_out;
 pub(crate) mod call;
 mod connection;
 pub(crate) mod core;
+mod demux;
 mod dialing;
 mod events;
 pub(crate) mod exchange;
 mod executor;
 mod faults;
 pub(crate) mod figures;
+mod framing;
 pub(crate) mod lease;
 pub(crate) mod local;
 #[cfg(feature = "simulation")]
@@ -37,6 +39,15 @@ mod receiving;
 pub(crate) mod serve;
 pub(crate) mod serve_lease;
 mod siblings;
+#[cfg(any(test, feature = "simulation"))]
+mod stream_call;
+mod stream_io;
+#[cfg_attr(
+    not(any(test, feature = "simulation")),
+    allow(dead_code, reason = "services speak no protocol with streams yet")
+)]
+pub(crate) mod stream_lease;
+mod streams;
 mod teardown;
 mod transport;
 pub(crate) mod upload;
@@ -153,6 +164,7 @@ impl<D: Driver> Shard<D> {
             }
         };
         count("connections", core.connections.len() as u64);
+        count("streams", core.streams.len() as u64);
         count("waiters", core.waiters.len() as u64);
         count("sleeps", core.sleeps.len() as u64);
         count("upstreams", core.upstreams.len() as u64);
