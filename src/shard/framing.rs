@@ -5,7 +5,11 @@
 
 #![cfg_attr(
     not(any(test, feature = "simulation")),
-    allow(dead_code, unused_variables, reason = "services speak no such protocol yet")
+    allow(
+        dead_code,
+        unused_variables,
+        reason = "services speak no such protocol yet"
+    )
 )]
 
 use crate::config::UpstreamUrl;

@@ -42,6 +42,8 @@ mod lease;
 mod polled;
 mod shard;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use crate::driver::sim::{Answers, Faults, Network, Peer, SimConnection, Weather};
 pub use crate::protocol::mux;

@@ -1,5 +1,6 @@
 //! Two shards of the real engine over the simulated network, stepped by hand.
 
+mod hub;
 mod rig;
 mod web;
 
@@ -10,6 +11,7 @@ mod ends;
 mod hygiene;
 mod names;
 mod stale;
+mod streams;
 
 use crate::config::{Config, UpstreamConfig};
 use std::time::Duration;
