@@ -41,6 +41,7 @@ mod receiving;
 pub(crate) mod serve;
 pub(crate) mod serve_lease;
 mod siblings;
+mod slots;
 #[cfg(any(test, feature = "simulation"))]
 mod stream_call;
 mod stream_io;

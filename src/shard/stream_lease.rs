@@ -20,6 +20,10 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, ready};
 
+/// So many grants may turn out to be none: a second one is rare, and a pool in error must not keep the
+/// shard here.
+const ROUNDS_MAX: usize = 16;
+
 /// A checkout of a stream under way. Dropping it gives its place in the queue up, or the slot it was
 /// just granted.
 pub(crate) struct StreamCheckout<'a, D: Driver>(Checkout<'a, D>);
@@ -44,7 +48,7 @@ impl<D: Driver> Future for StreamCheckout<'_, D> {
     type Output = Result<StreamLease<D>, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        loop {
+        for _ in 0..ROUNDS_MAX {
             let grant = ready!(self.0.poll_grant(cx))?;
             let core = self.0.core();
             let stream = core.borrow_mut().take_stream(grant);
@@ -53,6 +57,10 @@ impl<D: Driver> Future for StreamCheckout<'_, D> {
                 return Poll::Ready(Ok(StreamLease { core, key }));
             }
         }
+        Poll::Ready(Err(Error::new(
+            ErrorKind::Closed,
+            "no connection that was granted takes a stream",
+        )))
     }
 }
 

@@ -104,6 +104,22 @@ fn it_is_known_whether_a_frame_was_cut_short() {
     }
 }
 
+#[test]
+fn a_frame_may_be_as_long_as_its_length_says() {
+    let longest = vec![b'x'; PAYLOAD_MAX];
+    let mut bytes = Vec::new();
+    encode(&mut bytes, 1, Kind::End, &longest);
+    encode(&mut bytes, 2, Kind::End, b"y");
+    let said = decoded(&[&bytes]).unwrap();
+    assert_eq!(
+        said,
+        [
+            Said::Bytes(1, longest, true),
+            Said::Bytes(2, b"y".to_vec(), true)
+        ]
+    );
+}
+
 fn header(stream: u32, kind: u8, length: u16) -> Vec<u8> {
     let mut bytes = stream.to_be_bytes().to_vec();
     bytes.push(kind);
