@@ -5,7 +5,7 @@ use super::on_each::OnEach;
 use super::shard::Shard;
 use super::snapshot::Snapshot;
 use super::upstream::{Upstream, send};
-use crate::config::{Config, UpstreamUrl, UrlError};
+use crate::config::{Config, UpstreamConfig, UpstreamUrl, UrlError};
 use crate::driver::uring::Uring;
 use crate::engine::resolver::SystemResolver;
 use crate::engine::threads::Threads;
@@ -102,6 +102,36 @@ impl Engine {
         }
         let what = format!("not ready within {within:?}: {}", missing.join("; "));
         Err(Error::new(ErrorKind::Timeout(Phase::Ready), what))
+    }
+
+    /// Puts other settings in force for a named upstream, while it is in use. When this returns, every
+    /// shard decides by them: handles made before see them at their next call, and what has begun goes
+    /// on by the settings it began with.
+    ///
+    /// Everything may change but `url` and `tls`, which say what the upstream is.
+    /// - `connections_max` and the reserves hold at once. Where more is open than they allow, nothing is
+    ///   dialled; idle connections close, and those in use when they are released.
+    /// - Where connections are made otherwise (`keepalive`, `user_timeout`) or elsewhere (`endpoints`),
+    ///   those that are open are replaced within `drain_timeout`. One still in use then is closed,
+    ///   and whoever uses it gets [`Closed`](ErrorKind::Closed).
+    ///
+    /// Upstreams made on the fly for absolute URLs have no name and cannot be reconfigured; they go by
+    /// `defaults`.
+    ///
+    /// Dropping the future does not take the settings back.
+    ///
+    /// # Errors
+    /// [`Config`](ErrorKind::Config) with all mistakes, or if there is no upstream of that name: nothing
+    /// has changed then. [`Draining`](ErrorKind::Draining) if a shard has stopped.
+    pub async fn reconfigure(&self, upstream: &str, config: UpstreamConfig) -> Result<(), Error> {
+        let known = self
+            .shared
+            .named(upstream)
+            .ok_or_else(|| unknown(upstream))?;
+        for taken in self.shared.reconfigure(&known, config)? {
+            taken.await.map_err(|_| Error::draining())?;
+        }
+        Ok(())
     }
 
     /// Runs a task on every shard, on its thread: `task` is called once on each, and the future that

@@ -129,7 +129,7 @@ impl Upstream {
     /// # Errors
     /// If none comes free, or can be dialled, within `wait_timeout`.
     pub async fn checkout(&self) -> Result<Lease, Error> {
-        let deadline = self.local.shard.now() + self.local.shared.config.wait_timeout;
+        let deadline = self.local.shard.now() + self.local.policy().wait_timeout;
         let lease = self.local.checkout(deadline, false).await?;
         Ok(Lease { lease })
     }

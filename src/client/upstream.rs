@@ -74,7 +74,7 @@ impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Upstream")
             .field("name", &self.shared.name)
-            .field("url", &self.shared.config.url.to_string())
+            .field("url", &self.shared.url.to_string())
             .finish_non_exhaustive()
     }
 }

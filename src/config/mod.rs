@@ -29,39 +29,51 @@ use std::collections::BTreeMap;
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// How many shards, each a thread with its own ring. 0, the default, is one per core that the
-    /// process may run on: shards share nothing, so a second one on a core only adds switches.
+    /// process may run on: shards share nothing, so a second one on a core only adds switches, and
+    /// fewer leave cores to other work.
     pub shards: usize,
     /// Whether shard threads are pinned to a core each. Default true: a shard's slab, ring and
     /// buffers stay in that core's caches. Turn it off where other work owns the cores.
     pub pin: bool,
     /// The cores to pin to, shard by shard, going round if there are fewer than shards. Empty, the
-    /// default, takes the cores that the process may run on, in order.
+    /// default, takes the cores that the process may run on, in order: whoever restricted the
+    /// process has chosen them already. Set it to keep shards apart from other work.
     pub cores: Vec<usize>,
     /// The most connections the engine has open at once, over all upstreams; strict. Default 8192:
     /// well below the 20,000 descriptors that services commonly get, beside their inbound ones.
+    /// More needs a higher limit of descriptors; fewer makes upstreams wait for each other sooner.
     pub connections_max: u32,
     /// The most upstreams made on the fly for absolute URLs. Past it, the one unused longest is
-    /// given up; if all are in use the call is refused. Default 1024.
+    /// given up; if all are in use the call is refused. Default 1024: more than most services talk
+    /// to, and a crawler's memory stays bounded. Fewer saves memory, and gives connections up
+    /// sooner.
     pub upstreams_max: usize,
     /// The most calls on their way from other threads to one shard. Past it, calls are shed.
-    /// Default 4096: at 100,000 calls a second and shard, 40 ms of work.
+    /// Default 4096: at 100,000 calls a second and shard, 40 ms of work. More hides a shard that
+    /// lags behind latency; fewer sheds in short bursts.
     pub mailbox_max: usize,
-    /// Entries of each shard's submission queue. Default 1024. A full queue is handed to the kernel
-    /// early, nothing is lost; larger only batches more.
+    /// Entries of each shard's submission queue. Default 1024: a turn of a busy shard fits. A full
+    /// queue is handed to the kernel early, nothing is lost; larger only batches more, and costs 64
+    /// bytes an entry.
     pub ring_entries: u32,
     /// Receive buffers per shard, a power of two up to 32,768. Default 256. Idle connections hold
-    /// none: what counts is how many pieces of responses are being looked at at once.
+    /// none: what counts is how many pieces of responses are being looked at at once. With fewer,
+    /// slow readers have more copied to the heap; more costs memory that is rarely touched.
     pub receive_buffers: u16,
     /// Bytes per receive buffer, 1 KiB to 1 MiB. Default 16 KiB: one TLS record, and most small
-    /// responses whole. 256 of them are 4 MiB a shard.
+    /// responses whole. 256 of them are 4 MiB a shard. Larger saves turns on large bodies; smaller
+    /// saves memory.
     pub receive_buffer_size: u32,
     /// How many receive buffers one connection may hold; what comes beyond is copied out of them.
     /// With as many bytes unread as they are large, receiving pauses, and TCP slows the peer down.
-    /// Default 8 (128 KiB): enough for a fast link while the reader is busy for a millisecond.
+    /// Default 8 (128 KiB): enough for a fast link while the reader is busy for a millisecond. More
+    /// lets a slow reader take buffers from others; fewer pauses fast bodies.
     pub receive_buffers_per_connection: u16,
     /// What upstreams made on the fly for absolute URLs go by; its `url` is ignored.
     pub defaults: UpstreamConfig,
-    /// The named upstreams.
+    /// The named upstreams, with their settings. Empty, the default, leaves absolute URLs to call
+    /// by, which go by `defaults`: there is no upstream that everyone has. A name costs nothing,
+    /// and gives an upstream settings and figures of its own.
     pub upstreams: BTreeMap<String, UpstreamConfig>,
 }
 

@@ -39,19 +39,23 @@ impl Default for ShedConfig {
 pub struct WarmConfig {
     /// How many warm connections one shard dials in a second, in random steps, beyond a first batch
     /// of `dials_max`. Default 50: a floor of 64 is back within a second, and a backend that has
-    /// just restarted is not met by every client's whole floor at once.
+    /// just restarted is not met by every client's whole floor at once. More is warm sooner; fewer
+    /// is kinder where there are many clients.
     pub dials_per_second: u32,
-    /// The most connections that one shard keeps warm beyond `idle_min` because it expects them to be
-    /// needed: the ceiling of the forecast. Default 0, no forecast: warmth costs the backend
-    /// something, so it is asked for.
+    /// The most connections that one shard keeps warm beyond `idle_min` because it expects them to
+    /// be needed: the ceiling of the forecast. Default 0, no forecast: warmth costs the backend
+    /// something, so it is asked for. Set it to what a shard may use at its busiest: rising load
+    /// then finds connections open, and the backend holds more idle ones.
     pub forecast_max: u32,
-    /// How much more than the mean the forecast provides for, in standard deviations: arrivals
-    /// λ and hold time h need λh connections on average (Little, 1961), and if arrivals are random
-    /// λh + margin × √(λh) most of the time. Default 2: enough for 97 % of moments.
+    /// How much more than the mean the forecast provides for, in standard deviations: arrivals λ
+    /// and hold time h need λh connections on average (Little, 1961), and if arrivals are random λh
+    /// plus margin × √(λh) most of the time. Default 2: enough for 97 % of moments. Fewer saves
+    /// idle connections and makes more calls wait for a dial.
     pub forecast_margin: f64,
-    /// How often surplus connections are given up: half of those that the recent peak (six intervals)
-    /// did not need, never below `idle_min`. Default 5 s, as HAProxy has it: what a burst left behind
-    /// goes in steps within a minute, not all at once. `"off"` leaves it to `idle_timeout`.
+    /// How often surplus connections are given up: half of those that the recent peak (six
+    /// intervals) did not need, never below `idle_min`. Default 5 s, as HAProxy has it: what a
+    /// burst left behind goes in steps within a minute, not all at once. Shorter frees the backend
+    /// sooner, and dials more if bursts come again; `"off"` leaves it to `idle_timeout`.
     #[serde(with = "serial::duration_or_off")]
     pub purge_interval: Option<Duration>,
 }
@@ -87,22 +91,27 @@ pub struct BreakerConfig {
     /// that fails every second call is of little use; smaller ejects on partial trouble.
     pub failure_share_max: f64,
     /// The window in which shares are counted. Default 10 s: long enough for a judgement at a few
-    /// calls a second, short enough to forget.
+    /// calls a second, short enough to forget. Longer judges by more calls, and ejects and forgives
+    /// later.
     #[serde(with = "serial::duration")]
     pub window: Duration,
-    /// With fewer calls than this in the window its share is not looked at. Default 20: below that a
-    /// share is noise.
+    /// With fewer calls than this in the window its share is not looked at. Default 20: of fewer
+    /// the share is noise, and one bad moment would eject. A higher one leaves quiet upstreams to
+    /// `failures_max` alone.
     pub calls_min: u32,
     /// How long a first ejection lasts; doubles with each further one, and is shortened by up to
-    /// half at random. Default 5 s (Finagle).
+    /// half at random. Default 5 s (Finagle): a restart is over by then, more often than not.
+    /// Shorter has it back sooner, and more calls fail on one that is still broken.
     #[serde(with = "serial::duration")]
     pub ejection_min: Duration,
     /// The longest ejection. Default 300 s (Finagle, Envoy): a backend that keeps failing costs a
-    /// few calls every five minutes.
+    /// few calls every five minutes. Longer costs fewer of them, and finds one that was mended
+    /// later.
     #[serde(with = "serial::duration")]
     pub ejection_max: Duration,
-    /// The largest share of an upstream's endpoints that is ejected at once, though always one may be.
-    /// Default 0.5: if most fail, the fault is likely elsewhere, and those left would drown.
+    /// The largest share of an upstream's endpoints that is ejected at once, though always one may
+    /// be. Default 0.5: if most fail, the fault is likely elsewhere, and those left would drown.
+    /// Larger spares callers more failing endpoints, at that risk; 0 leaves it at one.
     pub ejected_share_max: f64,
     /// How many calls at once try an endpoint after its ejection, and so many successes end it.
     /// Default 3: one could be luck, more would hurt if it still fails.
@@ -132,19 +141,27 @@ impl Default for BreakerConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RetryConfig {
-    /// The most attempts, the first one included. Default 3; 1 turns retries off.
+    /// The most attempts, the first one included. Default 3: two endpoints may fail in a row, and a
+    /// call that failed three times is likely to fail again. More multiplies the load on what is
+    /// failing; 1 turns retries off.
     pub attempts_max: u32,
-    /// Retries may be this share of the calls of the last 10 s. Default 0.2 (Finagle): under a partial
-    /// failure they help, under a full one they add a fifth to the load and not a multiple.
+    /// Retries may be this share of the calls of the last 10 s. Default 0.2 (Finagle): under a
+    /// partial failure they help, under a full one they add a fifth to the load and not a multiple.
+    /// More helps where more calls fail, and costs a failing backend as much more.
     pub budget_share: f64,
-    /// So many retries a second are allowed however few the calls. Default 10 (Finagle), per shard.
+    /// So many retries a second are allowed however few the calls. Default 10 (Finagle), per shard:
+    /// where calls are few, a share of them would be less than one retry, and what so few add harms
+    /// no backend. Set it to 0 to have the share alone; more matters where many clients are quiet.
     pub budget_per_second: u32,
-    /// The pause before a second retry; doubles with each further one, each shortened by up to all of
-    /// it at random ("full jitter"). The first retry after a connection found closed has none.
-    /// Default 10 ms.
+    /// The pause before a first or second retry; doubles with each further one, each shortened by
+    /// up to all of it at random ("full jitter"). The first retry after a connection found closed
+    /// has none. Default 10 ms: callers hardly feel it, and calls that failed together do not come
+    /// back together. Longer outlasts longer hiccups, and takes more of the call's own time.
     #[serde(with = "serial::duration")]
     pub backoff_min: Duration,
-    /// The longest pause. Default 1 s.
+    /// The longest pause. Default 1 s: a thirtieth of what a call may take, so that the pauses do
+    /// not use its time up. It matters with many attempts alone; longer spreads those over a longer
+    /// outage.
     #[serde(with = "serial::duration")]
     pub backoff_max: Duration,
 }
@@ -166,15 +183,20 @@ impl Default for RetryConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AttemptConfig {
-    /// The shortest time limit that observation may lead to. Default `"off"`, attempts are bounded by
-    /// `timeout_max` alone: an upstream with a rare slow answer among many quick ones would find
-    /// it cut off, so adapting is asked for. 1 s is a good beginning.
+    /// The shortest time limit that observation may lead to. Default `"off"`, attempts are bounded
+    /// by `timeout_max` alone: an upstream with a rare slow answer among many quick ones would find
+    /// it cut off, so adapting is asked for. 1 s is a good beginning. Lower retries a stuck call
+    /// sooner, and cuts off more that would have come.
     #[serde(with = "serial::duration_or_off")]
     pub timeout_min: Option<Duration>,
-    /// The longest, in force until enough was observed. Default 30 s, as long as a call may take.
+    /// The longest, in force until enough was observed. Default 30 s, as long as a call may take:
+    /// an attempt is not cut off for want of knowledge. Lower leaves time in the call for another
+    /// attempt, which a single slow one would use up.
     #[serde(with = "serial::duration")]
     pub timeout_max: Duration,
-    /// How many times the 99th percentile. Default 4: a tail within a factor of four of it is left alone.
+    /// How many times the 99th percentile. Default 4: a tail within a factor of four of it is left
+    /// alone. Lower cuts off sooner, good answers among them; higher waits longer for what is
+    /// stuck.
     pub multiple: f64,
 }
 
@@ -198,9 +220,9 @@ pub struct BalanceConfig {
     /// swings more.
     #[serde(with = "serial::duration")]
     pub latency_decay: Duration,
-    /// How long an endpoint that joins others, or comes back from an ejection, gets less than its
-    /// share, rising steadily. Default 10 s: caches fill, compilers compile. `"off"` gives it its
-    /// share at once.
+    /// How long an endpoint that joins others, comes back from an ejection, or can be connected to
+    /// again gets less than its share, rising steadily. Default 10 s: caches fill, compilers compile.
+    /// Longer is kinder to it and harder on the others; `"off"` gives it its share at once.
     #[serde(with = "serial::duration_or_off")]
     pub slow_start: Option<Duration>,
 }

@@ -15,37 +15,43 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct UpstreamConfig {
-    /// Where it is and what is spoken there. There is no default worth having: `http://localhost`.
+    /// Where it is and what is spoken there. Default `http://localhost`, which stands for a value
+    /// that nobody can know: always set it.
     pub url: UpstreamUrl,
-    /// Where its servers are, if not at the URL's own host and port: the URL then gives scheme, Host
-    /// header and TLS name alone. Each address here, or each one that a name here resolves to, is an
-    /// endpoint among which calls are spread. Empty, the default, takes the URL's host.
+    /// Where its servers are, if not at the URL's own host and port: the URL then gives scheme,
+    /// Host header and TLS name alone. Each address here, or each one that a name here resolves to,
+    /// is an endpoint among which calls are spread. Empty, the default, takes the URL's host: one
+    /// place to name is enough for most. Set it where servers are told by something other than DNS.
     pub endpoints: Vec<EndpointAddress>,
-    /// What class its calls have that do not say one themselves. Default normal.
+    /// What class its calls have that do not say one themselves. Default normal: only who knows
+    /// what matters more, or less, can say so, and it says nothing unless some calls differ.
     pub class: Class,
     /// The most connections to it at once, over all shards; strict, counted in open descriptors.
     /// Default 128: Envoy and nginx setups run with about as many; a backend that forks per
-    /// connection wants far fewer.
+    /// connection wants far fewer. Fewer than rate × response time makes calls wait.
     pub connections_max: u32,
     /// So many of the engine's `connections_max` are this upstream's alone, whatever others open.
-    /// Default 0: an engine's cap is rarely met, and what is reserved is lost to everyone else.
+    /// Default 0: an engine's cap is rarely met, and what is reserved is lost to everyone else. Set
+    /// it for an upstream that must work while others flood the engine.
     pub connections_reserved: u32,
     /// So many of this upstream's `connections_max` serve critical calls alone. They are kept warm,
-    /// beside `idle_min`. Default 0: it takes capacity from all other calls.
+    /// beside `idle_min`. Default 0: it takes capacity from all other calls. With more, critical
+    /// calls find a connection at once while others wait.
     pub critical_reserved: u32,
     /// Connections kept open, handshaken, before anyone asks; counts leased ones too. Spread evenly
-    /// over the shards. Default 0: warmth costs the backend something, so it is asked for.
+    /// over the shards. Default 0: warmth costs the backend something, so it is asked for. Set it
+    /// to what a quiet moment needs, and first calls save the handshake.
     pub idle_min: u32,
-    /// An idle connection older than this is closed, warm ones included (and replaced). Default
-    /// 50 s: below the 60 s after which AWS's load balancers and nginx's upstream side let go, so
-    /// that we are the ones who close. Raise it where both ends are known; lower it to under 5 s
-    /// for Node's default server.
+    /// An idle connection older than this is closed, warm ones included (and replaced). Default 50
+    /// s: below the 60 s after which AWS's load balancers and nginx's upstream side let go, so that
+    /// we are the ones who close. Raise it where both ends are known; lower it to under 5 s for
+    /// Node's default server.
     #[serde(with = "serial::duration_or_off")]
     pub idle_timeout: Option<Duration>,
     /// A connection older than this is closed at its next release, or when idle; each connection's
     /// own limit is up to 25 % shorter, by chance, so that what was opened together does not end
     /// together. Default 1 h (nginx, pgx): long enough to cost nothing, short enough to follow DNS
-    /// and certificates.
+    /// and certificates. Shorter follows changes sooner, and spends more on handshakes.
     #[serde(with = "serial::duration_or_off")]
     pub age_max: Option<Duration>,
     /// A connection is closed after this many uses. Default off: age covers the usual reasons. Set
@@ -53,56 +59,73 @@ pub struct UpstreamConfig {
     #[serde(with = "serial::count_or_off")]
     pub uses_max: Option<u64>,
     /// The most callers that wait for a connection on one shard; the next one is shed at once.
-    /// Default 1024: at 1 ms a request and 128 connections, 8 ms of queue.
+    /// Default 1024: at 1 ms a request and 128 connections, 8 ms of queue. More lets everyone wait
+    /// longer for no more work done; fewer sheds in bursts.
     pub waiters_max: u32,
     /// The most connections that one shard dials at once. Default 16: enough to ramp up in a few
-    /// round trips, few enough to leave a backend that has just come back standing.
+    /// round trips, few enough to leave a backend that has just come back standing. More ramps up
+    /// faster and hits such a backend harder.
     pub dials_max: u32,
     /// How long a caller waits for a connection. Default 5 s: half of what people wait for a page.
+    /// Longer keeps callers whose own callers have left; shorter fails through a slow cold start.
     #[serde(with = "serial::duration")]
     pub wait_timeout: Duration,
     /// How long a dial may take, TCP and TLS together. Default 5 s (Envoy's): a SYN is sent again
-    /// after 1 s and 3 s, so two losses still pass.
+    /// after 1 s and 3 s, so two losses still pass. Shorter finds a dead address sooner, and fails
+    /// on a lossy network.
     #[serde(with = "serial::duration")]
     pub dial_timeout: Duration,
     /// How long a whole call may take, waiting included, up to the response's head; the body then
-    /// has to move at least once within the same time. Default 30 s.
+    /// has to move at least once within the same time. Default 30 s: slow reports still pass, and a
+    /// call that hangs does not hang for ever. Shorter frees callers and connections sooner; set it
+    /// to what the caller's own deadline leaves.
     #[serde(with = "serial::duration")]
     pub call_timeout: Duration,
     /// Pause after a failed dial; doubles with each further one up to `dial_backoff_max`, each
-    /// shortened by up to half at random. Default 10 ms.
+    /// shortened by up to half at random. Default 10 ms: one lost dial is not felt, and a refusing
+    /// port is not spun on. Longer is kinder to a backend that is down, and later to find it back.
     #[serde(with = "serial::duration")]
     pub dial_backoff_min: Duration,
     /// The longest pause between failing dials. Default 500 ms: a backend that is back is found
-    /// within half a second.
+    /// within half a second. A dead one costs two dials a second and shard; longer makes that
+    /// fewer.
     #[serde(with = "serial::duration")]
     pub dial_backoff_max: Duration,
     /// How long a resolved name is trusted. Default 30 s: the system resolver does not tell the
-    /// record's own time to live. When resolving fails, the old addresses are used on.
+    /// record's own time to live. When resolving fails, the old addresses are used on. Shorter
+    /// follows changes sooner and asks the resolver more often.
     #[serde(with = "serial::duration")]
     pub resolve_ttl: Duration,
     /// The kernel's probes of idle connections.
     pub keepalive: KeepaliveConfig,
     /// TCP_USER_TIMEOUT: how long data may stay unacknowledged, or the peer's window shut, before
-    /// the kernel gives up. Default 30 s, as long as a call may take: keepalive never looks at a busy
-    /// connection, so without it a vanished peer holds one for 15 minutes. It must exceed the
+    /// the kernel gives up. Default 30 s, as long as a call may take: keepalive never looks at a
+    /// busy connection, so without it a vanished peer holds one for 15 minutes. It must exceed the
     /// longest stall of a live peer that is to be tolerated: a peer that does not read for this
     /// long is cut off.
     #[serde(with = "serial::duration_or_off")]
     pub user_timeout: Option<Duration>,
-    /// The largest response head, in bytes. Default 64 KiB, more than browsers accept.
+    /// The largest response head, in bytes. Default 64 KiB: real heads with many cookies fit, and a
+    /// peer that sends headers without end takes no more memory than that. Larger lets each
+    /// connection take more.
     pub head_bytes_max: usize,
-    /// The most header fields in a response, at most 256. Default 100.
+    /// The most header fields in a response, at most 256. Default 100: real responses have far
+    /// fewer, and a flood of empty fields is cut short. More accepts heads that cost more to parse.
     pub headers_max: usize,
-    /// The most interim (1xx) responses to one request. Default 16.
+    /// The most interim (1xx) responses to one request. Default 16: a server sends one or two, or
+    /// some while it works; past that it is a flood that keeps a call from ending. More is for
+    /// backends that tell their progress so.
     pub informational_max: u32,
-    /// How long a request with `Expect: 100-continue` waits for the interim response before its body
-    /// is sent all the same (RFC 9110 §10.1.1 forbids waiting for ever). Default 1 s, as curl has.
+    /// How long a request with `Expect: 100-continue` waits for the interim response before its
+    /// body is sent all the same (RFC 9110 §10.1.1 forbids waiting for ever). Default 1 s, as curl
+    /// has: servers that know the header answer within it. Shorter delays calls to servers that do
+    /// not know it less; longer spares more bodies that would be refused.
     #[serde(with = "serial::duration")]
     pub continue_timeout: Duration,
     /// How long connections that were made under settings since replaced may live on: their number
     /// falls steadily over that time, and one still in use at its end is closed. Default 30 s, as
-    /// long as a call may take.
+    /// long as a call may take. Shorter applies new settings sooner, and cuts off calls that are
+    /// under way; longer keeps old connections for more of them.
     #[serde(with = "serial::duration")]
     pub drain_timeout: Duration,
     /// When callers who wait are sent away.
@@ -180,15 +203,18 @@ impl UpstreamConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct KeepaliveConfig {
-    /// Silence before the first probe. Default 120 s: half of the 240 s after which the least patient
-    /// common middlebox forgets a flow (Azure 240 s, AWS NLB 350 s, GCP 600 s), so that one lost probe
-    /// does not lose the connection. `"off"` turns probes off.
+    /// Silence before the first probe. Default 120 s: half of the 240 s after which the least
+    /// patient common middlebox forgets a flow (Azure 240 s, AWS NLB 350 s, GCP 600 s), so that one
+    /// lost probe does not lose the connection. Shorter notices vanished peers sooner, and costs
+    /// packets; `"off"` turns probes off.
     #[serde(with = "serial::duration_or_off")]
     pub idle: Option<Duration>,
-    /// Between probes. Default 30 s.
+    /// Between probes. Default 30 s: three of them outlast a short outage on the way. Shorter
+    /// notices a vanished peer sooner, and takes a short outage for one.
     #[serde(with = "serial::duration")]
     pub interval: Duration,
-    /// Unanswered probes that end the connection. Default 3: gone is noticed after 210 s.
+    /// Unanswered probes that end the connection. Default 3: gone is noticed after 210 s. With
+    /// fewer a single loss ends a good connection; more notices later.
     pub count: u32,
 }
 
@@ -206,16 +232,21 @@ impl Default for KeepaliveConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TlsConfig {
-    /// Who may sign the server's certificate. Default: the web's certificate authorities.
+    /// Who may sign the server's certificate. Default: the web's certificate authorities, compiled
+    /// in, so that no file has to be in place. For an internal authority set its own: nobody else
+    /// may sign then, which is safer.
     pub roots: TrustRoots,
-    /// The name that the certificate must be for, and that is sent as SNI. Empty, the default, takes
-    /// the URL's host.
+    /// The name that the certificate must be for, and that is sent as SNI. Empty, the default,
+    /// takes the URL's host: what was asked for is what has to be proven. Set it where the URL has
+    /// an address, or a name that the certificate is not for.
     pub server_name: String,
     /// Protocols offered by ALPN (RFC 7301), best first. Empty, the default, offers `http/1.1` for
-    /// `https` and none for `tls`.
+    /// `https` and none for `tls`: what is offered has to be what is spoken. Set it where a server
+    /// of a raw protocol asks for a name.
     pub alpn: Vec<String>,
     /// Whether sessions are resumed with tickets. Default true: it saves about a quarter of a
-    /// handshake's CPU and the certificate's bytes. A ticket stays within its identity.
+    /// handshake's CPU and the certificate's bytes. A ticket stays within its identity. Without it
+    /// every connection proves the certificate anew, at the cost of a full handshake.
     pub resumption: bool,
 }
 

@@ -3,6 +3,7 @@
 //! Owns: what is made once, at start. Never: stands on the path of a call that a shard makes itself.
 
 pub(crate) mod cores;
+mod reconfigure;
 pub(crate) mod registry;
 pub(crate) mod resolver;
 pub(crate) mod threads;
@@ -13,19 +14,19 @@ mod tests;
 use crate::config::{Config, TrustRoots, UpstreamConfig, UpstreamUrl};
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind};
-use crate::pool::Counter;
+use crate::pool::{Counter, Permits};
 use crate::random::Random;
 use crate::shard::Parts;
 use crate::shard::core::CoreSettings;
 use crate::shard::local::Directory;
 use crate::shard::lookup::Resolver;
 use crate::shard::mailbox::{Control, Mailbox, Work};
-use crate::shard::upstream::{UpstreamId, UpstreamShared};
+use crate::shard::upstream::{UpstreamId, UpstreamShared, quota};
 use crate::time::clock::Clock;
 use crate::tls::{ClientTls, Identity, Roots, TicketStore};
 use registry::Registry;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 /// What every handle and every shard of an engine refers to.
 pub(crate) struct EngineShared<D: Driver> {
@@ -35,7 +36,12 @@ pub(crate) struct EngineShared<D: Driver> {
     pub(crate) directory: Directory,
     /// Those made on the fly.
     registry: Registry,
+    /// All connections.
     connections: Arc<Counter>,
+    /// Those of them that no upstream has reserved for itself.
+    unreserved: Arc<Counter>,
+    /// One reconfiguration at a time: every shard learns of them in the same order.
+    reconfiguring: Mutex<()>,
     tickets: TicketStore,
     next_id: AtomicU64,
     choices: AtomicU64,
@@ -63,6 +69,10 @@ impl<D: Driver> EngineShared<D> {
             directory: Directory::default(),
             registry: Registry::new(config.upstreams_max),
             connections: Arc::new(Counter::new(config.connections_max)),
+            unreserved: Arc::new(Counter::new(
+                config.connections_max - reserved(config.upstreams.values()),
+            )),
+            reconfiguring: Mutex::default(),
             tickets: TicketStore::new(),
             next_id: AtomicU64::new(1),
             choices: AtomicU64::new(0),
@@ -120,16 +130,18 @@ impl<D: Driver> EngineShared<D> {
     pub(crate) fn by_url<G>(
         &self,
         url: &UpstreamUrl,
-        begin: impl FnOnce(&Arc<UpstreamShared>) -> G,
+        begin: impl Fn(&Arc<UpstreamShared>) -> G,
     ) -> Result<(Arc<UpstreamShared>, G), Error> {
-        let make = |name: Arc<str>| {
-            let settings = UpstreamConfig {
-                url: url.clone(),
-                ..self.config.defaults.clone()
-            };
-            self.make_upstream(name, settings)
+        if let Some(found) = self.registry.find(url, &begin) {
+            return Ok(found);
+        }
+        // Away from the registry's lock: it may read a file.
+        let settings = UpstreamConfig {
+            url: url.clone(),
+            ..self.config.defaults.clone()
         };
-        let (upstream, guard, given_up) = self.registry.find_or_make(url, make, begin)?;
+        let made = self.make_upstream(url.to_string().into(), settings)?;
+        let (upstream, guard, given_up) = self.registry.find_or_add(url, made, &begin)?;
         if let Some(id) = given_up {
             for mailbox in self.mailboxes.iter() {
                 mailbox.control(Control::Forget(id));
@@ -172,7 +184,7 @@ impl<D: Driver> EngineShared<D> {
 
     fn warm(&self, upstream: &Arc<UpstreamShared>) {
         for (shard, mailbox) in self.mailboxes.iter().enumerate() {
-            if upstream.idle_min_on(shard) > 0 {
+            if upstream.warm_on(shard, &upstream.settings()) > 0 {
                 mailbox.control(Control::Warm(upstream.clone()));
             }
         }
@@ -190,14 +202,10 @@ impl<D: Driver> EngineShared<D> {
         };
         let id = UpstreamId(self.next_id.fetch_add(1, Ordering::Relaxed));
         let shards = self.mailboxes.len();
-        Ok(Arc::new(UpstreamShared::new(
-            id,
-            name,
-            settings,
-            tls,
-            &self.connections,
-            shards,
-        )))
+        let (all, unreserved) = (self.connections.clone(), self.unreserved.clone());
+        let permits = Permits::with_quota(all, unreserved, quota(&settings));
+        let upstream = UpstreamShared::new(id, name, settings, tls, permits, shards);
+        Ok(Arc::new(upstream))
     }
 
     fn client_tls(&self, name: &Arc<str>, settings: &UpstreamConfig) -> Result<ClientTls, Error> {
@@ -241,4 +249,11 @@ impl<D: Driver> EngineShared<D> {
             wrong(format!("its TLS settings are of no use: {error}")).caused_by(error)
         })
     }
+}
+
+/// How many connections these upstreams have reserved for themselves. A valid configuration has no
+/// more than the engine's cap.
+fn reserved<'a>(upstreams: impl IntoIterator<Item = &'a UpstreamConfig>) -> u32 {
+    let each = upstreams.into_iter();
+    each.map(|upstream| upstream.connections_reserved).sum()
 }

@@ -35,43 +35,35 @@ impl Registry {
         }
     }
 
-    /// The upstream at `url`, made by `make` if it is not known; `begin` marks it as in use while
-    /// nobody can give it up. If another one had to go for it, that one's id comes along.
-    pub(crate) fn find_or_make<G>(
+    /// The upstream at `url`, if it is known; `begin` marks it as in use while nobody can give it up.
+    pub(crate) fn find<G>(
         &self,
         url: &UpstreamUrl,
-        make: impl FnOnce(Arc<str>) -> Result<Arc<UpstreamShared>, Error>,
-        begin: impl FnOnce(&Arc<UpstreamShared>) -> G,
+        begin: impl Fn(&Arc<UpstreamShared>) -> G,
+    ) -> Option<(Arc<UpstreamShared>, G)> {
+        self.lock().find(url, begin)
+    }
+
+    /// As [`find`](Registry::find), adding `made` if nobody else has added one meanwhile. If another one
+    /// had to go for it, that one's id comes along.
+    pub(crate) fn find_or_add<G>(
+        &self,
+        url: &UpstreamUrl,
+        made: Arc<UpstreamShared>,
+        begin: impl Fn(&Arc<UpstreamShared>) -> G,
     ) -> Result<(Arc<UpstreamShared>, G, Option<UpstreamId>), Error> {
         let mut known = self.lock();
-        known.uses += 1;
-        let now = known.uses;
-        let Known { by_url, by_use, .. } = &mut *known;
-        if let Some(entry) = by_url.get_mut(url) {
-            by_use.remove(&entry.last_use);
-            by_use.insert(now, url.clone());
-            entry.last_use = now;
-            let upstream = entry.upstream.clone();
-            let guard = begin(&upstream);
+        if let Some((upstream, guard)) = known.find(url, &begin) {
             return Ok((upstream, guard, None));
         }
-        // Made first: one that cannot be made costs nobody his place.
-        let upstream = make(url.to_string().into())?;
-        let given_up = if by_url.len() >= self.upstreams_max {
+        let given_up = if known.by_url.len() >= self.upstreams_max {
             Some(known.give_one_up()?)
         } else {
             None
         };
-        let guard = begin(&upstream);
-        known.by_use.insert(now, url.clone());
-        known.by_url.insert(
-            url.clone(),
-            Entry {
-                upstream: upstream.clone(),
-                last_use: now,
-            },
-        );
-        Ok((upstream, guard, given_up))
+        let guard = begin(&made);
+        known.add(url, made.clone());
+        Ok((made, guard, given_up))
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -81,6 +73,30 @@ impl Registry {
 }
 
 impl Known {
+    fn find<G>(
+        &mut self,
+        url: &UpstreamUrl,
+        begin: impl Fn(&Arc<UpstreamShared>) -> G,
+    ) -> Option<(Arc<UpstreamShared>, G)> {
+        let Known { by_url, by_use, .. } = self;
+        let entry = by_url.get_mut(url)?;
+        self.uses += 1;
+        by_use.remove(&entry.last_use);
+        by_use.insert(self.uses, url.clone());
+        entry.last_use = self.uses;
+        let upstream = entry.upstream.clone();
+        let guard = begin(&upstream);
+        Some((upstream, guard))
+    }
+
+    fn add(&mut self, url: &UpstreamUrl, upstream: Arc<UpstreamShared>) {
+        self.uses += 1;
+        let last_use = self.uses;
+        self.by_use.insert(last_use, url.clone());
+        let entry = Entry { upstream, last_use };
+        self.by_url.insert(url.clone(), entry);
+    }
+
     /// Gives up the one unused longest.
     fn give_one_up(&mut self) -> Result<UpstreamId, Error> {
         let unused = self.by_use.iter().find(|(_, url)| {

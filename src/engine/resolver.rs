@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// The most look-ups at once. Each upstream has at most one under way per shard, so the queue behind
-/// them is bounded by that.
+/// The most look-ups at once. Each name of an upstream has at most one under way per shard, so the queue
+/// behind them is bounded by that.
 const THREADS_MAX: usize = 4;
 
 /// The system's resolver.

@@ -18,6 +18,8 @@ pub struct Census {
     pub dialing: u32,
     /// Callers in the queue.
     pub waiters: u32,
+    /// Endpoints that are ejected.
+    pub ejected: u32,
 }
 
 /// Totals since the pool began, and two averages.
@@ -33,14 +35,22 @@ pub struct PoolCounters {
     pub waits_reused: u64,
     /// Waiters that failed by their deadline.
     pub wait_timeouts: u64,
-    /// Checkouts refused because the queue was full.
+    /// Checkouts refused, or displaced by more important ones, because the queue was full.
     pub refused: u64,
+    /// Waiters shed because everybody waited too long.
+    pub shed: u64,
+    /// Checkouts and waiters refused because no endpoint was worth a call.
+    pub broken: u64,
     /// Dials begun.
     pub dials: u64,
     /// Those of them that nobody waited for, begun to keep `idle_min`.
     pub dials_warm: u64,
+    /// Those begun only to see whether an endpoint can be connected to again.
+    pub trials: u64,
     /// Dials that failed.
     pub dials_failed: u64,
+    /// Times that an endpoint was ejected.
+    pub ejections: u64,
     /// Connections closed by the pool, by the discriminant of [`CloseReason`].
     pub evictions: [u64; CloseReason::ALL.len()],
     /// The moving average of the time from a grant to its release or close.
@@ -53,6 +63,11 @@ impl PoolCounters {
     /// How many connections the pool closed for `reason`.
     pub fn evicted(&self, reason: CloseReason) -> u64 {
         self.evictions[reason as usize]
+    }
+
+    /// Checkouts so far, whatever became of them.
+    pub(super) fn checkouts(&self) -> u64 {
+        self.hits + self.misses
     }
 
     pub(super) fn count_eviction(&mut self, reason: CloseReason) {

@@ -7,8 +7,8 @@
 //!
 //! > dial if uncovered waiters × hold time ÷ connections > dial time
 //!
-//! A dial in flight covers one waiter. The connections are those open *and* those being dialled, since
-//! the latter will serve the rest of the queue too. So a queue drains within two dial times of
+//! A dial in flight covers one waiter (or as many as a connection has had slots). The connections are those
+//! open *and* those being dialled, since the latter will serve the rest of the queue too. So a queue drains within two dial times of
 //! the decision, on far fewer connections than waiters. While the hold time is unknown there is
 //! nothing to weigh: one dial begins, and each that completes allows one more in flight, which doubles them
 //! every dial time, as TCP's slow start does.
@@ -21,6 +21,8 @@ use std::time::Duration;
 
 use super::counters::Ewma;
 use super::limits::Limits;
+use super::member::Purpose;
+use super::permit::Tier;
 use crate::random::Random;
 use crate::time::Time;
 
@@ -34,22 +36,28 @@ const PAUSE_MIN: Duration = Duration::from_millis(1);
 /// The pool at the moment of a decision.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct View {
-    /// Connections open, idle or leased.
-    pub(super) live: u32,
+    /// How many can be served at once: slots of open connections, at least one for each.
+    pub(super) serving: u64,
     /// Dials in flight.
     pub(super) flying: u32,
+    /// How many one of them will serve at once.
+    pub(super) flying_slots: u32,
     /// Those of them begun for fresh waiters.
     pub(super) flying_fresh: u32,
     /// Waiters that only a dial can serve.
     pub(super) fresh: u32,
     /// The other waiters.
     pub(super) plain: u32,
+    /// Where fewer connections are open or being dialled than are to be kept.
+    pub(super) cold: Option<Tier>,
+    /// When there may be a dial for that.
+    pub(super) warm_from: Time,
 }
 
 impl View {
     /// Waiters beyond the dials in flight.
     pub(super) fn uncovered(&self) -> u32 {
-        (self.fresh + self.plain).saturating_sub(self.flying)
+        (self.fresh + self.plain).saturating_sub(self.flying.saturating_mul(self.flying_slots))
     }
 
     /// Fresh waiters without a dial in flight that will be theirs.
@@ -58,26 +66,18 @@ impl View {
         without_own.min(self.uncovered())
     }
 
-    fn cold(&self, limits: &Limits) -> bool {
-        self.live + self.flying < limits.idle_min
+    /// How many will be served at once when the dials in flight are done.
+    fn connections(&self) -> u64 {
+        self.serving + u64::from(self.flying) * u64::from(self.flying_slots)
     }
-}
-
-/// What a dial is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
-    /// A fresh waiter, who has no other chance.
-    Fresh,
-    /// The queue.
-    Queue,
-    /// `idle_min`.
-    Warmth,
 }
 
 #[derive(Debug)]
 pub(super) struct Dialing {
     pub(super) hold: Ewma,
     pub(super) dial: Ewma,
+    /// How many slots the connection opened last has.
+    slots: u32,
     /// While the hold time is unknown or not believed: so many dials may be in flight.
     ramp: u32,
     /// No release since the last stall.
@@ -100,6 +100,7 @@ impl Dialing {
         Dialing {
             hold: Ewma::default(),
             dial: Ewma::default(),
+            slots: 1,
             ramp: 1,
             stalled: false,
             moved_at: Time::ZERO,
@@ -119,7 +120,7 @@ impl Dialing {
             Some(Purpose::Fresh)
         } else if view.uncovered() > 0 && self.pays(view) {
             Some(Purpose::Queue)
-        } else if view.cold(limits) && now >= self.warm_from() {
+        } else if view.cold.is_some() && now >= self.warm_from(view) {
             Some(Purpose::Warmth)
         } else {
             None
@@ -137,7 +138,7 @@ impl Dialing {
             return None;
         }
         let stall = (view.uncovered() > 0).then(|| self.stalls_at(limits));
-        let warm = view.cold(limits).then(|| self.warm_from());
+        let warm = view.cold.map(|_| self.warm_from(view));
         [stall, warm].into_iter().flatten().min()
     }
 
@@ -152,7 +153,7 @@ impl Dialing {
 
     /// Whether one more dial is worth it for the uncovered waiters.
     fn pays(&self, view: View) -> bool {
-        let connections = view.live + view.flying;
+        let connections = view.connections();
         if connections == 0 {
             return true;
         }
@@ -168,12 +169,24 @@ impl Dialing {
         }
     }
 
-    fn dial_time(&self) -> Duration {
+    /// How long a dial takes, as far as is known.
+    pub(super) fn dial_time(&self) -> Duration {
         self.dial.duration().unwrap_or(DIAL_TIME_ASSUMED)
     }
 
-    fn warm_from(&self) -> Time {
-        self.warm_retry_at.max(self.warm_yield_until)
+    fn warm_from(&self, view: View) -> Time {
+        let allowed = self.warm_retry_at.max(self.warm_yield_until);
+        allowed.max(view.warm_from)
+    }
+
+    /// How many a connection being dialled will serve at once: as many as the one before.
+    pub(super) fn slots_expected(&self) -> u32 {
+        self.slots
+    }
+
+    /// A connection has so many slots.
+    pub(super) fn slots_seen(&mut self, slots: u32) {
+        self.slots = slots.max(1);
     }
 
     fn stalls_at(&self, limits: &Limits) -> Time {
@@ -222,8 +235,9 @@ impl Dialing {
     }
 
     /// A dial that took `time` has succeeded.
-    pub(super) fn succeeded(&mut self, time: Duration) {
+    pub(super) fn succeeded(&mut self, time: Duration, slots: u32) {
         self.dial.observe(time);
+        self.slots_seen(slots);
         self.failures = 0;
         self.blocked_until = Time::ZERO;
         self.ramp = self.ramp.saturating_add(1);

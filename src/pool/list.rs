@@ -1,9 +1,11 @@
 //! A doubly linked list threaded through a slab's values.
 //!
-//! Owns: the ends and the length; the links live in the values.
+//! Owns: the ends and the length; the links live in the values. A value that is in several lists at a
+//! time has links for each, told apart by a marker type.
 //! Never: allocates, or searches. Every operation takes constant time.
 
 use crate::slab::{Key, Slab};
+use std::marker::PhantomData;
 
 /// A value's neighbours in its list.
 #[derive(Clone, Copy, Debug, Default)]
@@ -12,21 +14,33 @@ pub(super) struct Links {
     older: Option<Key>,
 }
 
-/// A value that can be in one list at a time.
-pub(super) trait Linked {
+/// A value that can be in one list of the kind `Of` at a time.
+pub(super) trait Linked<Of = ()> {
     fn links(&self) -> &Links;
     fn links_mut(&mut self) -> &mut Links;
 }
 
 /// A list ordered by the moment of insertion.
-#[derive(Debug, Default)]
-pub(super) struct List {
+#[derive(Debug)]
+pub(super) struct List<Of = ()> {
     oldest: Option<Key>,
     newest: Option<Key>,
     len: u32,
+    of: PhantomData<Of>,
 }
 
-impl List {
+impl<Of> Default for List<Of> {
+    fn default() -> List<Of> {
+        List {
+            oldest: None,
+            newest: None,
+            len: 0,
+            of: PhantomData,
+        }
+    }
+}
+
+impl<Of> List<Of> {
     pub(super) fn len(&self) -> u32 {
         self.len
     }
@@ -40,39 +54,44 @@ impl List {
     }
 
     /// The neighbour that was inserted before `key`.
-    pub(super) fn before<T: Linked>(&self, slab: &Slab<T>, key: Key) -> Option<Key> {
+    pub(super) fn before<T: Linked<Of>>(&self, slab: &Slab<T>, key: Key) -> Option<Key> {
         slab.get(key).and_then(|value| value.links().older)
+    }
+
+    /// The neighbour that was inserted after `key`.
+    pub(super) fn after<T: Linked<Of>>(&self, slab: &Slab<T>, key: Key) -> Option<Key> {
+        slab.get(key).and_then(|value| value.links().newer)
     }
 
     /// Adds `key`, which is in no list, at the newest end.
     #[inline]
-    pub(super) fn push<T: Linked>(&mut self, slab: &mut Slab<T>, key: Key) {
+    pub(super) fn push<T: Linked<Of>>(&mut self, slab: &mut Slab<T>, key: Key) {
         let older = self.newest.replace(key);
         match older {
-            Some(older) => links(slab, older).newer = Some(key),
+            Some(older) => links::<Of, T>(slab, older).newer = Some(key),
             None => self.oldest = Some(key),
         }
-        *links(slab, key) = Links { newer: None, older };
+        *links::<Of, T>(slab, key) = Links { newer: None, older };
         self.len += 1;
     }
 
     /// Takes `key`, which is in this list, out of it.
     #[inline]
-    pub(super) fn unlink<T: Linked>(&mut self, slab: &mut Slab<T>, key: Key) {
-        let Links { newer, older } = std::mem::take(links(slab, key));
+    pub(super) fn unlink<T: Linked<Of>>(&mut self, slab: &mut Slab<T>, key: Key) {
+        let Links { newer, older } = std::mem::take(links::<Of, T>(slab, key));
         match newer {
-            Some(newer) => links(slab, newer).older = older,
+            Some(newer) => links::<Of, T>(slab, newer).older = older,
             None => self.newest = older,
         }
         match older {
-            Some(older) => links(slab, older).newer = newer,
+            Some(older) => links::<Of, T>(slab, older).newer = newer,
             None => self.oldest = newer,
         }
         self.len -= 1;
     }
 }
 
-fn links<T: Linked>(slab: &mut Slab<T>, key: Key) -> &mut Links {
+fn links<Of, T: Linked<Of>>(slab: &mut Slab<T>, key: Key) -> &mut Links {
     slab.get_mut(key)
         .expect("a list names values that exist")
         .links_mut()
@@ -107,7 +126,7 @@ mod tests {
     #[test]
     fn any_value_leaves_and_the_rest_stay_in_order() {
         let mut slab = Slab::new();
-        let mut list = List::default();
+        let mut list: List = List::default();
         let keys: Vec<Key> = (0..5).map(|_| slab.insert(Bead::default())).collect();
         for &key in &keys {
             list.push(&mut slab, key);

@@ -1,56 +1,127 @@
 //! The connections of a pool, by name.
 //!
-//! Owns: each member's state, and the list of idle ones from the oldest to the one used last.
+//! Owns: each member's state, who may be granted it, and the lists to find one by: idle members from the
+//! oldest to the one used last, and a shelf of free ones for every endpoint and tier.
 //! Never: decides who gets a member or when one goes, or touches a connection.
 //!
 //! ```text
-//! Dialing ──opened──▶ Idle ◀──rested / leased──▶ Leased        any ──removed──▶ forgotten
+//! Dialing ──opened──▶ Open: idle ◀──returned / taken──▶ leased        any ──removed──▶ forgotten
 //! ```
+//! A member has slots: one, or as many as its peer allows streams. It is *idle* while none is used,
+//! *free* while one is left and it is not doomed. A doomed member is granted to nobody any more.
 
 use super::list::{Linked, Links, List};
-use super::message::MemberId;
+use super::message::{CloseReason, EndpointId, MemberId};
+use super::permit::Tier;
 use crate::slab::{Key, Slab};
 use crate::time::Time;
 
 /// What a member is doing, with the shard's key once there is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
-    /// `fresh`: begun for a fresh waiter, and so for the first of them, if one waits still.
-    Dialing {
-        fresh: bool,
-    },
-    Idle(Key),
-    Leased(Key),
+    Dialing(Purpose),
+    Open(Key),
+}
+
+/// What a dial was begun for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The first of the fresh waiters, if one waits still.
+    Fresh,
+    /// The queue.
+    Queue,
+    /// Nobody yet: to be there when somebody comes.
+    Warmth,
+    /// To see whether an endpoint can be connected to again.
+    Trial,
 }
 
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) state: State,
-    /// Since when it is in that state; in `Leased`, since the latest grant.
+    pub(super) tier: Tier,
+    /// Where it goes, once that is chosen.
+    pub(super) endpoint: Option<EndpointId>,
+    /// Since when it is dialled, idle, or (while it is used) since the latest grant.
     pub(super) since: Time,
-    pub(super) opened: Time,
-    /// When its age ends its life, jitter included.
+    /// When its time is over, jitter included, and why.
     pub(super) retire_at: Time,
+    pub(super) retire_for: CloseReason,
+    pub(super) opened: Time,
     /// How often it has been granted.
     pub(super) uses: u64,
-    links: Links,
+    pub(super) slots: u32,
+    pub(super) used: u32,
+    /// It ends soon, and is not counted as warm any more.
+    pub(super) ending: bool,
+    /// It goes as soon as nobody uses it.
+    pub(super) doomed: Option<CloseReason>,
+    idle_links: Links,
+    shelf_links: Links,
 }
 
-impl Linked for Member {
+impl Member {
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.state, State::Open(_)) && self.used == 0
+    }
+
+    pub(super) fn is_leased(&self) -> bool {
+        matches!(self.state, State::Open(_)) && self.used > 0
+    }
+
+    fn is_free(&self) -> bool {
+        matches!(self.state, State::Open(_)) && self.doomed.is_none() && self.used < self.slots
+    }
+}
+
+/// The list of idle members.
+#[derive(Debug)]
+struct Idle;
+
+/// The lists of free members of one endpoint and tier.
+#[derive(Debug)]
+struct Shelf;
+
+impl Linked<Idle> for Member {
     fn links(&self) -> &Links {
-        &self.links
+        &self.idle_links
     }
     fn links_mut(&mut self) -> &mut Links {
-        &mut self.links
+        &mut self.idle_links
     }
+}
+
+impl Linked<Shelf> for Member {
+    fn links(&self) -> &Links {
+        &self.shelf_links
+    }
+    fn links_mut(&mut self) -> &mut Links {
+        &mut self.shelf_links
+    }
+}
+
+/// How many members of a tier there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct TierCount {
+    /// Open, not doomed, not ending.
+    pub(super) warm: u32,
+    /// Being dialled.
+    pub(super) dialing: u32,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Members {
     all: Slab<Member>,
-    idle: List,
+    idle: List<Idle>,
+    /// By endpoint (those without one first), then by tier.
+    shelves: Vec<[List<Shelf>; 2]>,
+    tiers: [TierCount; 2],
     dialing: u32,
     dialing_fresh: u32,
+    trials: u32,
+    doomed: u32,
+    /// Over open members that are not doomed.
+    slots: u64,
 }
 
 impl Members {
@@ -58,13 +129,22 @@ impl Members {
         self.all.is_empty()
     }
 
-    /// Open ones, idle or leased.
+    /// Open ones, idle or leased, doomed or not.
     pub(super) fn live(&self) -> u32 {
         self.all.len() as u32 - self.dialing
     }
 
     pub(super) fn idle(&self) -> u32 {
         self.idle.len()
+    }
+
+    pub(super) fn leased(&self) -> u32 {
+        self.live() - self.idle()
+    }
+
+    /// Open ones that will not be granted again.
+    pub(super) fn doomed(&self) -> u32 {
+        self.doomed
     }
 
     pub(super) fn dialing(&self) -> u32 {
@@ -76,6 +156,20 @@ impl Members {
         self.dialing_fresh
     }
 
+    /// Those of the dialling ones that only try an endpoint.
+    pub(super) fn trials(&self) -> u32 {
+        self.trials
+    }
+
+    /// How many can be served at once by what is open.
+    pub(super) fn slots(&self) -> u64 {
+        self.slots
+    }
+
+    pub(super) fn tier(&self, tier: Tier) -> TierCount {
+        self.tiers[tier as usize]
+    }
+
     #[inline]
     pub(super) fn get(&self, id: MemberId) -> Option<&Member> {
         self.all.get(id.0)
@@ -85,127 +179,291 @@ impl Members {
         self.all.iter().map(|(key, member)| (MemberId(key), member))
     }
 
-    /// Gives every open member a new end of life.
-    pub(super) fn retire_all_at(&mut self, mut retire_at: impl FnMut(MemberId, &Member) -> Time) {
-        let open: Vec<MemberId> = self
-            .iter()
-            .filter(|(_, member)| !matches!(member.state, State::Dialing { .. }))
-            .map(|(id, _)| id)
-            .collect();
-        for id in open {
-            let member = self.all.get_mut(id.0).expect("just listed");
-            member.retire_at = retire_at(id, member);
-        }
+    /// The ids of members that `wanted` picks: for changes that walk all of them.
+    pub(super) fn select(&self, wanted: impl Fn(&Member) -> bool) -> Vec<MemberId> {
+        let picked = self.iter().filter(|(_, member)| wanted(member));
+        picked.map(|(id, _)| id).collect()
     }
 
     /// The idle member that has been idle longest.
     pub(super) fn oldest_idle(&self) -> Option<(MemberId, &Member)> {
-        self.idle_at(self.idle.oldest())
+        self.named(self.idle.oldest())
     }
 
-    /// The idle member used last.
-    pub(super) fn newest_idle(&self) -> Option<(MemberId, &Member)> {
-        self.idle_at(self.idle.newest())
+    /// The idle member that began to idle after `id`, an idle one.
+    pub(super) fn idle_after(&self, id: MemberId) -> Option<(MemberId, &Member)> {
+        self.named(self.idle.after(&self.all, id.0))
     }
 
-    /// The idle member used before `id`, an idle one.
-    pub(super) fn idle_before(&self, id: MemberId) -> Option<(MemberId, &Member)> {
-        self.idle_at(self.idle.before(&self.all, id.0))
+    /// The free member of an endpoint and tier that was used last.
+    #[inline]
+    pub(super) fn newest_free(
+        &self,
+        endpoint: Option<EndpointId>,
+        tier: Tier,
+    ) -> Option<(MemberId, &Member)> {
+        let shelf = self.shelves.get(shelf_index(endpoint))?;
+        self.named(shelf[tier as usize].newest())
     }
 
-    fn idle_at(&self, key: Option<Key>) -> Option<(MemberId, &Member)> {
+    /// The free member of the same shelf that was used before `id`, a free one.
+    pub(super) fn free_before(&self, id: MemberId) -> Option<(MemberId, &Member)> {
+        let member = self.all.get(id.0)?;
+        let shelf = self.shelves.get(shelf_index(member.endpoint))?;
+        self.named(shelf[member.tier as usize].before(&self.all, id.0))
+    }
+
+    #[inline]
+    fn named(&self, key: Option<Key>) -> Option<(MemberId, &Member)> {
         let key = key?;
-        let member = self.all.get(key).expect("the idle list names members");
+        let member = self.all.get(key).expect("lists name members");
         Some((MemberId(key), member))
     }
 
     /// A new member, dialling.
-    pub(super) fn dial(&mut self, now: Time, fresh: bool) -> MemberId {
-        self.dialing += 1;
-        self.dialing_fresh += u32::from(fresh);
+    pub(super) fn dial(
+        &mut self,
+        now: Time,
+        purpose: Purpose,
+        tier: Tier,
+        endpoint: Option<EndpointId>,
+    ) -> MemberId {
+        self.count_dialing(purpose, tier, 1);
         MemberId(self.all.insert(Member {
-            state: State::Dialing { fresh },
+            state: State::Dialing(purpose),
+            tier,
+            endpoint,
             since: now,
-            opened: Time::NEVER,
             retire_at: Time::NEVER,
+            retire_for: CloseReason::Age,
+            opened: Time::NEVER,
             uses: 0,
-            links: Links::default(),
+            slots: 0,
+            used: 0,
+            ending: false,
+            doomed: None,
+            idle_links: Links::default(),
+            shelf_links: Links::default(),
         }))
     }
 
+    /// Notes where a dialling member goes.
+    pub(super) fn set_endpoint(&mut self, id: MemberId, endpoint: Option<EndpointId>) {
+        let member = self.member(id);
+        debug_assert!(matches!(member.state, State::Dialing(_)), "{id:?} is open");
+        member.endpoint = endpoint;
+    }
+
     /// A dialling member is open now, and idle.
-    pub(super) fn opened(&mut self, id: MemberId, conn: Key, now: Time, retire_at: Time) {
-        let member = self.all.get_mut(id.0).expect("the caller looked it up");
-        let State::Dialing { fresh } = member.state else {
+    pub(super) fn opened(
+        &mut self,
+        id: MemberId,
+        conn: Key,
+        slots: u32,
+        now: Time,
+        retire_at: Time,
+    ) {
+        let member = self.member(id);
+        let State::Dialing(purpose) = member.state else {
             unreachable!("{id:?} is open already");
         };
-        member.state = State::Idle(conn);
+        member.state = State::Open(conn);
         member.since = now;
         member.opened = now;
         member.retire_at = retire_at;
-        self.dialing -= 1;
-        self.dialing_fresh -= u32::from(fresh);
+        member.slots = slots;
+        let (tier, free) = (member.tier, member.is_free());
+        self.count_dialing(purpose, tier, -1);
+        self.tiers[tier as usize].warm += 1;
+        self.slots += u64::from(slots);
         self.idle.push(&mut self.all, id.0);
-    }
-
-    /// An idle member is granted, or a leased one granted anew; tells its connection.
-    #[inline]
-    pub(super) fn leased(&mut self, id: MemberId, now: Time) -> Key {
-        let member = self.all.get_mut(id.0).expect("the caller looked it up");
-        member.since = now;
-        member.uses += 1;
-        match member.state {
-            State::Dialing { .. } => unreachable!("{id:?} is granted before it is open"),
-            State::Leased(conn) => conn,
-            State::Idle(conn) => {
-                member.state = State::Leased(conn);
-                self.idle.unlink(&mut self.all, id.0);
-                conn
-            }
+        if free {
+            self.shelve(id);
         }
     }
 
-    /// A leased member is idle now.
+    /// One slot of a free member is granted; tells its connection.
     #[inline]
-    pub(super) fn rested(&mut self, id: MemberId, now: Time) {
+    pub(super) fn taken(&mut self, id: MemberId, now: Time) -> Key {
         let member = self.all.get_mut(id.0).expect("the caller looked it up");
-        let State::Leased(conn) = member.state else {
-            unreachable!("{id:?} rests without having been leased");
+        debug_assert!(member.is_free(), "{id:?} is granted without a free slot");
+        let State::Open(conn) = member.state else {
+            unreachable!("{id:?} is granted before it is open");
         };
-        member.state = State::Idle(conn);
         member.since = now;
-        self.idle.push(&mut self.all, id.0);
+        member.uses += 1;
+        member.used += 1;
+        let (first, full) = (member.used == 1, member.used == member.slots);
+        if first {
+            self.idle.unlink(&mut self.all, id.0);
+        }
+        if full {
+            self.unshelve(id);
+        }
+        conn
+    }
+
+    /// One slot of a leased member is free again. True if nobody uses it any more.
+    #[inline]
+    pub(super) fn returned(&mut self, id: MemberId, now: Time) -> bool {
+        let member = self.all.get_mut(id.0).expect("the caller looked it up");
+        assert!(member.used > 0, "{id:?} is released without a lease");
+        let was_free = member.is_free();
+        member.used -= 1;
+        let (idle, free) = (member.used == 0, member.is_free());
+        if idle {
+            member.since = now;
+            self.idle.push(&mut self.all, id.0);
+        }
+        if free && !was_free {
+            self.shelve(id);
+        }
+        idle
+    }
+
+    /// The peer of an open member allows another number of slots.
+    pub(super) fn set_slots(&mut self, id: MemberId, slots: u32) {
+        let member = self.member(id);
+        let was_free = member.is_free();
+        let before = std::mem::replace(&mut member.slots, slots);
+        let (free, doomed) = (member.is_free(), member.doomed.is_some());
+        if !doomed {
+            self.slots = self.slots - u64::from(before) + u64::from(slots);
+        }
+        if free && !was_free {
+            self.shelve(id);
+        } else if was_free && !free {
+            self.unshelve(id);
+        }
+    }
+
+    /// An open member is granted to nobody any more. The first reason counts.
+    pub(super) fn doom(&mut self, id: MemberId, reason: CloseReason) {
+        let member = self.member(id);
+        if member.doomed.is_some() {
+            return;
+        }
+        let was_free = member.is_free();
+        member.doomed = Some(reason);
+        let (tier, slots, ending) = (member.tier, member.slots, member.ending);
+        self.doomed += 1;
+        self.slots -= u64::from(slots);
+        if !ending {
+            self.tiers[tier as usize].warm -= 1;
+        }
+        if was_free {
+            self.unshelve(id);
+        }
+    }
+
+    /// Whether an open member ends soon.
+    pub(super) fn set_ending(&mut self, id: MemberId, ending: bool) {
+        let member = self.member(id);
+        if std::mem::replace(&mut member.ending, ending) == ending || member.doomed.is_some() {
+            return;
+        }
+        let tier = member.tier as usize;
+        if ending {
+            self.tiers[tier].warm -= 1;
+        } else {
+            self.tiers[tier].warm += 1;
+        }
+    }
+
+    /// An open member's time is over at `retire_at` from now on.
+    pub(super) fn set_retirement(
+        &mut self,
+        id: MemberId,
+        retire_at: Time,
+        retire_for: CloseReason,
+    ) {
+        let member = self.member(id);
+        member.retire_at = retire_at;
+        member.retire_for = retire_for;
     }
 
     /// Forgets a member, whatever it is doing.
     pub(super) fn remove(&mut self, id: MemberId) -> Option<Member> {
         match self.all.get(id.0)?.state {
-            State::Dialing { fresh } => {
-                self.dialing -= 1;
-                self.dialing_fresh -= u32::from(fresh);
+            State::Dialing(purpose) => {
+                let tier = self.member(id).tier;
+                self.count_dialing(purpose, tier, -1);
             }
-            State::Idle(_) => self.idle.unlink(&mut self.all, id.0),
-            State::Leased(_) => {}
+            State::Open(_) => {
+                // Dooming takes it off its shelf and out of the counts.
+                self.doom(id, CloseReason::Drained);
+                self.doomed -= 1;
+                if self.member(id).used == 0 {
+                    self.idle.unlink(&mut self.all, id.0);
+                }
+            }
         }
         self.all.remove(id.0)
     }
 
+    fn member(&mut self, id: MemberId) -> &mut Member {
+        self.all.get_mut(id.0).expect("the caller looked it up")
+    }
+
+    fn count_dialing(&mut self, purpose: Purpose, tier: Tier, by: i32) {
+        let add = |count: &mut u32| *count = count.wrapping_add_signed(by);
+        add(&mut self.dialing);
+        add(&mut self.tiers[tier as usize].dialing);
+        match purpose {
+            Purpose::Fresh => add(&mut self.dialing_fresh),
+            Purpose::Trial => add(&mut self.trials),
+            Purpose::Queue | Purpose::Warmth => {}
+        }
+    }
+
+    #[inline]
+    fn shelve(&mut self, id: MemberId) {
+        let member = self.all.get(id.0).expect("the caller looked it up");
+        let (index, tier) = (shelf_index(member.endpoint), member.tier as usize);
+        if index >= self.shelves.len() {
+            self.shelves.resize_with(index + 1, Default::default);
+        }
+        self.shelves[index][tier].push(&mut self.all, id.0);
+    }
+
+    #[inline]
+    fn unshelve(&mut self, id: MemberId) {
+        let member = self.all.get(id.0).expect("the caller looked it up");
+        let (index, tier) = (shelf_index(member.endpoint), member.tier as usize);
+        self.shelves[index][tier].unlink(&mut self.all, id.0);
+    }
+
     /// Whether the counts equal a census of the slab. Walks all members: for tests and assertions.
     pub(super) fn counts_hold(&self) -> bool {
-        let count = |wanted: fn(&State) -> bool| {
-            let matching = self.all.iter().filter(|(_, member)| wanted(&member.state));
-            matching.count() as u32
+        let count = |wanted: &dyn Fn(&Member) -> bool| {
+            self.all.iter().filter(|(_, member)| wanted(member)).count() as u32
         };
-        let mut listed = 0;
-        let mut at = self.newest_idle();
-        while let Some((id, member)) = at {
-            debug_assert!(matches!(member.state, State::Idle(_)));
-            listed += 1;
-            at = self.idle_before(id);
-        }
-        count(|state| matches!(state, State::Dialing { .. })) == self.dialing
-            && count(|state| *state == State::Dialing { fresh: true }) == self.dialing_fresh
-            && count(|state| matches!(state, State::Idle(_))) == self.idle.len()
-            && listed == self.idle.len()
+        let is_dialing = |member: &Member| matches!(member.state, State::Dialing(_));
+        let is_open = |member: &Member| !is_dialing(member) && member.doomed.is_none();
+        let tiers_hold = [Tier::Open, Tier::Reserved].into_iter().all(|tier| {
+            let counts = self.tier(tier);
+            count(&|m| m.tier == tier && is_dialing(m)) == counts.dialing
+                && count(&|m| m.tier == tier && is_open(m) && !m.ending) == counts.warm
+        });
+        let shelved: u32 = self.shelves.iter().flatten().map(List::len).sum();
+        let slots: u64 = self
+            .iter()
+            .filter(|(_, member)| is_open(member))
+            .map(|(_, member)| u64::from(member.slots))
+            .sum();
+        let fresh = State::Dialing(Purpose::Fresh);
+        let trial = State::Dialing(Purpose::Trial);
+        tiers_hold
+            && count(&is_dialing) == self.dialing
+            && count(&|m| m.state == fresh) == self.dialing_fresh
+            && count(&|m| m.state == trial) == self.trials
+            && count(&|m| m.doomed.is_some()) == self.doomed
+            && count(&Member::is_idle) == self.idle.len()
+            && count(&Member::is_free) == shelved
+            && slots == self.slots
     }
+}
+
+fn shelf_index(endpoint: Option<EndpointId>) -> usize {
+    endpoint.map_or(0, |EndpointId(index)| index as usize + 1)
 }

@@ -10,41 +10,61 @@
 //! | `message` | what goes in and out |
 //! | `limits` | the policy's values |
 //! | `permit` | the right to have a connection open, counted over the engine |
-//! | `member` | connections by name, and the idle list |
-//! | `queue` | waiters |
+//! | `member` | connections by name, and the lists of idle and free ones |
+//! | `granting` | who gets which connection |
+//! | `queue`, `shed` | waiters by class; who is sent away under overload |
+//! | `refusing` | who is not let in, or sent away, and why |
 //! | `dialing`, `supply` | when to dial; doing it, or going without |
-//! | `retire` | when a connection goes |
+//! | `warmth`, `forecast`, `pace` | connections made ahead: how many, and how fast |
+//! | `retire`, `peak` | when a connection goes; how many were needed lately |
+//! | `endpoints` | which of several addresses; breakers |
+//! | `tail`, `retry` | how long an attempt may take, and whether there is another: for the shard |
 //! | `counters` | what is told about it all |
 //! | `list`, `due` | a linked list through a slab; deadlines, lazily cleaned |
 
 mod counters;
 mod dialing;
 mod due;
+mod endpoints;
+mod forecast;
+mod granting;
+mod histogram;
 mod limits;
 mod list;
 mod member;
 mod message;
+mod pace;
+mod peak;
 mod permit;
 mod queue;
+mod refusing;
 mod retire;
+mod retry;
+mod shed;
 mod supply;
+mod tail;
 #[cfg(test)]
 mod tests;
+mod warmth;
 
 pub use counters::{Census, PoolCounters};
 pub use limits::Limits;
 pub use message::{Action, CloseReason, EndpointId, Grant, Input, MemberId, Refusal, WaiterId};
-pub use permit::{Counter, Exhausted, Permit, Permits};
+pub use permit::{Counter, Exhausted, Permit, Permits, Quota, Tier};
+pub use retry::{RetryBudget, backoff};
+pub use tail::Tail;
 
-use crate::config::Class;
 use crate::random::Random;
 use crate::slab::Key;
 use crate::time::Time;
 use dialing::Dialing;
 use due::Due;
-use member::{Members, State};
+use endpoints::{Change, Endpoints};
+use member::{Members, Purpose, State};
 use queue::Queue;
+use shed::Shedder;
 use std::time::Duration;
+use warmth::Warmth;
 
 /// One upstream's connections on one shard.
 ///
@@ -55,31 +75,50 @@ pub struct Pool {
     permits: Permits,
     random: Random,
     members: Members,
-    /// When the age of an open member ends its life; one entry each, from its dial on.
+    endpoints: Endpoints,
+    /// When the age of an open member is to be looked at; one entry each, from its dial on.
     ages: Due,
     queue: Queue,
+    shedder: Shedder,
     dialing: Dialing,
+    warmth: Warmth,
     /// When to ask the dial rule again.
     ask_again_at: Option<Time>,
     /// Connections closed for fresh waiters, whose permits have not come back yet.
     room_made: u32,
+    /// The cap was lowered below what is open, and not all of that has gone.
+    over_cap: bool,
+    /// Connections closed because of that, whose permits have not come back yet.
+    over_leaving: u32,
+    /// When a connection was last asked for.
+    wanted_at: Time,
+    /// Something changed in a call that can ask for nothing: the next one settles it.
+    unsettled: bool,
     draining: bool,
     counters: PoolCounters,
 }
 
 impl Pool {
-    /// An empty pool. With an `idle_min`, its first `Tick` (due at once) begins to warm it.
+    /// An empty pool. With a floor to keep warm, its first `Tick` (due at once) begins with that.
     pub fn new(limits: Limits, permits: Permits, seed: u64) -> Pool {
+        let cold = limits.idle_min > 0 || limits.critical_reserved > 0;
         Pool {
-            ask_again_at: (limits.idle_min > 0).then_some(Time::ZERO),
+            ask_again_at: cold.then_some(Time::ZERO),
             limits,
             permits,
             random: Random::new(seed),
             members: Members::default(),
+            endpoints: Endpoints::new(),
             ages: Due::default(),
             queue: Queue::default(),
+            shedder: Shedder::default(),
             dialing: Dialing::new(),
+            warmth: Warmth::default(),
             room_made: 0,
+            over_cap: false,
+            over_leaving: 0,
+            wanted_at: Time::ZERO,
+            unsettled: false,
             draining: false,
             counters: PoolCounters::default(),
         }
@@ -87,17 +126,25 @@ impl Pool {
 
     /// When [`Input::Tick`] is due; one in the past is due at once.
     pub fn deadline(&self) -> Option<Time> {
-        let idle = match (self.limits.idle_timeout, self.members.oldest_idle()) {
-            (Some(timeout), Some((_, oldest))) => Some(oldest.since + timeout),
-            (None, _) | (_, None) => None,
+        let waiting = if self.queue.is_empty() {
+            [None; 2]
+        } else {
+            let shed = self.shedder.next(&self.queue, &self.limits.shed);
+            [self.queue.next_deadline(), shed]
+        };
+        let trial = if self.draining {
+            None
+        } else {
+            self.endpoints.next()
         };
         [
-            idle,
+            self.retirement(),
             self.ages.next(),
-            self.queue.next_deadline(),
+            trial,
             self.ask_again_at,
         ]
         .into_iter()
+        .chain(waiting)
         .flatten()
         .min()
     }
@@ -106,9 +153,10 @@ impl Pool {
     pub fn census(&self) -> Census {
         Census {
             idle: self.members.idle(),
-            leased: self.members.live() - self.members.idle(),
+            leased: self.members.leased(),
             dialing: self.members.dialing(),
             waiters: self.queue.len(),
+            ejected: self.endpoints.ejected(),
         }
     }
 
@@ -132,24 +180,9 @@ impl Pool {
         self.dialing.starving
     }
 
-    /// The connection used last, if a good one is idle. `None`: [`Input::Enqueue`].
-    ///
-    /// Nobody is overtaken: no connection idles while somebody waits whom it could serve.
-    /// Connections found past a limit are passed over; `Tick`, due by then, closes them.
-    #[inline]
-    pub fn checkout(&mut self, now: Time, _class: Class) -> Option<Grant> {
-        let mut at = self.members.newest_idle();
-        while let Some((id, member)) = at {
-            if retire::end_of_idling(&self.limits, member.since) <= now {
-                return None; // All others have idled longer.
-            }
-            if now < member.retire_at {
-                self.counters.hits += 1;
-                return Some(self.lease(now, id, true));
-            }
-            at = self.members.idle_before(id);
-        }
-        None
+    /// So many connections are to be kept open, reserved ones included.
+    pub fn floor(&self) -> u32 {
+        self.floor_of(Tier::Open) + self.floor_of(Tier::Reserved)
     }
 
     /// Takes note of `input`, and adds what is to be done to `actions`.
@@ -162,46 +195,88 @@ impl Pool {
                 deadline,
                 fresh,
             } => self.enqueue(now, waiter, class, deadline, fresh, actions),
-            Input::Cancel { waiter } => self.queue.cancel(waiter),
-            Input::Dialed { member, conn, .. } => self.dialed(now, member, conn, actions),
+            Input::Cancel { waiter } => {
+                self.queue.cancel(waiter);
+            }
+            Input::Dialed {
+                member,
+                conn,
+                slots,
+            } => self.dialed(now, member, conn, slots, actions),
             Input::DialFailed { member } => self.dial_failed(now, member, actions),
             Input::Closed { member } => self.closed(now, member),
-            Input::Capacity => {
-                self.dialing.capacity();
-                self.room_made = 0;
-            }
+            Input::Slots { member, slots } => self.slots(member, slots),
+            Input::Retire { member } => self.retire(member, CloseReason::Retired, actions),
+            Input::Endpoints(ids) => self.set_endpoints(now, &ids, actions),
+            Input::Faulted { member } => self.faulted(now, member, actions),
+            Input::Capacity => self.capacity(),
             Input::GiveUp => self.give_up(now, actions),
             Input::Tick => self.tick(now, actions),
-            Input::Configure { limits, .. } => self.reconfigure(now, limits, actions),
-            Input::Slots { .. }
-            | Input::Retire { .. }
-            | Input::Endpoints(_)
-            | Input::Faulted { .. } => {}
+            Input::Configure {
+                limits,
+                renew_within,
+            } => self.reconfigure(now, limits, renew_within, actions),
             Input::Drain => self.drain(actions),
         }
-        self.fail_late(now, actions);
-        self.supply(now, actions);
-        self.check();
+        self.settle(now, actions);
     }
 
     /// The endpoint for the dial of `member`, other than those `tried` already. `None`: there is none
     /// left to try.
     pub fn choose_endpoint(
         &mut self,
-        _now: Time,
-        _member: MemberId,
+        now: Time,
+        id: MemberId,
         tried: &[EndpointId],
     ) -> Option<EndpointId> {
-        tried.is_empty().then_some(EndpointId(0))
+        let member = self.members.get(id)?;
+        debug_assert!(matches!(member.state, State::Dialing(_)), "{id:?} is open");
+        if let Some(chosen) = member.endpoint {
+            debug_assert!(
+                !tried.contains(&chosen),
+                "{chosen:?} failed and was not reported"
+            );
+            return Some(chosen);
+        }
+        let Limits {
+            breaker, balance, ..
+        } = &self.limits;
+        let random = &mut self.random;
+        let chosen = self
+            .endpoints
+            .choose_dial(now, tried, breaker, balance, random)?;
+        self.endpoints.began(now, chosen);
+        self.members.set_endpoint(id, Some(chosen));
+        Some(chosen)
     }
 
     /// The endpoint chosen for the dial of `member` cannot be connected to; another one may be chosen.
-    pub fn endpoint_failed(&mut self, _now: Time, _member: MemberId) {}
+    pub fn endpoint_failed(&mut self, now: Time, id: MemberId) {
+        let Some(endpoint) = self.members.get(id).and_then(|member| member.endpoint) else {
+            return;
+        };
+        self.members.set_endpoint(id, None);
+        self.connect_failed(now, endpoint);
+    }
 
     /// What `member` was used for went well, with `latency` until the first byte of the answer.
     /// Its release follows.
     #[inline]
-    pub fn served(&mut self, _now: Time, _member: MemberId, _latency: Duration) {}
+    pub fn served(&mut self, now: Time, id: MemberId, latency: Duration) {
+        let Some(endpoint) = self.members.get(id).and_then(|member| member.endpoint) else {
+            return;
+        };
+        let Limits {
+            breaker, balance, ..
+        } = &self.limits;
+        match self
+            .endpoints
+            .served(now, endpoint, latency, breaker, balance)
+        {
+            Change::None => {}
+            Change::Restored | Change::Lost | Change::Ejected => self.unsettled = true,
+        }
+    }
 
     /// The same as `handle` with [`Input::Released`]. Constant time and no allocation while
     /// nobody waits and the connection stays.
@@ -210,184 +285,229 @@ impl Pool {
         let Some(member) = self.members.get(id) else {
             return;
         };
-        if !matches!(member.state, State::Leased(_)) {
+        if !member.is_leased() {
             debug_assert!(false, "{id:?} is released without a lease");
             return;
         }
+        let endpoint = member.endpoint;
         let condemned = self.condemned(now, member);
         self.dialing.lease_ended(now, held, condemned.is_none());
-        if condemned.is_none() && self.queue.is_empty() {
-            return self.members.rested(id, now);
+        if let Some(endpoint) = endpoint {
+            self.endpoints.ended(now, endpoint);
+        }
+        if self.members.returned(id, now) {
+            self.rests(now);
+        }
+        if condemned.is_none() && self.queue.is_empty() && !self.unsettled {
+            return;
         }
         self.fail_late(now, actions);
         if let Some(reason) = condemned {
-            self.close(id, reason, actions);
-        } else if self.release_must_make_room() {
+            self.retire(id, reason, actions);
+        } else if self.release_must_make_room(now, id) {
             self.room_made += 1;
-            self.close(id, CloseReason::Capacity, actions);
-        } else if let Some(waiter) = self.queue.pop_plain() {
-            self.grant(now, waiter, id, true, actions);
-        } else {
-            self.members.rested(id, now);
+            self.retire(id, CloseReason::Capacity, actions);
         }
-        self.supply(now, actions);
-        self.check();
+        self.settle(now, actions);
     }
 
-    fn enqueue(
+    fn dialed(
         &mut self,
         now: Time,
-        waiter: WaiterId,
-        class: Class,
-        deadline: Time,
-        fresh: bool,
+        id: MemberId,
+        conn: Key,
+        slots: u32,
         actions: &mut Vec<Action>,
     ) {
-        self.retire_due(now, actions);
-        self.fail_late(now, actions);
-        let refusal = if self.draining {
-            Refusal::Draining
-        } else if deadline <= now {
-            self.counters.wait_timeouts += 1;
-            Refusal::Deadline
-        } else if !fresh && let Some(grant) = self.checkout(now, class) {
-            return actions.push(Action::Grant { waiter, grant });
-        } else if self.queue.len() >= self.limits.waiters_max {
-            self.counters.refused += 1;
-            Refusal::QueueFull {
-                retry_after: Duration::ZERO,
-            }
-        } else {
-            if self.queue.is_empty() {
-                self.dialing.queue_began(now);
-            }
-            self.counters.misses += 1;
-            self.counters.waits += 1;
-            return self.queue.push(waiter, deadline, fresh);
-        };
-        self.counters.misses += 1;
-        actions.push(Action::Fail { waiter, refusal });
-    }
-
-    fn dialed(&mut self, now: Time, id: MemberId, conn: Key, actions: &mut Vec<Action>) {
-        let Some((began, fresh)) = self.dial_of(id) else {
+        let Some((began, purpose)) = self.dial_of(id) else {
             return;
         };
-        self.dialing.succeeded(now.since(began));
+        let endpoint = self.members.get(id).and_then(|member| member.endpoint);
+        let took = now.since(began);
+        self.dialing.succeeded(took, slots);
+        if let Some(endpoint) = endpoint {
+            self.endpoints
+                .connected(now, endpoint, &self.limits.balance);
+            self.endpoints.ended(now, endpoint);
+        }
         let retire_at = retire::end_of_life(&self.limits, now, &mut self.random);
-        self.members.opened(id, conn, now, retire_at);
-        self.ages.push(retire_at, id.0);
+        self.members.opened(id, conn, slots, now, retire_at);
+        self.look_at_age(id, retire_at);
+        self.rests(now);
         self.fail_late(now, actions);
         if self.draining {
-            return self.close(id, CloseReason::Drained, actions);
+            return self.retire(id, CloseReason::Drained, actions);
         }
-        // A fresh waiter has a dial of its own; all others serve whoever has waited longest.
-        let own = if fresh { self.queue.pop_fresh() } else { None };
-        if let Some(waiter) = own.or_else(|| self.queue.pop_oldest()) {
-            self.grant(now, waiter, id, false, actions);
+        if endpoint.is_some_and(|endpoint| !self.endpoints.contains(endpoint)) {
+            return self.retire(id, CloseReason::Endpoint, actions);
         }
+        self.grant_dialed(now, id, purpose, actions);
     }
 
     fn dial_failed(&mut self, now: Time, id: MemberId, actions: &mut Vec<Action>) {
-        let Some((began, _)) = self.dial_of(id) else {
+        let Some((began, purpose)) = self.dial_of(id) else {
             return;
         };
+        let gone = self.members.get(id).and_then(|member| member.endpoint);
+        self.members.set_endpoint(id, None);
         self.forget(id);
+        if let Some(endpoint) = gone {
+            self.connect_failed(now, endpoint);
+        }
         self.counters.dials_failed += 1;
+        self.fail_late(now, actions);
+        if purpose == Purpose::Trial {
+            return;
+        }
         self.dialing
             .failed(now, began, &self.limits, &mut self.random);
-        self.fail_late(now, actions);
-        // One failure fails at most one waiter: whoever has waited longest of those whom nothing
-        // open or under way can serve. The others wait for the next dial, until their deadlines.
-        let victim = if self.members.dialing() > 0 {
+        // One failure fails at most one waiter: whoever is first of those whom nothing open or under
+        // way can serve. The others wait for the next dial, until their deadlines.
+        let victim = if self.members.dialing() > self.members.trials() {
             None
-        } else if self.members.live() > 0 {
-            self.queue.pop_fresh()
+        } else if self.members.live() > self.members.doomed() {
+            self.queue.pop_fresh(queue::Who::Anyone)
         } else {
-            self.queue.pop_oldest()
+            self.queue.pop_first()
         };
         if let Some(waiter) = victim {
-            let refusal = Refusal::DialFailed;
-            actions.push(Action::Fail { waiter, refusal });
+            self.fail(waiter, Refusal::DialFailed, actions);
         }
     }
 
     fn closed(&mut self, now: Time, id: MemberId) {
-        if let Some(gone) = self.forget(id) {
-            match gone.state {
-                State::Leased(_) => {
+        let Some(gone) = self.forget(id) else { return };
+        match gone.state {
+            State::Dialing(purpose) => self.dial_abandoned(now, purpose, gone.endpoint),
+            State::Open(_) => {
+                for _ in 0..gone.used {
+                    if let Some(endpoint) = gone.endpoint {
+                        self.endpoints.ended(now, endpoint);
+                    }
+                }
+                if gone.used > 0 {
                     self.dialing.lease_ended(now, now.since(gone.since), false);
                 }
-                State::Idle(_) | State::Dialing { .. } => {}
             }
         }
     }
 
+    fn slots(&mut self, id: MemberId, slots: u32) {
+        match self.members.get(id).map(|member| member.state) {
+            Some(State::Open(_)) => {
+                self.dialing.slots_seen(slots);
+                self.members.set_slots(id, slots);
+            }
+            Some(State::Dialing(_)) => debug_assert!(false, "{id:?} is not open yet"),
+            None => {}
+        }
+    }
+
+    fn set_endpoints(&mut self, now: Time, ids: &[EndpointId], actions: &mut Vec<Action>) {
+        let left = self.endpoints.set_all(now, ids, &self.limits.balance);
+        if left.is_empty() {
+            return;
+        }
+        let stale = self.members.select(|member| {
+            matches!(member.state, State::Open(_))
+                && member
+                    .endpoint
+                    .is_some_and(|endpoint| left.contains(&endpoint))
+        });
+        for id in stale {
+            self.retire(id, CloseReason::Endpoint, actions);
+        }
+    }
+
+    fn faulted(&mut self, now: Time, id: MemberId, actions: &mut Vec<Action>) {
+        let Some(endpoint) = self.members.get(id).and_then(|member| member.endpoint) else {
+            return;
+        };
+        let (breaker, random) = (&self.limits.breaker, &mut self.random);
+        match self.endpoints.faulted(now, endpoint, breaker, random) {
+            Change::None | Change::Restored | Change::Lost => {}
+            Change::Ejected => {
+                self.counters.ejections += 1;
+                let there = self.members.select(|member| {
+                    matches!(member.state, State::Open(_)) && member.endpoint == Some(endpoint)
+                });
+                for id in there {
+                    self.retire(id, CloseReason::Endpoint, actions);
+                }
+            }
+        }
+    }
+
+    fn capacity(&mut self) {
+        self.dialing.capacity();
+        self.room_made = 0;
+        self.over_leaving = 0;
+    }
+
+    /// A sibling needs a permit more: of those that everyone may use.
     fn give_up(&mut self, now: Time, actions: &mut Vec<Action>) {
-        if let Some((id, _)) = self.members.oldest_idle() {
+        if let Some(id) = self.oldest_idle_of(Tier::Open) {
             self.dialing.yield_permit(now, &self.limits);
-            self.close(id, CloseReason::Capacity, actions);
+            self.retire(id, CloseReason::Capacity, actions);
         }
     }
 
     fn tick(&mut self, now: Time, actions: &mut Vec<Action>) {
         self.retire_due(now, actions);
         self.fail_late(now, actions);
-        if self.dialing.check_stall(now, self.view(), &self.limits) {
+        self.foresee(now);
+        if self.dialing.check_stall(now, self.view(now), &self.limits) {
             // Whatever was said or closed for want of a permit has not helped: say it again.
             self.dialing.starving = false;
             self.room_made = 0;
+            self.over_leaving = 0;
         }
     }
 
     fn drain(&mut self, actions: &mut Vec<Action>) {
         self.draining = true;
-        while let Some(waiter) = self.queue.pop_oldest() {
-            let refusal = Refusal::Draining;
-            actions.push(Action::Fail { waiter, refusal });
+        while let Some(waiter) = self.queue.pop_first() {
+            self.fail(waiter, Refusal::Draining, actions);
         }
-        self.close_idle(CloseReason::Drained, actions);
-    }
-
-    /// Fails the waiters whose deadlines have passed. Precedes every grant, so that none is late.
-    fn fail_late(&mut self, now: Time, actions: &mut Vec<Action>) {
-        while let Some(waiter) = self.queue.pop_late(now) {
-            self.counters.wait_timeouts += 1;
-            let refusal = Refusal::Deadline;
-            actions.push(Action::Fail { waiter, refusal });
+        for id in self.members.select(|m| matches!(m.state, State::Open(_))) {
+            self.retire(id, CloseReason::Drained, actions);
         }
     }
 
-    /// Grants an open member to someone who waited.
-    fn grant(
-        &mut self,
-        now: Time,
-        waiter: WaiterId,
-        id: MemberId,
-        reused: bool,
-        actions: &mut Vec<Action>,
-    ) {
-        self.counters.waits_reused += u64::from(reused);
-        let grant = self.lease(now, id, reused);
-        actions.push(Action::Grant { waiter, grant });
+    /// What follows from any input: waiters are served or sent away, dials begun.
+    fn settle(&mut self, now: Time, actions: &mut Vec<Action>) {
+        self.unsettled = false;
+        self.fail_late(now, actions);
+        self.endpoints.tick(now, &self.limits.balance);
+        self.match_waiters(now, actions);
+        self.shed(now, actions);
+        self.refuse_the_broken(now, actions);
+        self.supply(now, actions);
+        self.check(now);
     }
 
-    #[inline]
-    fn lease(&mut self, now: Time, member: MemberId, reused: bool) -> Grant {
-        let conn = self.members.leased(member, now);
-        Grant {
-            member,
-            conn,
-            reused,
+    fn connect_failed(&mut self, now: Time, endpoint: EndpointId) {
+        let limits = &self.limits;
+        let change = self.endpoints.connect_failed(
+            now,
+            endpoint,
+            &limits.breaker,
+            limits.dial_backoff_max,
+            &mut self.random,
+        );
+        self.endpoints.ended(now, endpoint);
+        match change {
+            Change::None => {}
+            Change::Lost | Change::Restored | Change::Ejected => self.unsettled = true,
         }
     }
 
-    /// When the dial of `id` began, and whether for a fresh waiter, if it is being dialled.
-    fn dial_of(&self, id: MemberId) -> Option<(Time, bool)> {
+    /// When the dial of `id` began, and what for, if it is being dialled.
+    fn dial_of(&self, id: MemberId) -> Option<(Time, Purpose)> {
         let member = self.members.get(id)?;
         match member.state {
-            State::Dialing { fresh } => Some((member.since, fresh)),
-            State::Idle(_) | State::Leased(_) => {
+            State::Dialing(purpose) => Some((member.since, purpose)),
+            State::Open(_) => {
                 debug_assert!(false, "{id:?} was dialled already");
                 None
             }
@@ -395,10 +515,10 @@ impl Pool {
     }
 
     /// What holds after every input.
-    fn check(&self) {
+    fn check(&mut self, now: Time) {
         debug_assert!(
-            self.queue.plain_len() == 0 || self.members.idle() == 0,
-            "a connection idles beside a waiter that could use it"
+            self.queue.plain_len() == 0 || self.pick(now, self.least_waiting()).is_none(),
+            "a connection is free beside a waiter that could use it"
         );
         debug_assert!(
             !cfg!(test) || self.members.counts_hold(),

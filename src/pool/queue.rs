@@ -1,8 +1,10 @@
-//! The callers who wait for a connection, first come, first served.
+//! The callers who wait for a connection: by class, and within a class first come, first served.
 //!
-//! Owns: who waits, in which order, until when. Two lines share one order of arrival: plain waiters, whom
-//! any connection serves, and fresh ones, whom only a newly dialled one does.
-//! Never: scans the queue. Joining, leaving and being served take constant time, deadlines a heap's.
+//! Owns: who waits, since when, in which order, until when. Each class has two lines that share one
+//! order of arrival: plain waiters, whom any connection serves, and fresh ones, whom only a newly
+//! dialled one does.
+//! Never: scans the queue, or decides who is sent away. Joining, leaving and being served take constant
+//! time, deadlines a heap's.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, DefaultHasher};
@@ -10,6 +12,7 @@ use std::hash::{BuildHasherDefault, DefaultHasher};
 use super::due::Due;
 use super::list::{Linked, Links, List};
 use super::message::WaiterId;
+use crate::config::Class;
 use crate::slab::{Key, Slab};
 use crate::time::Time;
 
@@ -18,17 +21,46 @@ pub(super) struct Queue {
     waiting: Slab<Waiting>,
     // Hashed with fixed keys, so that runs repeat: the shard chooses the ids, not a peer.
     by_id: HashMap<WaiterId, Key, BuildHasherDefault<DefaultHasher>>,
-    plain: List,
-    fresh: List,
+    /// One for each class, the most important first.
+    lines: [Lines; Class::ALL.len()],
     deadlines: Due,
     arrivals: u64,
 }
 
+/// Whom something free may serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Who {
+    /// Whoever is first.
+    Anyone,
+    /// Waiters of class `Critical` alone.
+    Critical,
+}
+
+impl Who {
+    /// The classes it stands for, the most important first.
+    fn classes(self) -> &'static [Class] {
+        match self {
+            Who::Anyone => &Class::ALL,
+            Who::Critical => &[Class::Critical],
+        }
+    }
+}
+
+/// One who has left the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Left {
+    pub(super) id: WaiterId,
+    pub(super) class: Class,
+    /// When it began to wait.
+    pub(super) since: Time,
+    /// Whether only a newly dialled connection would have done.
+    pub(super) fresh: bool,
+}
+
 #[derive(Debug)]
 struct Waiting {
-    id: WaiterId,
+    who: Left,
     arrival: u64,
-    fresh: bool,
     links: Links,
 }
 
@@ -41,21 +73,66 @@ impl Linked for Waiting {
     }
 }
 
+/// The waiters of one class.
+#[derive(Debug, Default)]
+struct Lines {
+    plain: List,
+    fresh: List,
+}
+
+impl Lines {
+    fn len(&self) -> u32 {
+        self.plain.len() + self.fresh.len()
+    }
+
+    /// The line in which a waiter stands.
+    fn of(&mut self, fresh: bool) -> &mut List {
+        if fresh {
+            &mut self.fresh
+        } else {
+            &mut self.plain
+        }
+    }
+}
+
 impl Queue {
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
     pub(super) fn len(&self) -> u32 {
-        self.plain.len() + self.fresh.len()
+        self.lines.iter().map(Lines::len).sum()
     }
 
     pub(super) fn plain_len(&self) -> u32 {
-        self.plain.len()
+        self.lines.iter().map(|lines| lines.plain.len()).sum()
     }
 
     pub(super) fn fresh_len(&self) -> u32 {
-        self.fresh.len()
+        self.lines.iter().map(|lines| lines.fresh.len()).sum()
+    }
+
+    /// How many waiters of class `Critical` there are, in both lines.
+    pub(super) fn critical_len(&self) -> u32 {
+        self.line(Class::Critical).len()
+    }
+
+    /// Whether [`pop_plain`](Queue::pop_plain) would find somebody.
+    pub(super) fn has_plain(&self, who: Who) -> bool {
+        self.first_plain(who).is_some()
+    }
+
+    /// Whether whoever is first, by class and then by arrival, is a fresh waiter.
+    pub(super) fn first_is_fresh(&self) -> bool {
+        self.first()
+            .and_then(|key| self.waiting.get(key))
+            .is_some_and(|waiting| waiting.who.fresh)
+    }
+
+    /// Since when the first of `class` has waited.
+    pub(super) fn oldest(&self, class: Class) -> Option<Time> {
+        let waiting = self.waiting.get(self.first_of(class)?)?;
+        Some(waiting.who.since)
     }
 
     /// When the next waiter fails by its deadline.
@@ -63,153 +140,136 @@ impl Queue {
         self.deadlines.next()
     }
 
-    /// Whether whoever has waited longest is a fresh waiter.
-    pub(super) fn oldest_is_fresh(&self) -> bool {
-        self.oldest()
-            .and_then(|key| self.waiting.get(key))
-            .is_some_and(|waiting| waiting.fresh)
-    }
-
-    /// Puts a waiter at the end. One who waits already keeps its place.
-    pub(super) fn push(&mut self, id: WaiterId, deadline: Time, fresh: bool) {
+    /// Puts a waiter at the end of its class. One who waits already keeps its place.
+    pub(super) fn push(
+        &mut self,
+        now: Time,
+        id: WaiterId,
+        class: Class,
+        deadline: Time,
+        fresh: bool,
+    ) {
         if self.by_id.contains_key(&id) {
             debug_assert!(false, "{id:?} waits twice");
             return;
         }
         let key = self.waiting.insert(Waiting {
-            id,
+            who: Left {
+                id,
+                class,
+                since: now,
+                fresh,
+            },
             arrival: self.arrivals,
-            fresh,
             links: Links::default(),
         });
         self.arrivals += 1;
         self.by_id.insert(id, key);
         self.deadlines.push(deadline, key);
-        let line = if fresh {
-            &mut self.fresh
-        } else {
-            &mut self.plain
-        };
+        let line = self.lines[class as usize].of(fresh);
         line.push(&mut self.waiting, key);
     }
 
-    /// Forgets a waiter, if it waits.
-    pub(super) fn cancel(&mut self, id: WaiterId) {
-        if let Some(&key) = self.by_id.get(&id) {
-            self.take(key);
-        }
+    /// Forgets a waiter. Tells whether it waited.
+    pub(super) fn cancel(&mut self, id: WaiterId) -> bool {
+        let key = self.by_id.get(&id).copied();
+        key.and_then(|key| self.take(key)).is_some()
     }
 
     /// Takes the first of the plain waiters.
-    pub(super) fn pop_plain(&mut self) -> Option<WaiterId> {
-        self.plain.oldest().and_then(|key| self.take(key))
+    pub(super) fn pop_plain(&mut self, who: Who) -> Option<Left> {
+        self.first_plain(who).and_then(|key| self.take(key))
     }
 
     /// Takes the first of the fresh waiters.
-    pub(super) fn pop_fresh(&mut self) -> Option<WaiterId> {
-        self.fresh.oldest().and_then(|key| self.take(key))
+    pub(super) fn pop_fresh(&mut self, who: Who) -> Option<Left> {
+        let first = |class: &Class| self.line(*class).fresh.oldest();
+        let key = who.classes().iter().find_map(first)?;
+        self.take(key)
     }
 
-    /// Takes whoever has waited longest.
-    pub(super) fn pop_oldest(&mut self) -> Option<WaiterId> {
-        self.oldest().and_then(|key| self.take(key))
+    /// Takes the first of all.
+    pub(super) fn pop_first(&mut self) -> Option<Left> {
+        self.first().and_then(|key| self.take(key))
+    }
+
+    /// Takes the one of `class` that has waited longest.
+    pub(super) fn pop_oldest_of(&mut self, class: Class) -> Option<Left> {
+        self.first_of(class).and_then(|key| self.take(key))
     }
 
     /// Takes one waiter whose deadline has passed.
-    pub(super) fn pop_late(&mut self, now: Time) -> Option<WaiterId> {
+    pub(super) fn pop_late(&mut self, now: Time) -> Option<Left> {
         // Entries of those who have left are skipped; each is met once.
         while let Some(key) = self.deadlines.pop(now) {
-            if let Some(id) = self.take(key) {
-                return Some(id);
+            if let Some(left) = self.take(key) {
+                return Some(left);
             }
         }
         None
     }
 
-    fn oldest(&self) -> Option<Key> {
-        let arrival = |key| self.waiting.get(key).map(|waiting| waiting.arrival);
-        match (self.plain.oldest(), self.fresh.oldest()) {
-            (Some(plain), Some(fresh)) if arrival(plain) < arrival(fresh) => Some(plain),
-            (_, Some(fresh)) => Some(fresh),
-            (plain, None) => plain,
-        }
+    /// Takes whoever has to make room for one of class `by`: of the lowest class below it the one
+    /// that came last, since it has lost the least by waiting. `None`: nobody matters less.
+    pub(super) fn displace(&mut self, by: Class) -> Option<Left> {
+        let mut lower = Class::ALL.into_iter().rev().take_while(|&class| class > by);
+        let key = lower.find_map(|class| self.last_of(class))?;
+        self.take(key)
     }
 
-    fn take(&mut self, key: Key) -> Option<WaiterId> {
-        let Waiting { id, fresh, .. } = *self.waiting.get(key)?;
-        let line = if fresh {
-            &mut self.fresh
-        } else {
-            &mut self.plain
-        };
+    /// Takes the one who matters least: of the lowest class the one that came last.
+    pub(super) fn pop_last(&mut self) -> Option<Left> {
+        let mut classes = Class::ALL.into_iter().rev();
+        let key = classes.find_map(|class| self.last_of(class))?;
+        self.take(key)
+    }
+
+    fn line(&self, class: Class) -> &Lines {
+        &self.lines[class as usize]
+    }
+
+    fn arrival(&self, key: Key) -> Option<u64> {
+        self.waiting.get(key).map(|waiting| waiting.arrival)
+    }
+
+    fn first(&self) -> Option<Key> {
+        let mut classes = Class::ALL.into_iter();
+        classes.find_map(|class| self.first_of(class))
+    }
+
+    fn first_plain(&self, who: Who) -> Option<Key> {
+        let first = |class: &Class| self.line(*class).plain.oldest();
+        who.classes().iter().find_map(first)
+    }
+
+    fn first_of(&self, class: Class) -> Option<Key> {
+        let lines = self.line(class);
+        let ends = [lines.plain.oldest(), lines.fresh.oldest()];
+        ends.into_iter()
+            .flatten()
+            .min_by_key(|&key| self.arrival(key))
+    }
+
+    fn last_of(&self, class: Class) -> Option<Key> {
+        let lines = self.line(class);
+        let ends = [lines.plain.newest(), lines.fresh.newest()];
+        ends.into_iter()
+            .flatten()
+            .max_by_key(|&key| self.arrival(key))
+    }
+
+    fn take(&mut self, key: Key) -> Option<Left> {
+        let left = self.waiting.get(key)?.who;
+        let line = self.lines[left.class as usize].of(left.fresh);
         line.unlink(&mut self.waiting, key);
         self.waiting.remove(key);
-        self.by_id.remove(&id);
+        self.by_id.remove(&left.id);
         let waiting = &self.waiting;
         self.deadlines
             .tidy(waiting.len(), |key| waiting.contains(key));
-        Some(id)
+        Some(left)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn id(n: u32) -> WaiterId {
-        WaiterId(Key::from_parts(n, 1))
-    }
-
-    fn at(nanos: u64) -> Time {
-        Time::from_nanos(nanos)
-    }
-
-    #[test]
-    fn lines_share_one_order_of_arrival() {
-        let mut queue = Queue::default();
-        for n in 0..6 {
-            queue.push(id(n), Time::NEVER, n % 2 == 0);
-        }
-        assert!(queue.oldest_is_fresh());
-        assert_eq!(queue.pop_plain(), Some(id(1)));
-        assert_eq!(queue.pop_oldest(), Some(id(0)));
-        assert_eq!(queue.pop_oldest(), Some(id(2)));
-        assert!(!queue.oldest_is_fresh());
-        queue.cancel(id(3));
-        queue.cancel(id(3));
-        assert_eq!(queue.pop_oldest(), Some(id(4)));
-        assert_eq!(queue.pop_oldest(), Some(id(5)));
-        assert_eq!(queue.pop_oldest(), None);
-        assert!(queue.is_empty());
-    }
-
-    #[test]
-    fn deadlines_come_in_their_own_order_and_skip_who_left() {
-        let mut queue = Queue::default();
-        for n in 0..4 {
-            queue.push(id(n), at(100 - u64::from(n)), false);
-        }
-        assert_eq!(queue.next_deadline(), Some(at(97)));
-        queue.cancel(id(3));
-        assert_eq!(queue.next_deadline(), Some(at(98)));
-        assert_eq!(queue.pop_late(at(97)), None);
-        assert_eq!(queue.pop_late(at(99)), Some(id(2)));
-        assert_eq!(queue.pop_late(at(99)), Some(id(1)));
-        assert_eq!(queue.pop_late(at(99)), None);
-        assert_eq!(queue.pop_plain(), Some(id(0)));
-        assert_eq!(queue.next_deadline(), None);
-    }
-
-    #[test]
-    fn those_who_left_take_no_room_for_long() {
-        let mut queue = Queue::default();
-        queue.push(id(0), at(1), false);
-        for n in 1..10_000 {
-            queue.push(id(n), at(1_000_000 + u64::from(n)), false);
-            queue.cancel(id(n));
-        }
-        assert_eq!(queue.len(), 1);
-        assert!(queue.deadlines.len() < 64);
-        assert!(queue.by_id.len() == 1);
-    }
-}
+mod tests;

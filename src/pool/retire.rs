@@ -1,4 +1,4 @@
-//! When a connection goes: idle too long, too old, used too often, or no longer wanted.
+//! When a connection goes: idle too long, too old, used too often, surplus, or no longer wanted.
 //!
 //! Owns: the reasons, and closing by them. Never: closes a leased connection; those go at release.
 
@@ -6,8 +6,10 @@ use super::Pool;
 use super::limits::Limits;
 use super::member::{Member, State};
 use super::message::{Action, CloseReason, MemberId};
+use super::permit::Tier;
 use crate::random::Random;
 use crate::time::Time;
+use std::time::Duration;
 
 /// The share of `age_max` by which a connection's life may be shorter. 2.5 % has been found too
 /// little to keep connections opened together from expiring together.
@@ -29,21 +31,95 @@ pub(super) fn end_of_idling(limits: &Limits, since: Time) -> Time {
 }
 
 impl Pool {
-    /// Closes what has idled too long or grown too old.
+    /// When idle members have to be looked at.
+    #[inline]
+    pub(super) fn retirement(&self) -> Option<Time> {
+        let (_, oldest) = self.members.oldest_idle()?;
+        let idle = self
+            .limits
+            .idle_timeout
+            .map(|timeout| oldest.since + timeout);
+        let purge = self.warmth.purge_at.filter(|_| self.has_surplus());
+        [idle, self.warmth.mark_at, purge]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Closes what has idled too long, grown too old, or was not needed lately.
     pub(super) fn retire_due(&mut self, now: Time, actions: &mut Vec<Action>) {
         while let Some((id, member)) = self.members.oldest_idle()
             && end_of_idling(&self.limits, member.since) <= now
         {
-            self.close(id, CloseReason::IdleTimeout, actions);
+            self.retire(id, CloseReason::IdleTimeout, actions);
         }
+        self.mark_ending(now);
         while let Some(key) = self.ages.pop(now) {
             let id = MemberId(key);
-            match self.members.get(id).map(|member| member.state) {
-                Some(State::Idle(_)) => self.close(id, CloseReason::Age, actions),
-                // Leased: it goes at its release. Gone: garbage.
-                Some(State::Leased(_) | State::Dialing { .. }) | None => {}
+            let Some(member) = self.members.get(id) else {
+                continue;
+            };
+            let (retire_at, idle) = (member.retire_at, member.is_idle());
+            if retire_at > now {
+                // The look ahead of the end.
+                self.look_at_end(now, id);
+                self.ages.push(retire_at, key);
+            } else if idle {
+                let reason = member.retire_for;
+                self.retire(id, reason, actions);
+            } else {
+                // Leased: it goes at its release, and its successor is wanted now.
+                self.members.set_ending(id, true);
             }
         }
+        self.purge(now, actions);
+    }
+
+    /// Notes when a member's age has to be looked at: at its end, or ahead of it where a successor is wanted.
+    pub(super) fn look_at_age(&mut self, id: MemberId, retire_at: Time) {
+        if retire_at == Time::NEVER {
+            return;
+        }
+        let lead = self.lead().as_nanos();
+        let lead = u64::try_from(lead).unwrap_or(u64::MAX);
+        let look = retire_at.as_nanos().saturating_sub(lead);
+        self.ages.push(Time::from_nanos(look), id.0);
+    }
+
+    /// Gives up half of what the recent peak did not need.
+    fn purge(&mut self, now: Time, actions: &mut Vec<Action>) {
+        let Some(interval) = self.limits.warm.purge_interval else {
+            return;
+        };
+        if self.warmth.purge_at.is_none_or(|at| at > now) {
+            return;
+        }
+        let leased = self.members.leased();
+        self.warmth.peak.roll(now, leased);
+        self.warmth.purge_at = Some(now + interval);
+        let (live, floor) = (self.members.live(), self.floor());
+        for _ in 0..self.warmth.peak.surplus(live, leased, floor) {
+            let Some(id) = self.oldest_idle_of(Tier::Open) else {
+                break;
+            };
+            self.retire(id, CloseReason::Surplus, actions);
+        }
+    }
+
+    fn has_surplus(&self) -> bool {
+        self.members.live() > self.floor()
+    }
+
+    /// The member of a tier that has been idle longest.
+    pub(super) fn oldest_idle_of(&self, tier: Tier) -> Option<MemberId> {
+        let mut at = self.members.oldest_idle();
+        while let Some((id, member)) = at {
+            if member.tier == tier {
+                return Some(id);
+            }
+            at = self.members.idle_after(id);
+        }
+        None
     }
 
     /// Why a member may not be used again after its release, if so.
@@ -51,66 +127,108 @@ impl Pool {
     pub(super) fn condemned(&self, now: Time, member: &Member) -> Option<CloseReason> {
         if self.draining {
             Some(CloseReason::Drained)
+        } else if member.doomed.is_some() {
+            member.doomed
         } else if self.limits.uses_max.is_some_and(|max| member.uses >= max) {
             Some(CloseReason::Uses)
         } else if member.retire_at <= now {
-            Some(CloseReason::Age)
+            Some(member.retire_for)
+        } else if self.over_cap && self.is_over() {
+            Some(CloseReason::Reconfigured)
         } else {
             None
         }
     }
 
+    /// Whether more is open than the cap allows, beside what is on its way out.
+    fn is_over(&self) -> bool {
+        self.permits.over() > self.over_leaving
+    }
+
     /// Puts new limits in force: connections get a new end of life, and idle ones past a limit go.
-    pub(super) fn reconfigure(&mut self, now: Time, limits: Limits, actions: &mut Vec<Action>) {
+    pub(super) fn reconfigure(
+        &mut self,
+        now: Time,
+        limits: Limits,
+        renew_within: Option<Duration>,
+        actions: &mut Vec<Action>,
+    ) {
         // What was due under the old limits goes under its own name.
         self.retire_due(now, actions);
         let age_changed = limits.age_max != self.limits.age_max;
         self.limits = limits;
-        if age_changed {
-            self.ages.clear();
-            let (limits, random, ages) = (&self.limits, &mut self.random, &mut self.ages);
-            self.members.retire_all_at(|id, member| {
-                let retire_at = end_of_life(limits, member.opened, random);
-                ages.push(retire_at, id.0);
-                retire_at
-            });
+        self.warmth.mark_at = None;
+        self.warmth.purge_at = None;
+        self.over_cap = true;
+        self.over_leaving = 0;
+        if age_changed || renew_within.is_some() {
+            self.renew(now, age_changed, renew_within);
         }
-        let past: Vec<MemberId> = self
-            .members
-            .iter()
-            .filter(|(_, member)| matches!(member.state, State::Idle(_)))
-            .filter(|(_, member)| {
-                end_of_idling(&self.limits, member.since) <= now
-                    || self.condemned(now, member).is_some()
-            })
-            .map(|(id, _)| id)
-            .collect();
-        for id in past {
-            self.close(id, CloseReason::Reconfigured, actions);
-        }
-    }
-
-    /// Closes everything idle, for good.
-    pub(super) fn close_idle(&mut self, reason: CloseReason, actions: &mut Vec<Action>) {
-        while let Some((id, _)) = self.members.oldest_idle() {
-            self.close(id, reason, actions);
-        }
-    }
-
-    /// Asks the shard to close an open member that nobody uses, and forgets it.
-    pub(super) fn close(&mut self, id: MemberId, reason: CloseReason, actions: &mut Vec<Action>) {
-        let Some(gone) = self.forget(id) else { return };
-        match gone.state {
-            State::Dialing { .. } => unreachable!("{id:?} is closed before it is open"),
-            State::Idle(conn) | State::Leased(conn) => {
-                self.counters.count_eviction(reason);
-                actions.push(Action::Close {
-                    member: id,
-                    conn,
-                    reason,
-                });
+        let idle = self.members.select(Member::is_idle);
+        for id in idle {
+            self.rests(now);
+            let Some(member) = self.members.get(id) else {
+                continue;
+            };
+            if end_of_idling(&self.limits, member.since) <= now
+                || self.condemned(now, member).is_some()
+            {
+                self.retire(id, CloseReason::Reconfigured, actions);
             }
         }
+        self.over_cap = self.permits.over() > 0;
+        // Whatever ends soon under the new limits is marked at the next look.
+        self.warmth.mark_at = self.warmth.mark_at.map(|_| now);
+    }
+
+    /// Gives every open member a new end.
+    fn renew(&mut self, now: Time, age_changed: bool, within: Option<Duration>) {
+        self.ages.clear();
+        let open = self
+            .members
+            .select(|member| matches!(member.state, State::Open(_)));
+        for id in open {
+            let Some(member) = self.members.get(id) else {
+                continue;
+            };
+            let (mut retire_at, mut reason) = (member.retire_at, member.retire_for);
+            if age_changed {
+                retire_at = end_of_life(&self.limits, member.opened, &mut self.random);
+                reason = CloseReason::Age;
+            }
+            if let Some(within) = within {
+                let soon = now + self.random.shorten(within, 1.0);
+                if soon < retire_at {
+                    (retire_at, reason) = (soon, CloseReason::Reconfigured);
+                }
+            }
+            self.members.set_retirement(id, retire_at, reason);
+            self.look_at_age(id, retire_at);
+        }
+    }
+
+    /// Lets go of an open member: at once if nobody uses it, else when the last one has released it.
+    pub(super) fn retire(&mut self, id: MemberId, reason: CloseReason, actions: &mut Vec<Action>) {
+        let Some(member) = self.members.get(id) else {
+            return;
+        };
+        let State::Open(conn) = member.state else {
+            unreachable!("{id:?} is retired before it is open");
+        };
+        let (used, first) = (member.used, member.doomed.unwrap_or(reason));
+        if used > 0 {
+            return self.members.doom(id, reason);
+        }
+        self.forget(id);
+        if first == CloseReason::Reconfigured {
+            self.over_leaving += 1;
+        }
+        self.counters.count_eviction(first);
+        actions.push(Action::Close {
+            member: id,
+            conn,
+            reason: first,
+        });
     }
 
     /// Forgets a member.

@@ -3,10 +3,16 @@
 //! Owns: carrying out what the dial rule wants. Never: holds a permit; each leaves with its `Dial`.
 
 use super::Pool;
-use super::dialing::{Purpose, View};
-use super::message::{Action, CloseReason};
-use super::permit::Exhausted;
+use super::dialing::View;
+use super::member::{Member, Purpose};
+use super::message::{Action, CloseReason, EndpointId, MemberId};
+use super::permit::{Exhausted, Permit, Tier};
 use crate::time::Time;
+use std::time::Duration;
+
+/// How long after the last caller an endpoint that cannot be connected to is still tried. After that
+/// the next caller finds out.
+const TRIAL_INTEREST: Duration = Duration::from_secs(60);
 
 impl Pool {
     /// Begins the dials that are wanted, and notes when to think again. Follows every input that
@@ -16,72 +22,179 @@ impl Pool {
             self.ask_again_at = None;
             return;
         }
+        self.dial_trials(now, actions);
         // Ends: each round raises the dials in flight, which have a cap, or breaks.
-        while let Some(purpose) = self.dialing.wanted(now, self.view(), &self.limits) {
-            match self.permits.try_acquire() {
-                Ok(permit) => {
-                    self.counters.dials += 1;
-                    match purpose {
-                        Purpose::Warmth => self.counters.dials_warm += 1,
-                        Purpose::Fresh | Purpose::Queue => {
-                            self.dialing.began_for_queue(now);
-                            self.room_made = self.room_made.saturating_sub(1);
-                        }
-                    }
-                    let member = self.members.dial(now, purpose == Purpose::Fresh);
-                    actions.push(Action::Dial {
-                        member,
-                        permit,
-                        endpoint: None,
-                    });
-                }
+        while self.may_dial(now)
+            && let Some(purpose) = self.dialing.wanted(now, self.view(now), &self.limits)
+        {
+            match self.acquire(now, purpose) {
+                Ok((permit, tier)) => self.dial(now, purpose, permit, tier, actions),
                 Err(exhausted) => {
                     self.dialing.no_permit(now, &self.limits);
-                    self.go_without(purpose, exhausted, actions);
+                    self.go_without(now, purpose, exhausted, actions);
                     break;
                 }
             }
         }
-        let view = self.view();
+        let view = self.view(now);
         if view.uncovered() == 0 {
             self.dialing.starving = false;
             self.room_made = 0;
         }
-        self.ask_again_at = self.dialing.ask_again_at(now, view, &self.limits);
+        self.ask_again_at = if self.may_dial(now) {
+            self.dialing.ask_again_at(now, view, &self.limits)
+        } else {
+            None // Until an endpoint may be dialled again: that is an event of its own.
+        };
     }
 
-    /// Whether a connection just released has to go, so that its permit serves the waiter who has
-    /// waited longest, is fresh, and found no permit. Without this, a fresh waiter would
-    /// starve at the cap while later plain ones are served for ever.
-    pub(super) fn release_must_make_room(&self) -> bool {
-        self.dialing.starving && self.queue.oldest_is_fresh() && self.fresh_without_room() > 0
+    /// Tries endpoints that could not be connected to, in the background.
+    fn dial_trials(&mut self, now: Time, actions: &mut Vec<Action>) {
+        let wanted = self.floor() > 0 || now.since(self.wanted_at) < TRIAL_INTEREST;
+        if !wanted && self.endpoints.next().is_some_and(|at| at <= now) {
+            self.endpoints.forgive();
+        }
+        while let Some(endpoint) = self.endpoints.trial_due(now) {
+            match self.permits.try_acquire(Tier::Open) {
+                Ok(permit) => {
+                    self.counters.dials += 1;
+                    self.counters.trials += 1;
+                    self.endpoints.began(now, endpoint);
+                    let purpose = Purpose::Trial;
+                    let member = self.members.dial(now, purpose, Tier::Open, Some(endpoint));
+                    actions.push(Action::Dial {
+                        member,
+                        permit,
+                        endpoint: Some(endpoint),
+                    });
+                }
+                Err(_) => self.trial_abandoned(now, endpoint),
+            }
+        }
+    }
+
+    /// A dial ended without success or failure: it was given up.
+    pub(super) fn dial_abandoned(
+        &mut self,
+        now: Time,
+        purpose: Purpose,
+        endpoint: Option<EndpointId>,
+    ) {
+        let Some(endpoint) = endpoint else { return };
+        self.endpoints.ended(now, endpoint);
+        match purpose {
+            Purpose::Trial => self.trial_abandoned(now, endpoint),
+            Purpose::Fresh | Purpose::Queue | Purpose::Warmth => {}
+        }
+    }
+
+    fn trial_abandoned(&mut self, now: Time, endpoint: EndpointId) {
+        let pause = self.limits.dial_backoff_max;
+        self.endpoints
+            .trial_abandoned(now, endpoint, pause, &mut self.random);
+    }
+
+    /// Whether there is an endpoint to dial, or none is known yet (which a dial finds out).
+    fn may_dial(&self, now: Time) -> bool {
+        !self.endpoints.is_known() || self.endpoints.dialable(now, &self.limits.breaker)
+    }
+
+    fn acquire(&mut self, now: Time, purpose: Purpose) -> Result<(Permit, Tier), Exhausted> {
+        let tier = match (purpose, self.cold(now)) {
+            (Purpose::Warmth, Some(tier)) => tier,
+            (Purpose::Warmth | Purpose::Fresh | Purpose::Queue | Purpose::Trial, _) => Tier::Open,
+        };
+        match self.permits.try_acquire(tier) {
+            Ok(permit) => Ok((permit, tier)),
+            Err(Exhausted::Upstream) if purpose != Purpose::Warmth && self.critical_uncovered() => {
+                let permit = self.permits.try_acquire(Tier::Reserved)?;
+                Ok((permit, Tier::Reserved))
+            }
+            Err(exhausted) => Err(exhausted),
+        }
+    }
+
+    /// Whether a critical caller waits for whom no reserved connection is being dialled.
+    fn critical_uncovered(&self) -> bool {
+        self.queue.critical_len() > self.members.tier(Tier::Reserved).dialing
+    }
+
+    fn dial(
+        &mut self,
+        now: Time,
+        purpose: Purpose,
+        permit: Permit,
+        tier: Tier,
+        actions: &mut Vec<Action>,
+    ) {
+        self.counters.dials += 1;
+        match purpose {
+            Purpose::Warmth => {
+                self.counters.dials_warm += 1;
+                self.pace_warmth(now);
+            }
+            Purpose::Fresh | Purpose::Queue | Purpose::Trial => {
+                self.dialing.began_for_queue(now);
+                self.room_made = self.room_made.saturating_sub(1);
+            }
+        }
+        let member: MemberId = self.members.dial(now, purpose, tier, None);
+        if self.endpoints.is_known() {
+            // Chosen now, so that a trial is not promised to more dials than it takes.
+            self.choose_endpoint(now, member, &[]);
+        }
+        actions.push(Action::Dial {
+            member,
+            permit,
+            endpoint: None,
+        });
+    }
+
+    /// Whether a connection just released has to go, so that its permit serves the waiter who is
+    /// first, fresh, and found no permit. Without this, a fresh waiter would starve at the cap while
+    /// plain ones are served for ever.
+    pub(super) fn release_must_make_room(&self, now: Time, id: MemberId) -> bool {
+        self.dialing.starving
+            && self.queue.first_is_fresh()
+            && self.fresh_without_room(now) > 0
+            && self.members.get(id).is_some_and(Member::is_idle)
     }
 
     /// A picture for the dial rule.
-    pub(super) fn view(&self) -> View {
+    pub(super) fn view(&self, now: Time) -> View {
+        let open = self.members.live() - self.members.doomed();
         View {
-            live: self.members.live(),
+            serving: self.members.slots().max(u64::from(open)),
             flying: self.members.dialing(),
+            flying_slots: self.dialing.slots_expected(),
             flying_fresh: self.members.dialing_fresh(),
             fresh: self.queue.fresh_len(),
             plain: self.queue.plain_len(),
+            cold: self.cold(now),
+            warm_from: self.warm_from(now),
         }
     }
 
     /// No permit: a fresh waiter's is made by closing a connection that idles here, if one does.
     /// (Where plain waiters wait, none idles.) Otherwise the shard has to ask its siblings.
-    fn go_without(&mut self, purpose: Purpose, exhausted: Exhausted, actions: &mut Vec<Action>) {
+    fn go_without(
+        &mut self,
+        now: Time,
+        purpose: Purpose,
+        exhausted: Exhausted,
+        actions: &mut Vec<Action>,
+    ) {
         let content = match purpose {
-            Purpose::Warmth => true,
+            Purpose::Warmth | Purpose::Trial => true,
             Purpose::Queue => false,
             Purpose::Fresh => {
-                while self.fresh_without_room() > 0
-                    && let Some((member, _)) = self.members.oldest_idle()
+                while self.fresh_without_room(now) > 0
+                    && let Some(member) = self.oldest_idle_of(Tier::Open)
                 {
                     self.room_made += 1;
-                    self.close(member, CloseReason::Capacity, actions);
+                    self.retire(member, CloseReason::Capacity, actions);
                 }
-                self.fresh_without_room() == 0
+                self.fresh_without_room(now) == 0
             }
         };
         if !content && !self.dialing.starving {
@@ -91,7 +204,8 @@ impl Pool {
     }
 
     /// Fresh waiters with neither a dial in flight nor a permit on its way back.
-    fn fresh_without_room(&self) -> u32 {
-        self.view().uncovered_fresh().saturating_sub(self.room_made)
+    fn fresh_without_room(&self, now: Time) -> u32 {
+        let uncovered = self.view(now).uncovered_fresh();
+        uncovered.saturating_sub(self.room_made)
     }
 }

@@ -90,11 +90,9 @@ pub(crate) async fn call<D: Driver>(
         let encode =
             |out: &mut Vec<u8>| encode_parts(out, &parts, &upstream.shared.authority, framing);
         let mut exchange = Exchange::open(upstream, facts, encode, bounds, again).await?;
-        let hold = exchange.awaits_continue().then(|| {
-            upstream
-                .shard
-                .sleep(upstream.shared.config.continue_timeout)
-        });
+        let hold = exchange
+            .awaits_continue()
+            .then(|| upstream.shard.sleep(upstream.policy().continue_timeout));
         let mut upload = Upload::new(source, hold);
         match send(&mut exchange, &mut upload).await {
             Ok(()) => return Ok(respond(exchange, upload)),
@@ -170,12 +168,12 @@ fn is_idempotent(method: &Method) -> bool {
 }
 
 fn check_http<D: Driver>(upstream: &LocalUpstream<D>) -> Result<(), Error> {
-    if upstream.shared.config.url.is_http() {
+    if upstream.shared.url.is_http() {
         return Ok(());
     }
     let what = format!(
         "{} does not speak HTTP: a lease or a stream of it is checked out instead",
-        upstream.shared.config.url
+        upstream.shared.url
     );
     Err(upstream.name_error(Error::new(ErrorKind::Unsupported, what)))
 }
@@ -250,7 +248,7 @@ impl<D: Driver> LocalBody<D> {
     }
 
     pub(crate) fn call_timeout(&self) -> Duration {
-        self.exchange.upstream().shared.config.call_timeout
+        self.exchange.upstream().policy().call_timeout
     }
 
     pub(crate) fn content_length(&self) -> Option<u64> {

@@ -8,12 +8,11 @@ use super::bytes_out::Outbound;
 use super::streams::Streams;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
-use crate::pool::{MemberId, Permit};
+use crate::pool::{EndpointId, MemberId, Permit};
 use crate::slab::Key;
 use crate::time::Time;
 use crate::time::wheel::TimerKey;
 use crate::tls::Session;
-use std::sync::Arc;
 use std::task::Waker;
 
 /// A slot's tenant.
@@ -44,8 +43,14 @@ pub(crate) struct Connection<B> {
     pub(crate) expired: bool,
     /// The release waits until what the kernel holds ready has been looked at.
     pub(crate) releasing: bool,
-    /// Where it is connected to.
+    /// Where it is connected to, or being connected.
     pub(crate) endpoint: Option<Endpoint>,
+    /// The pool's name for that place.
+    pub(crate) place: Option<EndpointId>,
+    /// Made under settings that have been replaced: closed then, whoever uses it.
+    pub(crate) close_by: Time,
+    /// Its socket is being closed, or is closed, though somebody still holds it.
+    pub(crate) cut: bool,
     /// What broke it, where there is more to say than an IO error.
     pub(crate) fault: Option<Error>,
     /// Its receive is to stay disarmed: the socket is about to be given away.
@@ -59,7 +64,7 @@ pub(crate) struct Connection<B> {
 /// Where a connection is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// Resolving or connecting, one address after the other.
+    /// Resolving or connecting, one endpoint after the other.
     Dialing,
     /// Connected; TLS is being negotiated.
     Handshaking,
@@ -110,33 +115,12 @@ impl Operations {
 /// A connection in the making.
 pub(crate) struct Dial {
     pub(crate) started: Time,
-    /// Empty while the name is being resolved.
-    pub(crate) addresses: Arc<[Endpoint]>,
-    /// How many of them were tried.
-    pub(crate) tried: usize,
-    /// Which one to begin with.
-    pub(crate) first: usize,
-    /// Why the last address failed.
+    /// The endpoint that this dial tries, on trial, and no other.
+    pub(crate) trial: Option<EndpointId>,
+    /// Those tried, in order.
+    pub(crate) tried: Vec<EndpointId>,
+    /// Why the last one failed.
     pub(crate) error: Option<std::io::Error>,
-}
-
-impl Dial {
-    /// The next address to try, if one is left.
-    pub(crate) fn next(&mut self) -> Option<Endpoint> {
-        if self.tried == self.addresses.len() {
-            return None;
-        }
-        let index = (self.first + self.tried) % self.addresses.len();
-        self.tried += 1;
-        Some(self.addresses[index].clone())
-    }
-
-    /// The address being tried, or tried last.
-    pub(crate) fn current(&self) -> Option<&Endpoint> {
-        let last = self.tried.checked_sub(1)?;
-        self.addresses
-            .get((self.first + last) % self.addresses.len())
-    }
 }
 
 impl<B> Connection<B> {
@@ -163,6 +147,9 @@ impl<B> Connection<B> {
             expired: false,
             releasing: false,
             endpoint: None,
+            place: None,
+            close_by: Time::NEVER,
+            cut: false,
             fault: None,
             detaching: false,
             dial: Some(Box::new(dial)),

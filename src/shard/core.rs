@@ -7,6 +7,7 @@ use super::connection::{Connection, State};
 use super::figures::Tally;
 use super::lookup::Resolver;
 use super::mailbox::Mailbox;
+use super::policy::Policy;
 use super::pooling::{Deferred, Waiter};
 use super::streams::Stream;
 use super::upstream::{UpstreamId, UpstreamShared, UpstreamState};
@@ -18,6 +19,7 @@ use crate::time::Time;
 use crate::time::clock::Clock;
 use crate::time::wheel::Wheel;
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -79,6 +81,8 @@ pub(crate) enum Timer {
     Stream(Key),
     /// An upstream's pool wants a tick.
     Pool(Key),
+    /// Connections of an upstream that were made under replaced settings are to be closed.
+    Sweep(Key),
     /// A task sleeps.
     Sleep(Key),
 }
@@ -171,6 +175,7 @@ impl<D: Driver> Core<D> {
                 Timer::Connection(key) => self.on_connection_timer(key),
                 Timer::Stream(key) => self.on_stream_timer(key),
                 Timer::Pool(upstream) => self.on_pool_timer(upstream),
+                Timer::Sweep(upstream) => self.on_sweep(upstream),
                 Timer::Sleep(key) => {
                     if let Some(sleep) = self.sleeps.get_mut(key) {
                         sleep.over = true;
@@ -269,7 +274,19 @@ impl<D: Driver> Core<D> {
         let key = self.upstreams.insert(state);
         self.upstream_keys.insert(shared.id, key);
         self.schedule(key);
+        // Names are asked for by the first dial.
+        self.tell_endpoints(key);
         key
+    }
+
+    /// As [`upstream_key`](Core::upstream_key), with what a handle keeps beside it.
+    pub(super) fn upstream_with_policy(
+        &mut self,
+        shared: &Arc<UpstreamShared>,
+    ) -> (Key, Rc<Policy>) {
+        let key = self.upstream_key(shared);
+        let state = self.upstreams.get(key).expect("it was made just now");
+        (key, state.policy.clone())
     }
 
     /// Whether `key` still names a living upstream.
@@ -296,15 +313,24 @@ impl<D: Driver> Core<D> {
         let Some(upstream) = self.upstreams.get(key) else {
             return;
         };
-        if !upstream.forgotten || !upstream.pool.is_vacant() || upstream.lookup {
+        if !upstream.forgotten || !upstream.pool.is_vacant() || upstream.addresses.is_asking() {
             return;
         }
-        if let Some(upstream) = self.upstreams.remove(key) {
-            if let Some((_, timer)) = upstream.tick {
-                self.timers.remove(timer);
-            }
+        if let Some(upstream) = self.remove_upstream(key) {
             self.tally.keep(&upstream);
         }
+    }
+
+    /// Takes an upstream's state away, and with it what others know of it.
+    pub(super) fn remove_upstream(&mut self, key: Key) -> Option<UpstreamState> {
+        self.end_need(key);
+        let upstream = self.upstreams.remove(key)?;
+        let timers = [upstream.tick, upstream.sweep];
+        for (_, timer) in timers.into_iter().flatten() {
+            let removed = self.timers.remove(timer);
+            debug_assert!(removed.is_some(), "a timer was gone before its upstream");
+        }
+        Some(upstream)
     }
 
     /// Whether nothing is open, waiting or armed any more.

@@ -10,25 +10,31 @@ use crate::driver::Driver;
 use crate::driver::socket::{Keepalive, SocketOptions};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Phase, TlsFailure};
-use crate::pool::{Input, MemberId, Permit};
+use crate::pool::{EndpointId, Input, MemberId, Permit};
 use crate::slab::Key;
+use crate::time::Time;
 use crate::tls::{Session, TlsError};
 use std::io;
-use std::sync::Arc;
 
 impl<D: Driver> Core<D> {
-    pub(super) fn begin_dial(&mut self, upstream: Key, member: MemberId, permit: Permit) {
+    /// Begins a dial to the endpoint that is on trial, or else to one that the pool chooses as soon as
+    /// it can.
+    pub(super) fn begin_dial(
+        &mut self,
+        upstream: Key,
+        member: MemberId,
+        permit: Permit,
+        trial: Option<EndpointId>,
+    ) {
         let now = self.now;
         let Some(state) = self.upstreams.get_mut(upstream) else {
             return;
         };
-        let timeout = state.shared.config.dial_timeout;
-        let first = state.address_next;
+        let timeout = state.policy.current().dial_timeout;
         let dial = Dial {
             started: now,
-            addresses: Arc::new([]),
-            tried: 0,
-            first,
+            trial,
+            tried: Vec::new(),
             error: None,
         };
         let key = self
@@ -39,59 +45,95 @@ impl<D: Driver> Core<D> {
             self.fail_dial(key, Error::draining());
             return;
         }
-        match self.addresses(upstream) {
-            Some(addresses) => self.dial_addresses(key, addresses),
-            None => self.await_addresses(upstream, key),
+        self.refresh_addresses(upstream);
+        if trial.is_some() || self.may_choose_address(upstream) {
+            self.dial_next(key);
+        } else if let Some(state) = self.upstreams.get_mut(upstream) {
+            state.resolving.push(key);
         }
     }
 
-    pub(super) fn dial_addresses(&mut self, key: Key, addresses: Arc<[Endpoint]>) {
-        let Some(connection) = self.connections.get_mut(key) else {
-            return;
-        };
-        if connection.state() != State::Dialing {
-            return;
-        }
-        if let Some(dial) = connection.dial.as_mut() {
-            dial.addresses = addresses;
-        }
-        self.dial_next_address(key);
-    }
-
-    /// Tries addresses one after the other until a connect is under way or none is left.
-    pub(super) fn dial_next_address(&mut self, key: Key) {
+    /// Tries endpoints one after the other until a connect is under way or none is left.
+    pub(super) fn dial_next(&mut self, key: Key) {
         loop {
+            let Some((id, endpoint)) = self.choose_endpoint(key) else {
+                self.fail_dial_untried(key);
+                return;
+            };
             let Some(connection) = self.connections.get_mut(key) else {
                 return;
             };
-            let upstream = connection.upstream;
-            let Some(dial) = connection.dial.as_mut() else {
-                return;
-            };
-            let Some(endpoint) = dial.next() else {
-                let error = dial.error.take();
-                let error =
-                    error.unwrap_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no address"));
-                self.fail_dial(key, super::faults::dial(error));
-                return;
-            };
-            let Some(state) = self.upstreams.get(upstream) else {
+            let Some(state) = self.upstreams.get(connection.upstream) else {
                 self.fail_dial(key, Error::draining());
                 return;
             };
-            match self
-                .driver
-                .open(key, &endpoint, &socket_options(&state.shared.config))
-            {
+            let options = socket_options(&state.policy.current());
+            connection.place = Some(id);
+            connection.endpoint = Some(endpoint.clone());
+            // It is made now, under the settings of now.
+            connection.close_by = Time::NEVER;
+            match self.driver.open(key, &endpoint, &options) {
                 Ok(()) => {
                     connection.operations.socket = true;
                     connection.operations.connect = true;
                     self.driver.connect(key);
                     return;
                 }
-                Err(error) => dial.error = Some(error),
+                // It is this machine that has no descriptor left, whatever the endpoint.
+                Err(error) if super::faults::is_out_of_descriptors(&error) => {
+                    self.fail_dial(key, super::faults::dial(error));
+                    return;
+                }
+                Err(error) => self.endpoint_failed(key, error),
             }
         }
+    }
+
+    /// The next endpoint for this dial. `None`: there is none left.
+    fn choose_endpoint(&mut self, key: Key) -> Option<(EndpointId, Endpoint)> {
+        let connection = self.connections.get_mut(key)?;
+        if connection.state() != State::Dialing {
+            return None;
+        }
+        let (upstream, member) = (connection.upstream, connection.member?);
+        let dial = connection.dial.as_mut()?;
+        let state = self.upstreams.get_mut(upstream)?;
+        let id = match dial.trial {
+            Some(trial) => (!dial.tried.contains(&trial)).then_some(trial)?,
+            None => state.pool.choose_endpoint(self.now, member, &dial.tried)?,
+        };
+        debug_assert!(!dial.tried.contains(&id), "{id:?} was tried before");
+        dial.tried.push(id);
+        let endpoint = state.addresses.get(id).cloned();
+        debug_assert!(endpoint.is_some(), "the pool chose {id:?}, which is nobody");
+        self.schedule(upstream);
+        endpoint.map(|endpoint| (id, endpoint))
+    }
+
+    /// The endpoint last chosen cannot be connected to; the pool may know another.
+    fn endpoint_failed(&mut self, key: Key, error: io::Error) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        let upstream = connection.upstream;
+        if let Some(dial) = connection.dial.as_mut() {
+            dial.error = Some(error);
+        }
+        if let (Some(member), Some(state)) = (connection.member, self.upstreams.get_mut(upstream)) {
+            state.pool.endpoint_failed(self.now, member);
+            self.schedule(upstream);
+        }
+    }
+
+    /// No endpoint is left to try.
+    fn fail_dial_untried(&mut self, key: Key) {
+        let connection = self.connections.get_mut(key);
+        let failed = connection.and_then(|connection| connection.dial.as_mut()?.error.take());
+        let error = match failed {
+            Some(error) => super::faults::dial(error),
+            None => Error::new(ErrorKind::Dial, "no endpoint may be dialled just now"),
+        };
+        self.fail_dial(key, error);
     }
 
     pub(super) fn on_connected(&mut self, key: Key, result: io::Result<()>) {
@@ -109,24 +151,12 @@ impl<D: Driver> Core<D> {
         }
         match result {
             Err(error) => {
-                // The key stays, the socket goes; its end tries the next address.
-                if let Some(dial) = connection.dial.as_mut() {
-                    dial.error = Some(error);
-                }
-                if let Some(state) = self.upstreams.get_mut(connection.upstream) {
-                    state.address_next = state.address_next.wrapping_add(1);
-                }
+                // The key stays, the socket goes; its end tries the next endpoint.
                 connection.operations.close = true;
                 self.driver.close(key);
+                self.endpoint_failed(key, error);
             }
-            Ok(()) => {
-                connection.endpoint = connection
-                    .dial
-                    .as_ref()
-                    .and_then(|dial| dial.current())
-                    .cloned();
-                self.after_connect(key);
-            }
+            Ok(()) => self.after_connect(key),
         }
     }
 
@@ -182,12 +212,12 @@ impl<D: Driver> Core<D> {
             return;
         };
         connection.become_state(State::Idle);
-        connection.deadline = crate::time::Time::NEVER;
+        connection.deadline = Time::NEVER;
         let (upstream, member) = (connection.upstream, connection.member);
         connection.streams = self
             .upstreams
             .get(upstream)
-            .and_then(|state| Streams::of(&state.shared.config.url));
+            .and_then(|state| Streams::of(&state.shared.url));
         let slots = connection
             .streams
             .as_deref()
@@ -237,10 +267,7 @@ impl<D: Driver> Core<D> {
         let after = self
             .upstreams
             .get(upstream)
-            .map_or_else(Default::default, |s| s.shared.config.dial_timeout);
-        if let Some(state) = self.upstreams.get_mut(upstream) {
-            state.address_next = state.address_next.wrapping_add(1);
-        }
+            .map_or_else(Default::default, |s| s.policy.current().dial_timeout);
         self.fail_dial(key, Error::timeout(Phase::Dial, after));
     }
 
@@ -250,12 +277,7 @@ impl<D: Driver> Core<D> {
             return;
         };
         let upstream = connection.upstream;
-        let tried = connection
-            .dial
-            .as_ref()
-            .and_then(|dial| dial.current())
-            .or(connection.endpoint.as_ref());
-        let error = error.at_endpoint(tried);
+        let error = error.at_endpoint(connection.endpoint.as_ref());
         let member = connection.member.take();
         if let Some(state) = self.upstreams.get_mut(upstream) {
             state.dial_error = Some(error);
@@ -270,7 +292,7 @@ impl<D: Driver> Core<D> {
 }
 
 /// What the policy means for the kernel.
-fn socket_options(config: &UpstreamConfig) -> SocketOptions {
+pub(super) fn socket_options(config: &UpstreamConfig) -> SocketOptions {
     let keepalive = config.keepalive.idle.and_then(|idle| {
         // Where we close idle connections before the first probe, the kernel need not be asked.
         let probes_come = config.idle_timeout.is_none_or(|timeout| timeout > idle);

@@ -107,7 +107,7 @@ impl<D: Driver> Core<D> {
             && self
                 .upstreams
                 .get(connection.upstream)
-                .is_some_and(|u| !u.shared.config.url.is_http());
+                .is_some_and(|u| !u.shared.url.is_http());
         if speaks_first {
             // On the heap: a connection at rest holds no receive buffer.
             connection.inbound.push(Piece::Heap(piece.to_bytes()));
@@ -244,6 +244,8 @@ impl<D: Driver> Core<D> {
         connection.operations.send = false;
         match (connection.state(), result) {
             (State::Draining | State::Closing, _) => {}
+            // What is left of it is not sent on.
+            (_, _) if connection.cut => {}
             (State::Dialing, _) => unreachable!("sending begins when the connection is made"),
             (_, Ok(n)) => {
                 connection.outbound.sent(n);

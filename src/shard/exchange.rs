@@ -55,7 +55,7 @@ impl Bounds {
         let begun = upstream.shard.now();
         Bounds {
             begun,
-            deadline: begun + upstream.shared.config.call_timeout,
+            deadline: begun + upstream.policy().call_timeout,
         }
     }
 }
@@ -70,7 +70,7 @@ impl<D: Driver> Exchange<D> {
         bounds: Bounds,
         again: Again,
     ) -> Result<Exchange<D>, Error> {
-        let config = &upstream.shared.config;
+        let config = upstream.policy();
         let now = upstream.shard.now();
         let patience = bounds.deadline.min(now + config.wait_timeout);
         let lease = upstream
@@ -223,7 +223,7 @@ impl<D: Driver> Exchange<D> {
                     self.head = Some(head);
                     core.consume(key, len);
                     self.facts.head = core.now();
-                    let body_by = core.now() + self.upstream.shared.config.call_timeout;
+                    let body_by = core.now() + self.upstream.policy().call_timeout;
                     core.expect_by(key, body_by);
                     drop(core);
                     if self.state.is_complete() {
@@ -265,7 +265,7 @@ impl<D: Driver> Exchange<D> {
             match core.poll_readable(key, cx.waker()) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(Expired)) => {
-                    break Error::timeout(Phase::Body, self.upstream.shared.config.call_timeout);
+                    break Error::timeout(Phase::Body, self.upstream.policy().call_timeout);
                 }
                 Poll::Ready(Ok(Readable::End(end))) => match body_ended(&mut self.state, end) {
                     Ok(()) => continue,
@@ -287,7 +287,7 @@ impl<D: Driver> Exchange<D> {
                         piece
                     });
                     core.consume(key, step.consumed);
-                    let body_by = core.now() + self.upstream.shared.config.call_timeout;
+                    let body_by = core.now() + self.upstream.policy().call_timeout;
                     core.expect_by(key, body_by);
                     if step.done {
                         drop(core);

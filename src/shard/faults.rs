@@ -30,12 +30,17 @@ pub(super) fn dial(error: io::Error) -> Error {
     Error::new(kind, format!("cannot connect: {error}")).caused_by(error)
 }
 
-/// Whether the process or the machine has run out of descriptors or ports.
-fn is_exhaustion(error: &io::Error) -> bool {
+/// Whether no socket can be made, wherever it is to go.
+pub(super) fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
-        Some(libc::EMFILE | libc::ENFILE | libc::EADDRNOTAVAIL | libc::ENOBUFS | libc::ENOMEM)
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
     )
+}
+
+/// Whether the process or the machine has run out of descriptors or ports.
+fn is_exhaustion(error: &io::Error) -> bool {
+    is_out_of_descriptors(error) || error.raw_os_error() == Some(libc::EADDRNOTAVAIL)
 }
 
 /// The connection ended where more was expected.

@@ -8,6 +8,7 @@
     allow(
         dead_code,
         unused_variables,
+        clippy::ptr_arg,
         reason = "services speak no such protocol yet"
     )
 )]

@@ -90,7 +90,7 @@ impl<D: Driver> Future for Checkout<'_, D> {
     type Output = Result<Lease<D>, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        let url = &self.upstream.shared.config.url;
+        let url = &self.upstream.shared.url;
         if url.is_multiplexed() {
             let what = format!("{url} has streams, which share connections: none can be leased");
             let error = Error::new(ErrorKind::Unsupported, what);

@@ -3,7 +3,9 @@
 use super::core::{Core, Sleep, Timer};
 use super::executor::Executor;
 use super::lease::Checkout;
+use super::policy::Policy;
 use super::upstream::UpstreamShared;
+use crate::config::UpstreamConfig;
 use crate::driver::Driver;
 use crate::error::Error;
 use crate::slab::Key;
@@ -60,11 +62,12 @@ impl<D: Driver> LocalShard<D> {
     }
 
     pub(crate) fn upstream(&self, shared: Arc<UpstreamShared>) -> LocalUpstream<D> {
-        let key = self.core.borrow_mut().upstream_key(&shared);
+        let (key, policy) = self.core.borrow_mut().upstream_with_policy(&shared);
         LocalUpstream {
             shard: self.clone(),
             shared,
             key: Cell::new(key),
+            policy,
         }
     }
 
@@ -84,6 +87,8 @@ pub(crate) struct LocalUpstream<D: Driver> {
     pub(crate) shared: Arc<UpstreamShared>,
     /// This shard's state of it, unless it was given up meanwhile.
     key: Cell<Key>,
+    /// Outlives that state: one that was given up has settings that never change.
+    policy: Rc<Policy>,
 }
 
 impl<D: Driver> Clone for LocalUpstream<D> {
@@ -92,6 +97,7 @@ impl<D: Driver> Clone for LocalUpstream<D> {
             shard: self.shard.clone(),
             shared: self.shared.clone(),
             key: self.key.clone(),
+            policy: self.policy.clone(),
         }
     }
 }
@@ -108,6 +114,11 @@ impl<D: Driver> LocalUpstream<D> {
             self.key.set(core.upstream_key(&self.shared));
         }
         self.key.get()
+    }
+
+    /// The settings in force now. What begins goes by them to its end; what begins later asks again.
+    pub(crate) fn policy(&self) -> Rc<UpstreamConfig> {
+        self.policy.current()
     }
 
     /// The error with this upstream's name.

@@ -5,9 +5,10 @@
 
 use super::figures::ShardFigures;
 use super::local::LocalShard;
-use super::lookup::Resolved;
 use super::parker::Parker;
+use super::resolving::Answer;
 use super::upstream::{UpstreamId, UpstreamShared};
+use crate::config::UpstreamConfig;
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind};
 use crate::slab::Key;
@@ -46,10 +47,16 @@ pub(crate) type Work<D> = Box<dyn FnOnce(&LocalShard<D>) + Send>;
 pub(crate) enum Control {
     /// Keep this upstream's warm connections from now on.
     Warm(Arc<UpstreamShared>),
+    /// Go by these settings of an upstream from now on, and say when that is so.
+    Configure(
+        Arc<UpstreamShared>,
+        Arc<UpstreamConfig>,
+        oneshot::Sender<()>,
+    ),
     /// Give this upstream up: nobody holds a handle to it any more.
     Forget(UpstreamId),
     /// A name was resolved.
-    Resolved(Resolved),
+    Resolved(Answer),
     /// Tell when all warm connections are up, or after this long which are not and why.
     Ready(Duration, oneshot::Sender<Vec<String>>),
     /// Tell the figures.

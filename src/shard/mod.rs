@@ -35,9 +35,11 @@ pub(crate) mod lookup;
 pub(crate) mod mailbox;
 mod parker;
 pub(crate) mod pipe;
+mod policy;
 mod pooling;
 mod ready;
 mod receiving;
+mod resolving;
 pub(crate) mod serve;
 pub(crate) mod serve_lease;
 mod siblings;
@@ -183,7 +185,12 @@ impl<D: Driver> Shard<D> {
                 core.upstream_key(&shared);
             }
             Control::Forget(id) => core.forget(id),
-            Control::Resolved(resolved) => core.on_resolved(resolved),
+            Control::Configure(shared, settings, done) => {
+                core.configure(&shared, &settings);
+                // Whoever wanted to know may be gone.
+                let _ = done.send(());
+            }
+            Control::Resolved(answer) => core.on_resolved(answer),
             Control::Ready(within, reply) => self
                 .watches
                 .push(ReadyWatch::new(core.now() + within, reply)),

@@ -140,7 +140,7 @@ impl<D: Driver> Core<D> {
         let unused = connection.outbound.handed == 0 && !connection.expired;
         let is_raw = |key| {
             let upstream = self.upstreams.get(key);
-            upstream.is_some_and(|upstream| !upstream.shared.config.url.is_http())
+            upstream.is_some_and(|upstream| !upstream.shared.url.is_http())
         };
         let early_bytes_are_kept = unused && connection.uses <= 1 && is_raw(connection.upstream);
         let clean = connection.state() == State::Leased
@@ -200,7 +200,7 @@ impl<D: Driver> Core<D> {
         };
         let upstream = self.upstreams.get(connection.upstream);
         let speaks_first =
-            connection.uses <= 1 && upstream.is_some_and(|u| !u.shared.config.url.is_http());
+            connection.uses <= 1 && upstream.is_some_and(|u| !u.shared.url.is_http());
         let stray = !connection.inbound.is_empty() && !speaks_first;
         let closed = connection.inbound.end().is_some() && !speaks_first;
         if stray {
@@ -252,6 +252,7 @@ impl<D: Driver> Core<D> {
     /// Arms the pool's timer if it comes nearer; one that fires early finds nothing to do. Disarms it
     /// when the pool has nothing to wait for.
     pub(super) fn schedule(&mut self, upstream: Key) {
+        self.check_need(upstream);
         let Some(state) = self.upstreams.get_mut(upstream) else {
             return;
         };
@@ -362,7 +363,11 @@ impl<D: Driver> Core<D> {
     fn perform(&mut self, upstream: Key, actions: &mut Vec<Action>) {
         for action in actions.drain(..) {
             match action {
-                Action::Dial { member, permit, .. } => self.begin_dial(upstream, member, permit),
+                Action::Dial {
+                    member,
+                    permit,
+                    endpoint,
+                } => self.begin_dial(upstream, member, permit, endpoint),
                 Action::Grant { waiter, grant } => self.answer(waiter.0, Ok(grant)),
                 Action::Fail { waiter, refusal } => {
                     let error = self.refusal(upstream, waiter.0, refusal);
@@ -451,7 +456,7 @@ impl<D: Driver> Core<D> {
         let name = &state.shared.name;
         let error = match refusal {
             Refusal::QueueFull { .. } | Refusal::Overloaded { .. } | Refusal::Breaker { .. } => {
-                let max = state.shared.config.waiters_max;
+                let max = state.policy.current().waiters_max;
                 Error::new(
                     ErrorKind::Shed,
                     format!("{max} callers wait for a connection already"),

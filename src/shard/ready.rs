@@ -52,7 +52,8 @@ impl<D: Driver> Core<D> {
     fn missing(&self) -> Vec<String> {
         let mut missing = Vec::new();
         for (_, upstream) in self.upstreams.iter() {
-            let wanted = upstream.shared.idle_min_on(self.index);
+            let policy = upstream.policy.current();
+            let wanted = upstream.shared.warm_on(self.index, &policy);
             let census = upstream.pool.census();
             let up = census.idle + census.leased;
             if up < wanted {

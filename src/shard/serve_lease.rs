@@ -29,7 +29,7 @@ pub(crate) async fn checkout<D: Driver>(
     underway: Underway<D>,
 ) {
     let upstream = shard.upstream(remote.upstream);
-    let config = &upstream.shared.config;
+    let config = upstream.policy();
     let checkout = upstream.checkout(shard.now() + config.wait_timeout, false);
     let answer = unless_gone(&mut remote.reply, checkout).await;
     match answer {

@@ -6,39 +6,69 @@
 use super::core::Core;
 use super::upstream::UpstreamState;
 use crate::driver::Driver;
-use crate::pool::{Exhausted, Input};
+use crate::pool::{Counter, Exhausted, Input, Permits};
 use crate::slab::Key;
+use std::sync::Arc;
 
 impl<D: Driver> Core<D> {
     /// The pool may dial no more, but has a caller waiting: ask for a connection to be given up.
     pub(super) fn on_starving(&mut self, upstream: Key, exhausted: Exhausted) {
-        let Some(state) = self.upstreams.get(upstream) else {
-            return;
-        };
         let index = self.index;
         self.mailboxes[index].set_starving(true);
         match exhausted {
-            Exhausted::Upstream => {
-                state.shared.connections.set_need();
-            }
+            Exhausted::Upstream | Exhausted::Reserved => {}
             Exhausted::Engine => {
                 if self.give_up_one_idle(Some(upstream)) {
                     return;
                 }
-                if let Some(state) = self.upstreams.get(upstream) {
-                    state.shared.permits.engine().set_need();
-                }
             }
         }
+        self.note_need(upstream, exhausted);
         for (sibling, mailbox) in self.mailboxes.iter().enumerate() {
             if sibling != index {
                 mailbox.announce_need();
             }
         }
         // A permit that came back before this shard was seen to starve was announced to nobody.
-        let has_room = |state: &UpstreamState| state.shared.permits.has_room();
+        let has_room = |state: &UpstreamState| state.shared.permits.has_room(exhausted);
         if self.upstreams.get(upstream).is_some_and(has_room) {
             self.mailboxes[index].announce_capacity();
+        }
+    }
+
+    /// Lets siblings know what the pool starves for, once for as long as it does.
+    fn note_need(&mut self, upstream: Key, exhausted: Exhausted) {
+        let Some(state) = self.upstreams.get_mut(upstream) else {
+            return;
+        };
+        let before = state.need.replace(exhausted);
+        let counter = |exhausted| counter(&state.shared.permits, exhausted);
+        match before.map(counter) {
+            Some(known) if Arc::ptr_eq(known, counter(exhausted)) => known.repeat_need(),
+            Some(other) => {
+                other.end_need();
+                counter(exhausted).begin_need();
+            }
+            None => counter(exhausted).begin_need(),
+        }
+    }
+
+    /// Takes the need back if the pool starves no more, so that nobody gives a connection up for a
+    /// caller who has gone.
+    #[inline]
+    pub(super) fn check_need(&mut self, upstream: Key) {
+        let starved = |state: &UpstreamState| state.need.is_some() && !state.pool.is_starving();
+        if self.upstreams.get(upstream).is_some_and(starved) {
+            self.end_need(upstream);
+        }
+    }
+
+    /// Takes the need back, if there is one.
+    pub(super) fn end_need(&mut self, upstream: Key) {
+        if let Some(state) = self.upstreams.get_mut(upstream)
+            && let Some(exhausted) = state.need.take()
+        {
+            counter(&state.shared.permits, exhausted).end_need();
         }
     }
 
@@ -47,7 +77,7 @@ impl<D: Driver> Core<D> {
         let candidate = self
             .upstreams
             .iter()
-            .filter(|(key, upstream)| Some(*key) != except && upstream.pool.census().idle > 0)
+            .filter(|(key, upstream)| Some(*key) != except && can_spare(upstream))
             .max_by_key(|(_, upstream)| upstream.pool.census().idle)
             .map(|(key, _)| key);
         match candidate {
@@ -94,7 +124,7 @@ impl<D: Driver> Core<D> {
     fn has_idle(&self) -> bool {
         self.upstreams
             .iter()
-            .any(|(_, upstream)| upstream.pool.census().idle > 0)
+            .any(|(_, upstream)| can_spare(upstream))
     }
 
     /// A permit came free somewhere: those who wait for one try again.
@@ -111,5 +141,18 @@ impl<D: Driver> Core<D> {
             // Sets the flags again if it is still short.
             self.pool_input(key, Input::Capacity);
         }
+    }
+}
+
+/// Whether an idle connection of this upstream, closed, would leave its place to another one.
+fn can_spare(upstream: &UpstreamState) -> bool {
+    upstream.pool.census().idle > 0 && upstream.shared.permits.is_borrowing()
+}
+
+/// Whose need it is: the upstream's shards, or everybody's.
+fn counter(permits: &Permits, exhausted: Exhausted) -> &Arc<Counter> {
+    match exhausted {
+        Exhausted::Upstream | Exhausted::Reserved => permits.upstream(),
+        Exhausted::Engine => permits.engine(),
     }
 }

@@ -22,7 +22,7 @@ impl<D: Driver> LocalUpstream<D> {
     /// # Errors
     /// With how far the request got. Dropping the future calls the stream off.
     pub(crate) async fn stream_call(&self, payload: Bytes, deadline: Time) -> Result<Bytes, Error> {
-        let config = &self.shared.config;
+        let config = self.policy();
         let mut attempt = 1;
         loop {
             let patience = deadline.min(self.shard.now() + config.wait_timeout);

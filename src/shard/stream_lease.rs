@@ -36,8 +36,8 @@ impl<'a, D: Driver> StreamCheckout<'a, D> {
         upstream: &'a LocalUpstream<D>,
         deadline: Time,
     ) -> Result<StreamCheckout<'a, D>, Error> {
-        if !upstream.shared.config.url.is_multiplexed() {
-            let what = format!("{} has no streams", upstream.shared.config.url);
+        if !upstream.shared.url.is_multiplexed() {
+            let what = format!("{} has no streams", upstream.shared.url);
             return Err(upstream.name_error(Error::new(ErrorKind::Unsupported, what)));
         }
         Ok(StreamCheckout(upstream.checkout(deadline, false)))

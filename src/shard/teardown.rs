@@ -4,7 +4,7 @@
 //! against a cap is open descriptors.
 
 use super::connection::State;
-use super::core::{Core, Timer};
+use super::core::Core;
 use crate::driver::{Driver, Scope};
 use crate::pool::Input;
 use crate::slab::Key;
@@ -49,7 +49,8 @@ impl<D: Driver> Core<D> {
             return;
         }
         if connection.operations.close {
-            // One address's socket is being closed already: its end is the connection's.
+            // The socket is being closed already, of an endpoint that failed or of a connection that was
+            // cut: its end is the connection's.
             return;
         }
         if whole && self.say_farewell(key) {
@@ -113,6 +114,10 @@ impl<D: Driver> Core<D> {
         match connection.state() {
             State::Draining => self.close(key),
             State::Leased if connection.detaching => connection.wake_reader(),
+            State::Leased if connection.cut && connection.operations.socket => {
+                connection.operations.close = true;
+                self.driver.close(key);
+            }
             State::Dialing | State::Handshaking | State::Idle | State::Leased | State::Closing => {}
         }
     }
@@ -137,14 +142,21 @@ impl<D: Driver> Core<D> {
         connection.operations.socket = false;
         match connection.state() {
             State::Closing => self.free(key),
-            // One address failed; the next one gets a socket of its own.
-            State::Dialing => self.dial_next_address(key),
-            // The time limit passed while the failed address's socket was being closed.
+            // One endpoint failed; the next one gets a socket of its own.
+            State::Dialing => self.dial_next(key),
+            // The time limit passed while the failed endpoint's socket was being closed, or the holder of
+            // one that was cut let go.
             State::Draining => {
                 if connection.operations.none_in_flight() {
                     connection.become_state(State::Closing);
                     self.free(key);
                 }
+            }
+            // Its holder has the slot, but what counts against a cap is open descriptors.
+            State::Leased if connection.cut => {
+                let upstream = connection.upstream;
+                drop(connection.permit.take());
+                self.announce_capacity(upstream);
             }
             State::Handshaking | State::Idle | State::Leased => unreachable!("closed while in use"),
         }
@@ -161,11 +173,16 @@ impl<D: Driver> Core<D> {
         }
         let upstream = connection.upstream;
         drop(connection);
+        self.announce_capacity(upstream);
+        self.remove_if_vacant(upstream);
+    }
+
+    /// A permit has come back: those who wait for one learn it.
+    fn announce_capacity(&mut self, upstream: Key) {
         for mailbox in self.mailboxes.iter() {
             mailbox.announce_capacity();
         }
         self.pool_input(upstream, Input::Capacity);
-        self.remove_if_vacant(upstream);
     }
 
     /// Begins to end everything: tasks are gone already, and nothing new is let in.
@@ -194,12 +211,7 @@ impl<D: Driver> Core<D> {
     pub(super) fn finish_stop(&mut self) {
         let keys: Vec<Key> = self.upstreams.iter().map(|(key, _)| key).collect();
         for key in keys {
-            if let Some(upstream) = self.upstreams.remove(key)
-                && let Some((_, timer)) = upstream.tick
-            {
-                let removed = self.timers.remove(timer);
-                debug_assert_eq!(removed, Some(Timer::Pool(key)));
-            }
+            self.remove_upstream(key);
         }
         self.upstream_keys.clear();
         debug_assert!(

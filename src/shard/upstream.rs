@@ -1,25 +1,32 @@
 //! An upstream: what all shards share of it, and what one shard keeps of it.
+//!
+//! Owns: its name, its counts, and the settings last put in force. Never: is asked for settings on a
+//! shard's hot path; each shard has its own copy (`policy`).
 
-use crate::config::UpstreamConfig;
-use crate::endpoint::Endpoint;
+use super::addresses::Addresses;
+use super::policy::Policy;
+use crate::config::{UpstreamConfig, UpstreamUrl};
 use crate::error::Error;
-use crate::pool::{Counter, Limits, Permits, Pool};
+use crate::pool::{Counter, Exhausted, Limits, Permits, Pool, Quota};
 use crate::random::Random;
 use crate::slab::Key;
 use crate::time::Time;
+use crate::time::wheel::TimerKey;
 use crate::tls::ClientTls;
-use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Names an upstream over the whole engine; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct UpstreamId(pub(crate) u64);
 
-/// What all shards and handles share of an upstream. Immutable but for its counters.
+/// What all shards and handles share of an upstream.
 pub(crate) struct UpstreamShared {
     pub(crate) id: UpstreamId,
     pub(crate) name: Arc<str>,
-    pub(crate) config: UpstreamConfig,
+    /// Where it is and what is spoken there. With `tls` its identity, which never changes.
+    pub(crate) url: UpstreamUrl,
     /// What the Host header says.
     pub(crate) authority: String,
     /// For `https` and `tls`.
@@ -29,8 +36,13 @@ pub(crate) struct UpstreamShared {
     pub(crate) connections: Arc<Counter>,
     /// Calls from other threads under way: as long as there are any it is in use.
     pub(crate) calls: AtomicUsize,
+    /// The settings in force. A shard looks when it meets the upstream for the first time, and is told
+    /// of changes.
+    settings: Mutex<Arc<UpstreamConfig>>,
     /// All shards, by preference for this upstream.
     shards: Vec<usize>,
+    /// How many of them, from the front, are its homes.
+    homes: AtomicUsize,
 }
 
 impl UpstreamShared {
@@ -39,47 +51,71 @@ impl UpstreamShared {
         name: Arc<str>,
         config: UpstreamConfig,
         tls: Option<ClientTls>,
-        engine_connections: &Arc<Counter>,
+        permits: Permits,
         shards: usize,
     ) -> UpstreamShared {
-        let connections = Arc::new(Counter::new(config.connections_max));
         UpstreamShared {
             id,
             authority: config.url.authority(),
             tls,
-            permits: Permits::new(connections.clone(), engine_connections.clone()),
-            connections,
+            connections: permits.upstream().clone(),
+            permits,
             calls: AtomicUsize::new(0),
+            homes: AtomicUsize::new(homes(&config, shards)),
             shards: by_preference(&name, shards),
             name,
-            config,
+            url: config.url.clone(),
+            settings: Mutex::new(Arc::new(config)),
         }
     }
 
-    /// How many connections shard `shard` keeps warm: `idle_min` spread evenly, what is left over
-    /// going to the preferred ones.
-    pub(crate) fn idle_min_on(&self, shard: usize) -> u32 {
+    /// The settings in force. Locks: not for a shard's hot path.
+    pub(crate) fn settings(&self) -> Arc<UpstreamConfig> {
+        self.lock().clone()
+    }
+
+    /// Puts other settings in force for whoever looks from now on: shards that know the upstream have
+    /// to be told.
+    pub(crate) fn replace_settings(&self, settings: &Arc<UpstreamConfig>) {
+        self.permits.set_quota(quota(settings));
+        self.homes
+            .store(homes(settings, self.shards.len()), Ordering::Relaxed);
+        *self.lock() = settings.clone();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Arc<UpstreamConfig>> {
+        // It is a single store that is locked.
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many connections shard `shard` keeps warm.
+    pub(crate) fn warm_on(&self, shard: usize, settings: &UpstreamConfig) -> u32 {
+        let shares = [settings.idle_min, settings.critical_reserved];
+        shares.map(|all| self.share(all, shard)).iter().sum()
+    }
+
+    /// The share of shard `shard` in `all`: as much as the others', what is left over going to the
+    /// preferred ones.
+    fn share(&self, all: u32, shard: usize) -> u32 {
         let shards = self.shards.len() as u32;
         let position = self
             .shards
             .iter()
             .position(|&s| s == shard)
             .expect("a shard of this engine") as u32;
-        self.config.idle_min / shards + u32::from(position < self.config.idle_min % shards)
+        all / shards + u32::from(position < all % shards)
     }
 
     /// The shards that calls from outside go to: those that keep connections warm, and if none
     /// does the preferred one alone, so that a quiet upstream keeps few connections in one place.
     pub(crate) fn homes(&self) -> &[usize] {
-        let warm = (self.config.idle_min as usize).clamp(1, self.shards.len());
-        &self.shards[..warm]
+        &self.shards[..self.homes.load(Ordering::Relaxed)]
     }
 
     /// The pool's limits on shard `shard`.
-    pub(crate) fn limits(&self, shard: usize) -> Limits {
-        let config = &self.config;
+    pub(crate) fn limits(&self, shard: usize, config: &UpstreamConfig) -> Limits {
         Limits {
-            idle_min: self.idle_min_on(shard),
+            idle_min: self.share(config.idle_min, shard),
             idle_timeout: config.idle_timeout,
             age_max: config.age_max,
             uses_max: config.uses_max,
@@ -87,13 +123,28 @@ impl UpstreamShared {
             dials_max: config.dials_max,
             dial_backoff_min: config.dial_backoff_min,
             dial_backoff_max: config.dial_backoff_max,
-            critical_reserved: 0,
+            critical_reserved: self.share(config.critical_reserved, shard),
             shed: config.shed.clone(),
             warm: config.warm.clone(),
             breaker: config.breaker.clone(),
             balance: config.balance.clone(),
         }
     }
+}
+
+/// What of `settings` is counted over all shards.
+pub(crate) fn quota(settings: &UpstreamConfig) -> Quota {
+    Quota {
+        connections_max: settings.connections_max,
+        critical_reserved: settings.critical_reserved,
+        connections_reserved: settings.connections_reserved,
+    }
+}
+
+/// On how many of so many shards connections are kept warm; one at least.
+fn homes(settings: &UpstreamConfig, shards: usize) -> usize {
+    let spread = settings.idle_min.max(settings.critical_reserved);
+    (spread as usize).clamp(1, shards)
 }
 
 /// All shards in the order in which `name` prefers them: rendezvous hashing (Thaler and Ravishankar,
@@ -114,16 +165,19 @@ fn by_preference(name: &str, shards: usize) -> Vec<usize> {
 pub(crate) struct UpstreamState {
     pub(crate) shared: Arc<UpstreamShared>,
     pub(crate) pool: Pool,
+    /// The settings that decisions here go by.
+    pub(crate) policy: Rc<Policy>,
     /// When the pool's timer is armed for, and its key.
-    pub(crate) tick: Option<(Time, crate::time::wheel::TimerKey)>,
-    /// Resolved addresses and when they were.
-    pub(crate) addresses: Option<(Arc<[Endpoint]>, Time)>,
-    /// A look-up of the addresses is under way.
-    pub(crate) lookup: bool,
-    /// Connections that wait for it.
+    pub(crate) tick: Option<(Time, TimerKey)>,
+    /// When connections made under replaced settings are closed.
+    pub(crate) sweep: Option<(Time, TimerKey)>,
+    pub(crate) addresses: Addresses,
+    /// Connections that wait for a look-up.
     pub(crate) resolving: Vec<Key>,
-    /// Where the next dial begins among the addresses: moves on when one fails.
-    pub(crate) address_next: usize,
+    /// Why the last look-up failed that did.
+    pub(crate) resolve_error: Option<String>,
+    /// What the pool is known to starve for, over all shards.
+    pub(crate) need: Option<Exhausted>,
     /// How long the quickest dial took; the maximum before the first.
     pub(crate) dial_nanos_min: u64,
     /// Why the last dial failed, for those who are refused because of it.
@@ -134,14 +188,18 @@ pub(crate) struct UpstreamState {
 
 impl UpstreamState {
     pub(crate) fn new(shared: Arc<UpstreamShared>, shard: usize, seed: u64) -> UpstreamState {
+        let settings = shared.settings();
+        let limits = shared.limits(shard, &settings);
         UpstreamState {
-            pool: Pool::new(shared.limits(shard), shared.permits.clone(), seed),
+            pool: Pool::new(limits, shared.permits.clone(), seed),
             shared,
+            policy: Rc::new(Policy::new(&settings)),
             tick: None,
-            addresses: None,
-            lookup: false,
+            sweep: None,
+            addresses: Addresses::new(&settings),
             resolving: Vec::new(),
-            address_next: 0,
+            resolve_error: None,
+            need: None,
             dial_nanos_min: u64::MAX,
             dial_error: None,
             forgotten: false,
@@ -158,15 +216,18 @@ mod tests {
             idle_min,
             ..UpstreamConfig::default()
         };
-        let engine = Arc::new(Counter::new(100));
-        UpstreamShared::new(UpstreamId(1), name.into(), config, None, &engine, shards)
+        let engine = || Arc::new(Counter::new(100));
+        let permits = Permits::with_quota(engine(), engine(), quota(&config));
+        UpstreamShared::new(UpstreamId(1), name.into(), config, None, permits, shards)
     }
 
     #[test]
     fn warm_connections_are_spread_and_add_up() {
         for idle_min in [0, 1, 2, 3, 7, 64] {
             let upstream = upstream("users", idle_min, 3);
-            let shares: Vec<u32> = (0..3).map(|shard| upstream.idle_min_on(shard)).collect();
+            let shares: Vec<u32> = (0..3)
+                .map(|shard| upstream.warm_on(shard, &upstream.settings()))
+                .collect();
             assert_eq!(shares.iter().sum::<u32>(), idle_min);
             for (shard, share) in shares.iter().enumerate() {
                 let home = upstream.homes().contains(&shard);

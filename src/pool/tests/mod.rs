@@ -9,7 +9,7 @@ mod queueing;
 mod retiring;
 mod spike;
 
-use crate::config::{BalanceConfig, BreakerConfig, ShedConfig, WarmConfig};
+use crate::config::{BalanceConfig, BreakerConfig, Class, ShedConfig, WarmConfig};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -194,7 +194,7 @@ fn room_made_for_a_fresh_waiter_but_taken_by_a_sibling_is_made_again() {
     assert_eq!(rig.enqueue_fresh(1), [Did::Close(1, CloseReason::Capacity)]);
     rig.members[1].1 = None;
     let sibling = Permits::new(rig.upstream.clone(), rig.engine.clone());
-    let _taken = sibling.try_acquire().unwrap();
+    let _taken = sibling.try_acquire(crate::pool::Tier::Open).unwrap();
     assert_eq!(
         rig.handle(Input::Capacity),
         [Did::Close(0, CloseReason::Capacity)]

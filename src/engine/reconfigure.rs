@@ -1,0 +1,75 @@
+//! New settings for an upstream while it is in use.
+//!
+//! Owns: what may change, and the order in which everyone learns of it. Never: waits for a shard, or
+//! touches what is open; each shard's pool decides about that.
+
+use super::{EngineShared, reserved};
+use crate::config::UpstreamConfig;
+use crate::driver::Driver;
+use crate::error::{Error, ErrorKind};
+use crate::shard::mailbox::Control;
+use crate::shard::upstream::UpstreamShared;
+use futures_channel::oneshot;
+use std::sync::{Arc, PoisonError};
+
+impl<D: Driver> EngineShared<D> {
+    /// Puts `settings` in force for a named upstream. Caps hold from now on; each shard answers when it
+    /// decides by the new settings.
+    ///
+    /// # Errors
+    /// All that is wrong with them. Nothing has changed then.
+    pub(crate) fn reconfigure(
+        &self,
+        upstream: &Arc<UpstreamShared>,
+        settings: UpstreamConfig,
+    ) -> Result<Vec<oneshot::Receiver<()>>, Error> {
+        let one_at_a_time = self.reconfiguring.lock();
+        // What it guards is not a value but an order.
+        let _one_at_a_time = one_at_a_time.unwrap_or_else(PoisonError::into_inner);
+        let mut config = self.config.clone();
+        for (name, upstream) in self.directory.iter() {
+            let settings = upstream.settings();
+            config
+                .upstreams
+                .insert(name.to_string(), (*settings).clone());
+        }
+        let name = upstream.name.to_string();
+        config.upstreams.insert(name, settings.clone());
+        check_identity(&upstream.settings(), &settings, config.validate().err())?;
+        let unreserved = config.connections_max - reserved(config.upstreams.values());
+        let settings = Arc::new(settings);
+        self.unreserved.set_max(unreserved);
+        upstream.replace_settings(&settings);
+        let mut answers = Vec::new();
+        for mailbox in self.mailboxes.iter() {
+            let (done, answer) = oneshot::channel();
+            mailbox.control(Control::Configure(upstream.clone(), settings.clone(), done));
+            answers.push(answer);
+        }
+        Ok(answers)
+    }
+}
+
+/// What makes an upstream's connections interchangeable has to stay as it is: a handle that reached one
+/// server must not reach another one under the same name.
+fn check_identity(
+    before: &UpstreamConfig,
+    after: &UpstreamConfig,
+    mistakes: Option<Error>,
+) -> Result<(), Error> {
+    let mut all: Vec<String> = mistakes.iter().map(Error::to_string).collect();
+    let changed = [
+        ("url", before.url != after.url),
+        ("tls", before.tls != after.tls),
+    ];
+    for (field, _) in changed.iter().filter(|(_, changed)| *changed) {
+        all.push(format!(
+            "{field} cannot change while the engine runs: it says what an upstream is, and calls under \
+             way would not go where they were sent; `endpoints` says where its servers are"
+        ));
+    }
+    if all.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Config, all.join("; ")))
+}

@@ -1,0 +1,190 @@
+//! Who gets which connection.
+//!
+//! Owns: the choice among free members, for a checkout that comes and for those who wait. Never: opens
+//! or closes one.
+
+use super::Pool;
+use super::member::{Member, Purpose};
+use super::message::{Action, EndpointId, Grant, MemberId};
+use super::permit::Tier;
+use super::queue::{Left, Who};
+use super::retire::end_of_idling;
+use crate::config::Class;
+use crate::time::Time;
+
+impl Pool {
+    /// The connection used last, if a good one is free. `None`: [`Input::Enqueue`](super::Input).
+    ///
+    /// Nobody is overtaken: no connection is free while somebody waits whom it could serve.
+    /// Connections found past a limit are passed over; `Tick`, due by then, closes them.
+    #[inline]
+    pub fn checkout(&mut self, now: Time, class: Class) -> Option<Grant> {
+        if self.unsettled {
+            return None; // Whoever waits may be owed what is free.
+        }
+        let id = self.pick(now, class)?;
+        self.counters.hits += 1;
+        self.wanted_at = now;
+        Some(self.lease(now, id, true))
+    }
+
+    /// Serves those who wait with what is free.
+    pub(super) fn match_waiters(&mut self, now: Time, actions: &mut Vec<Action>) {
+        while self.queue.plain_len() > 0 {
+            let (who, class) = if self.queue.has_plain(Who::Critical) {
+                (Who::Critical, Class::Critical)
+            } else {
+                (Who::Anyone, Class::Normal)
+            };
+            // What is not there for critical callers is not there for others.
+            let Some(id) = self.pick(now, class) else {
+                break;
+            };
+            match self.queue.pop_plain(who) {
+                Some(waiter) => self.grant(now, waiter, id, true, actions),
+                None => break,
+            }
+        }
+    }
+
+    /// Grants a connection straight from its dial. A fresh waiter has a dial of its own; all others
+    /// serve whoever comes first.
+    pub(super) fn grant_dialed(
+        &mut self,
+        now: Time,
+        id: MemberId,
+        purpose: Purpose,
+        actions: &mut Vec<Action>,
+    ) {
+        let mut own = purpose == Purpose::Fresh;
+        while let Some(member) = self.members.get(id)
+            && self.is_usable(now, member)
+        {
+            let who = match member.tier {
+                Tier::Open => Who::Anyone,
+                Tier::Reserved if self.queue.critical_len() > 0 => Who::Critical,
+                Tier::Reserved => return,
+            };
+            let fresh = if std::mem::take(&mut own) {
+                self.queue.pop_fresh(who)
+            } else {
+                None
+            };
+            // Critical callers are first in the queue: what is theirs alone goes to nobody else.
+            match fresh.or_else(|| self.queue.pop_first()) {
+                Some(waiter) => self.grant(now, waiter, id, false, actions),
+                None => return,
+            }
+        }
+    }
+
+    /// The free member that a caller of this class gets.
+    #[inline]
+    pub(super) fn pick(&mut self, now: Time, class: Class) -> Option<MemberId> {
+        let tiers: &[Tier] = match class {
+            Class::Critical => &[Tier::Open, Tier::Reserved],
+            Class::Normal | Class::Sheddable => &[Tier::Open],
+        };
+        for &tier in tiers {
+            if let Some(id) = self.pick_of(now, tier) {
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    #[inline]
+    fn pick_of(&mut self, now: Time, tier: Tier) -> Option<MemberId> {
+        // Where endpoints are unknown, or were when the connection was dialled.
+        if let Some(id) = self.newest_good(now, None, tier) {
+            return Some(id);
+        }
+        let (members, limits) = (&self.members, &self.limits);
+        let has_free = |endpoint| newest_good(members, limits, now, Some(endpoint), tier).is_some();
+        let endpoint = self.endpoints.choose_grant(
+            now,
+            has_free,
+            &limits.breaker,
+            &limits.balance,
+            &mut self.random,
+        )?;
+        self.newest_good(now, Some(endpoint), tier)
+    }
+
+    fn newest_good(&self, now: Time, endpoint: Option<EndpointId>, tier: Tier) -> Option<MemberId> {
+        newest_good(&self.members, &self.limits, now, endpoint, tier)
+    }
+
+    /// Whether a member has a free slot that may be granted now.
+    fn is_usable(&self, now: Time, member: &Member) -> bool {
+        member.doomed.is_none()
+            && member.used < member.slots
+            && member.endpoint.is_none_or(|endpoint| {
+                self.endpoints
+                    .may_serve(now, endpoint, &self.limits.breaker)
+            })
+    }
+
+    /// Grants a free member to someone who waited.
+    fn grant(
+        &mut self,
+        now: Time,
+        waiter: Left,
+        id: MemberId,
+        reused: bool,
+        actions: &mut Vec<Action>,
+    ) {
+        self.counters.waits_reused += u64::from(reused);
+        self.shedder
+            .served(now, waiter.class, waiter.since, &self.limits.shed);
+        let grant = self.lease(now, id, reused);
+        let waiter = waiter.id;
+        actions.push(Action::Grant { waiter, grant });
+    }
+
+    #[inline]
+    pub(super) fn lease(&mut self, now: Time, id: MemberId, reused: bool) -> Grant {
+        let conn = self.members.taken(id, now);
+        let member = self.members.get(id).expect("just taken");
+        if let Some(endpoint) = member.endpoint {
+            self.endpoints.began(now, endpoint);
+        }
+        if member.ending {
+            self.look_at_end(now, id);
+        }
+        self.warmth.peak.in_use(self.members.leased());
+        Grant {
+            member: id,
+            conn,
+            reused,
+        }
+    }
+
+    /// The most important class that waits for a free connection.
+    pub(super) fn least_waiting(&self) -> Class {
+        if self.queue.has_plain(Who::Critical) {
+            Class::Critical
+        } else {
+            Class::Normal
+        }
+    }
+}
+
+#[inline]
+fn newest_good(
+    members: &super::member::Members,
+    limits: &super::Limits,
+    now: Time,
+    endpoint: Option<EndpointId>,
+    tier: Tier,
+) -> Option<MemberId> {
+    let mut at = members.newest_free(endpoint, tier);
+    while let Some((id, member)) = at {
+        let idled = member.used == 0 && end_of_idling(limits, member.since) <= now;
+        if !idled && now < member.retire_at {
+            return Some(id);
+        }
+        at = members.free_before(id);
+    }
+    None
+}

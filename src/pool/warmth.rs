@@ -1,0 +1,153 @@
+//! Connections kept open before anyone asks: how many, and how fast they are made.
+//!
+//! Owns: the floor, the forecast that raises it, the pace of dials for it, and the replacing of what ends
+//! soon. Never: dials.
+//!
+//! A connection that ends soon is not counted as warm any more, so that its successor is there when it
+//! goes (make before break). *Soon* is two dial times, and as long as the pace needs for the whole floor.
+
+use super::Pool;
+use super::forecast::Forecast;
+use super::message::MemberId;
+use super::pace::Pace;
+use super::peak::Peak;
+use super::permit::Tier;
+use super::retire::end_of_idling;
+use crate::time::Time;
+use std::time::Duration;
+
+#[derive(Debug, Default)]
+pub(super) struct Warmth {
+    forecast: Forecast,
+    pace: Pace,
+    pub(super) peak: Peak,
+    /// When idle members have to be looked at because one will end soon.
+    pub(super) mark_at: Option<Time>,
+    /// When surplus is to be given up next, if there is any.
+    pub(super) purge_at: Option<Time>,
+}
+
+impl Warmth {
+    /// A checkout found nothing: demand rises.
+    pub(super) fn missed(&mut self, now: Time, checkouts: u64) {
+        self.forecast.woken(now, checkouts);
+    }
+}
+
+impl Pool {
+    /// So many connections of a tier are to be kept open, used or not.
+    pub(super) fn floor_of(&self, tier: Tier) -> u32 {
+        let limits = &self.limits;
+        match tier {
+            Tier::Reserved => limits.critical_reserved,
+            Tier::Open => {
+                let hold = self.dialing.hold.duration();
+                let wanted = self.warmth.forecast.wanted(hold, &limits.warm);
+                let ceiling = limits.idle_min.saturating_add(limits.warm.forecast_max);
+                wanted.min(ceiling).max(limits.idle_min)
+            }
+        }
+    }
+
+    /// The tier that has fewer connections than its floor.
+    pub(super) fn cold(&self, _now: Time) -> Option<Tier> {
+        [Tier::Open, Tier::Reserved].into_iter().find(|&tier| {
+            let count = self.members.tier(tier);
+            count.warm + count.dialing < self.floor_of(tier)
+        })
+    }
+
+    /// When the pace allows the next dial for warmth.
+    pub(super) fn warm_from(&self, now: Time) -> Time {
+        let warm = &self.limits.warm;
+        self.warmth.pace.next(now, warm.dials_per_second)
+    }
+
+    /// A dial for warmth has begun.
+    pub(super) fn pace_warmth(&mut self, now: Time) {
+        let (rate, burst) = (self.limits.warm.dials_per_second, self.limits.dials_max);
+        let taken = self
+            .warmth
+            .pace
+            .try_take(now, rate, burst.max(1), &mut self.random);
+        debug_assert!(taken, "a dial for warmth was begun before its time");
+    }
+
+    /// Looks at the traffic, and foretells how many connections it will need.
+    pub(super) fn foresee(&mut self, now: Time) {
+        if self.limits.warm.forecast_max > 0
+            && self.warmth.forecast.next(now).is_some_and(|at| at <= now)
+        {
+            let checkouts = self.counters.checkouts();
+            self.warmth.forecast.observe(now, checkouts);
+        }
+    }
+
+    /// When the forecast wants to look again.
+    pub(super) fn foresee_at(&self, now: Time) -> Option<Time> {
+        if self.limits.warm.forecast_max == 0 {
+            return None;
+        }
+        self.warmth.forecast.next(now)
+    }
+
+    /// How long before its end a connection's successor is dialled.
+    pub(super) fn lead(&self) -> Duration {
+        let floor = self.floor();
+        if floor == 0 {
+            return Duration::ZERO;
+        }
+        let rate = self.limits.warm.dials_per_second.max(1);
+        let paced = Duration::from_secs(1).saturating_mul(floor) / rate;
+        self.dialing.dial_time().saturating_mul(2) + paced
+    }
+
+    /// A member is idle from now on: notes when it, and surplus, are to be looked at.
+    #[inline]
+    pub(super) fn rests(&mut self, now: Time) {
+        if self.warmth.mark_at.is_none()
+            && self.floor() > 0
+            && let Some(timeout) = self.limits.idle_timeout
+        {
+            self.warmth.mark_at = Some(now + timeout.saturating_sub(self.lead()));
+        }
+        if self.warmth.purge_at.is_none()
+            && let Some(interval) = self.limits.warm.purge_interval
+        {
+            self.warmth.purge_at = Some(now + interval);
+        }
+    }
+
+    /// Whether a member's end is near, by age or by idling; keeps the counts.
+    pub(super) fn look_at_end(&mut self, now: Time, id: MemberId) {
+        let lead = self.lead();
+        let Some(member) = self.members.get(id) else {
+            return;
+        };
+        let idles_out = member.is_idle() && end_of_idling(&self.limits, member.since) <= now + lead;
+        let ending = idles_out || member.retire_at <= now + lead;
+        self.members.set_ending(id, ending);
+    }
+
+    /// Marks the idle members that will have idled too long soon, so that their successors are dialled.
+    pub(super) fn mark_ending(&mut self, now: Time) {
+        if self.warmth.mark_at.is_none_or(|at| at > now) {
+            return;
+        }
+        self.warmth.mark_at = None;
+        let Some(timeout) = self.limits.idle_timeout else {
+            return;
+        };
+        let lead = self.lead().min(timeout);
+        let mut at = self.members.oldest_idle();
+        while let Some((id, member)) = at {
+            let mark = member.since + (timeout - lead);
+            if mark > now {
+                self.warmth.mark_at = Some(mark);
+                return;
+            }
+            self.members.set_ending(id, true);
+            at = self.members.idle_after(id);
+        }
+    }
+}
