@@ -30,6 +30,12 @@ pub enum Scheme {
     Unix,
     /// HTTP over a Unix socket.
     HttpUnix,
+    /// The simulator's multiplexing protocol over TCP.
+    #[cfg(any(test, feature = "simulation"))]
+    Mux,
+    /// The simulator's multiplexing protocol over TLS.
+    #[cfg(any(test, feature = "simulation"))]
+    Muxs,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -69,12 +75,29 @@ impl UpstreamUrl {
 
     /// Whether the connection is encrypted.
     pub fn is_tls(&self) -> bool {
-        matches!(self.scheme, Scheme::Https | Scheme::Tls)
+        match self.scheme {
+            Scheme::Https | Scheme::Tls => true,
+            Scheme::Http | Scheme::Tcp | Scheme::Unix | Scheme::HttpUnix => false,
+            #[cfg(any(test, feature = "simulation"))]
+            Scheme::Mux => false,
+            #[cfg(any(test, feature = "simulation"))]
+            Scheme::Muxs => true,
+        }
     }
 
     /// Whether HTTP is spoken (and `call` works).
     pub fn is_http(&self) -> bool {
         matches!(self.scheme, Scheme::Http | Scheme::Https | Scheme::HttpUnix)
+    }
+
+    /// Whether one connection carries many streams.
+    pub fn is_multiplexed(&self) -> bool {
+        match self.scheme {
+            Scheme::Http | Scheme::Https | Scheme::HttpUnix => false,
+            Scheme::Tcp | Scheme::Tls | Scheme::Unix => false,
+            #[cfg(any(test, feature = "simulation"))]
+            Scheme::Mux | Scheme::Muxs => true,
+        }
     }
 
     /// Host name or address, without brackets; `None` for a Unix socket.
@@ -132,6 +155,10 @@ impl FromStr for UpstreamUrl {
             "tls" => Scheme::Tls,
             "unix" => Scheme::Unix,
             "http+unix" => Scheme::HttpUnix,
+            #[cfg(any(test, feature = "simulation"))]
+            "mux" => Scheme::Mux,
+            #[cfg(any(test, feature = "simulation"))]
+            "muxs" => Scheme::Muxs,
             _ => {
                 return error(
                     "has an unknown scheme; known are http, https, tcp, tls, unix, http+unix",
@@ -222,6 +249,8 @@ fn default_port(scheme: Scheme) -> Option<u16> {
         Scheme::Http => Some(80),
         Scheme::Https => Some(443),
         Scheme::Tcp | Scheme::Tls | Scheme::Unix | Scheme::HttpUnix => None,
+        #[cfg(any(test, feature = "simulation"))]
+        Scheme::Mux | Scheme::Muxs => None,
     }
 }
 
@@ -234,6 +263,10 @@ impl fmt::Display for UpstreamUrl {
             Scheme::Tls => "tls",
             Scheme::Unix => "unix",
             Scheme::HttpUnix => "http+unix",
+            #[cfg(any(test, feature = "simulation"))]
+            Scheme::Mux => "mux",
+            #[cfg(any(test, feature = "simulation"))]
+            Scheme::Muxs => "muxs",
         };
         match &self.place {
             Place::Host { .. } => write!(f, "{scheme}://{}", self.authority()),
@@ -287,6 +320,8 @@ mod tests {
             ("tcp://redis:6379", "redis:6379"),
             ("unix:/run/app.sock", "localhost"),
             ("http+unix:/run/app.sock", "localhost"),
+            ("mux://10.0.0.7:7000", "10.0.0.7:7000"),
+            ("muxs://users.internal:7001", "users.internal:7001"),
         ] {
             let url: UpstreamUrl = text.parse().unwrap();
             assert_eq!(url.to_string(), text);
@@ -318,6 +353,7 @@ mod tests {
             "http://users?q",
             "http://us ers",
             "tcp://redis",
+            "mux://redis",
             "ftp://x",
             "unix:run",
             "http://[::1",

@@ -4,3 +4,5 @@
 //! Never: sees a socket, a clock, a thread or a random source; imports `pool` or `tls`.
 
 pub mod http1;
+#[cfg(any(test, feature = "simulation"))]
+pub mod mux;

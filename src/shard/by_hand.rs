@@ -39,6 +39,7 @@ impl<D: Driver> Shard<D> {
             }
         };
         count("connections", core.connections.len() as u64);
+        count("streams", core.streams.len() as u64);
         count("waiters", core.waiters.len() as u64);
         count("sleeps", core.sleeps.len() as u64);
         count("upstreams", core.upstreams.len() as u64);

@@ -27,7 +27,7 @@ pub(crate) struct Outbound {
     held_bytes: usize,
     /// Bytes in `open` and `queue`, and in the send under way.
     pending: usize,
-    /// Bytes handed to the driver since the connection was leased.
+    /// Bytes handed to the driver since the connection was leased; ever, where it has streams.
     pub(crate) handed: u64,
     /// Sending has failed, for good.
     pub(crate) failed: Option<std::io::ErrorKind>,
@@ -49,6 +49,12 @@ impl Outbound {
     /// Bytes not yet taken by the kernel.
     pub(crate) fn pending(&self) -> usize {
         self.pending
+    }
+
+    /// Where the next byte will be, counted as [`handed`](Outbound::handed) is.
+    pub(crate) fn position(&self) -> u64 {
+        let queued = self.queue.iter().map(|buffer| buffer.remaining().len());
+        self.handed + (queued.sum::<usize>() + self.open.len()) as u64
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -192,7 +192,7 @@ fn check_http<D: Driver>(upstream: &LocalUpstream<D>) -> Result<(), Error> {
         return Ok(());
     }
     let what = format!(
-        "{} is a raw stream: check a lease out instead of calling",
+        "{} does not speak HTTP: a lease or a stream of it is checked out instead",
         upstream.shared.url
     );
     Err(upstream.name_error(Error::new(ErrorKind::Unsupported, what)))

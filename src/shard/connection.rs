@@ -5,6 +5,7 @@
 
 use super::bytes_in::Inbound;
 use super::bytes_out::Outbound;
+use super::streams::Streams;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::pool::{EndpointId, MemberId, Permit};
@@ -27,6 +28,8 @@ pub(crate) struct Connection<B> {
     pub(crate) inbound: Inbound<B>,
     pub(crate) outbound: Outbound,
     pub(crate) tls: Option<Box<Session>>,
+    /// Where many streams share the connection. There while it is idle or leased.
+    pub(crate) streams: Option<Box<Streams>>,
     /// Who waits for bytes.
     pub(crate) reader: Option<Waker>,
     /// Who waits for room or for everything to be sent.
@@ -136,6 +139,7 @@ impl<B> Connection<B> {
             inbound: Inbound::new(),
             outbound: Outbound::new(),
             tls: None,
+            streams: None,
             reader: None,
             writer: None,
             deadline: Time::NEVER,
@@ -180,6 +184,9 @@ impl<B> Connection<B> {
     pub(crate) fn wake_writer(&mut self) {
         if let Some(writer) = self.writer.take() {
             writer.wake();
+        }
+        if let Some(streams) = self.streams.as_deref_mut() {
+            streams.wake_writers();
         }
     }
 }

@@ -8,6 +8,7 @@ use super::figures::Tally;
 use super::lookup::Resolver;
 use super::mailbox::Mailbox;
 use super::pooling::{Deferred, Waiter};
+use super::streams::Stream;
 use super::upstream::{UpstreamId, UpstreamState};
 use crate::driver::{Driver, Event};
 use crate::pool::Action;
@@ -31,6 +32,8 @@ pub(crate) struct Core<D: Driver> {
     pub(super) index: usize,
     pub(super) settings: CoreSettings,
     pub(super) connections: Slab<Connection<D::Buffer>>,
+    /// Those of multiplexed connections, as long as somebody holds them.
+    pub(super) streams: Slab<Stream<D::Buffer>>,
     pub(super) upstreams: Slab<UpstreamState>,
     pub(super) upstream_keys: BTreeMap<UpstreamId, Key>,
     pub(super) waiters: Slab<Waiter>,
@@ -72,6 +75,8 @@ pub(crate) struct CoreSettings {
 pub(crate) enum Timer {
     /// A connection's deadline.
     Connection(Key),
+    /// A stream's deadline.
+    Stream(Key),
     /// An upstream's pool wants a tick.
     Pool(Key),
     /// Connections of an upstream that were made under replaced settings are to be closed.
@@ -106,6 +111,7 @@ impl<D: Driver> Core<D> {
             index,
             settings,
             connections: Slab::new(),
+            streams: Slab::new(),
             upstreams: Slab::new(),
             upstream_keys: BTreeMap::new(),
             waiters: Slab::new(),
@@ -165,6 +171,7 @@ impl<D: Driver> Core<D> {
         for timer in expired.drain(..) {
             match timer {
                 Timer::Connection(key) => self.on_connection_timer(key),
+                Timer::Stream(key) => self.on_stream_timer(key),
                 Timer::Pool(upstream) => self.on_pool_timer(upstream),
                 Timer::Sweep(upstream) => self.on_sweep(upstream),
                 Timer::Sleep(key) => {

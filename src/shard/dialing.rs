@@ -5,6 +5,7 @@
 use super::connection::{Connection, Dial, State};
 use super::core::Core;
 use super::options::socket_options;
+use super::streams::Streams;
 use crate::driver::Driver;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Phase, TlsFailure};
@@ -212,6 +213,14 @@ impl<D: Driver> Core<D> {
         connection.become_state(State::Idle);
         connection.deadline = Time::NEVER;
         let (upstream, member) = (connection.upstream, connection.member);
+        connection.streams = self
+            .upstreams
+            .get(upstream)
+            .and_then(|state| Streams::of(&state.shared.url));
+        let slots = connection
+            .streams
+            .as_deref()
+            .map_or(1, |streams| streams.limit());
         if let Some(dial) = connection.dial.take() {
             let took = now.since(dial.started);
             let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
@@ -230,7 +239,7 @@ impl<D: Driver> Core<D> {
                 Input::Dialed {
                     member,
                     conn: key,
-                    slots: 1,
+                    slots,
                 },
             );
         }

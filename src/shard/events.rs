@@ -75,18 +75,22 @@ impl<D: Driver> Core<D> {
             self.on_ciphertext(key, &buffer);
             return;
         }
+        let piece = if crowded {
+            Piece::Heap(Bytes::copy_from_slice(&buffer))
+        } else {
+            Piece::Ring(buffer)
+        };
+        if connection.streams.is_some() {
+            self.on_stream_bytes(key, &piece);
+            return;
+        }
         match connection.state() {
             State::Leased => {
-                let piece = if crowded {
-                    Piece::Heap(Bytes::copy_from_slice(&buffer))
-                } else {
-                    Piece::Ring(buffer)
-                };
                 connection.inbound.push(piece);
                 connection.wake_reader();
                 self.pause_if_unread(key);
             }
-            State::Idle => self.on_idle_bytes(key, Piece::Ring(buffer)),
+            State::Idle => self.on_idle_bytes(key, piece),
             State::Dialing | State::Handshaking | State::Draining | State::Closing => {
                 unreachable!("plain bytes come to connections in use or at rest")
             }
@@ -152,6 +156,10 @@ impl<D: Driver> Core<D> {
             return;
         };
         let piece = Piece::Heap(Bytes::copy_from_slice(plaintext));
+        if connection.streams.is_some() {
+            self.on_stream_bytes(key, &piece);
+            return;
+        }
         match connection.state() {
             State::Leased => {
                 connection.inbound.push(piece);
@@ -172,6 +180,10 @@ impl<D: Driver> Core<D> {
             State::Idle => self.evict(key, Eviction::Failed),
             State::Leased => {
                 connection.fault = Some(super::faults::tls(failure));
+                if connection.streams.is_some() {
+                    self.lose_streams(key, End::Failed(io::ErrorKind::InvalidData));
+                    return;
+                }
                 connection
                     .inbound
                     .finish(End::Failed(io::ErrorKind::InvalidData));
@@ -197,6 +209,7 @@ impl<D: Driver> Core<D> {
         match connection.state() {
             State::Idle => self.evict(key, Eviction::PeerClosed),
             State::Handshaking => self.on_handshake_cut(key),
+            State::Leased if connection.streams.is_some() => self.lose_streams(key, end),
             State::Leased => {
                 connection.inbound.finish(end);
                 connection.wake_reader();
@@ -212,6 +225,9 @@ impl<D: Driver> Core<D> {
         match connection.state() {
             State::Idle => self.evict(key, Eviction::PeerClosed),
             State::Handshaking => self.on_handshake_cut(key),
+            State::Leased if connection.streams.is_some() => {
+                self.lose_streams(key, End::Failed(error));
+            }
             State::Leased => {
                 connection.inbound.finish(End::Failed(error));
                 connection.wake_reader();
@@ -251,6 +267,8 @@ impl<D: Driver> Core<D> {
                 match state {
                     State::Idle => self.evict(key, Eviction::Failed),
                     State::Handshaking => self.on_handshake_cut(key),
+                    // The same, but nobody new is let in.
+                    State::Leased if connection.streams.is_some() => self.leave_pool(key),
                     State::Leased | State::Dialing | State::Draining | State::Closing => {}
                 }
             }
@@ -258,6 +276,7 @@ impl<D: Driver> Core<D> {
         if let Some(block) = buffer.into_block() {
             super::bytes_out::recycle(&mut self.blocks, block);
         }
+        self.write_replies(key);
         self.flush(key);
         self.after_operation(key);
     }

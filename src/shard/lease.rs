@@ -22,7 +22,7 @@ use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll};
+use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
 /// A checkout under way. Dropping it gives its place in the queue up, or what it was just granted.
@@ -50,6 +50,36 @@ impl<'a, D: Driver> Checkout<'a, D> {
         }
     }
 
+    pub(super) fn core(&self) -> Rc<RefCell<Core<D>>> {
+        self.upstream.shard.core.clone()
+    }
+
+    /// Waits for a grant. What the holder finds at the other end of it is not looked at yet.
+    pub(super) fn poll_grant(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<Grant, Error>> {
+        let upstream = self.upstream;
+        let mut core = upstream.shard.core.borrow_mut();
+        let answer = match self.waiter {
+            None => {
+                let key = upstream.key(&mut core);
+                let (class, deadline, fresh) = (self.class, self.deadline, self.fresh);
+                match core.begin_checkout(key, class, deadline, fresh, cx.waker()) {
+                    Ok(CheckedOut::Granted(grant)) => Ok(grant),
+                    Ok(CheckedOut::Waiting(waiter)) => {
+                        self.waiter = Some(waiter);
+                        return Poll::Pending;
+                    }
+                    Err(error) => Err(error),
+                }
+            }
+            Some(waiter) => match core.poll_checkout(waiter, cx.waker()) {
+                Some(answer) => answer,
+                None => return Poll::Pending,
+            },
+        };
+        self.waiter = None;
+        Poll::Ready(answer.map_err(|error| upstream.name_error(error)))
+    }
+
     fn lease(&self, grant: Grant) -> Lease<D> {
         Lease {
             core: self.upstream.shard.core.clone(),
@@ -65,41 +95,18 @@ impl<D: Driver> Future for Checkout<'_, D> {
     type Output = Result<Lease<D>, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        let upstream = self.upstream;
-        let mut core = upstream.shard.core.borrow_mut();
+        let url = &self.upstream.shared.url;
+        if url.is_multiplexed() {
+            let what = format!("{url} has streams, which share connections: none can be leased");
+            let error = Error::new(ErrorKind::Unsupported, what);
+            return Poll::Ready(Err(self.upstream.name_error(error)));
+        }
         loop {
-            let answer = match self.waiter {
-                None => {
-                    let key = upstream.key(&mut core);
-                    match core.begin_checkout(
-                        key,
-                        self.class,
-                        self.deadline,
-                        self.fresh,
-                        cx.waker(),
-                    ) {
-                        Ok(CheckedOut::Granted(grant)) => Ok(grant),
-                        Ok(CheckedOut::Waiting(waiter)) => {
-                            self.waiter = Some(waiter);
-                            return Poll::Pending;
-                        }
-                        Err(error) => Err(error),
-                    }
-                }
-                Some(waiter) => match core.poll_checkout(waiter, cx.waker()) {
-                    Some(answer) => answer,
-                    None => return Poll::Pending,
-                },
-            };
-            self.waiter = None;
-            match answer {
-                // Each time round one connection less: this ends.
-                Ok(grant) if core.is_stale(grant.conn) => {}
-                Ok(grant) => {
-                    drop(core);
-                    return Poll::Ready(Ok(self.lease(grant)));
-                }
-                Err(error) => return Poll::Ready(Err(upstream.name_error(error))),
+            let grant = ready!(self.poll_grant(cx))?;
+            let stale = self.upstream.shard.core.borrow_mut().is_stale(grant.conn);
+            // Each time round one connection less: this ends.
+            if !stale {
+                return Poll::Ready(Ok(self.lease(grant)));
             }
         }
     }

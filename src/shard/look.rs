@@ -153,8 +153,14 @@ impl<D: Driver> Core<D> {
                 .map_or(0, |upstream| upstream.shared.id.0),
             endpoint: connection.endpoint.clone(),
             uses: connection.uses,
-            streams: u32::from(connection.state() == State::Leased),
-            streams_max: 1,
+            streams: connection.streams.as_deref().map_or_else(
+                || u32::from(connection.state() == State::Leased),
+                |streams| streams.leases(),
+            ),
+            streams_max: connection
+                .streams
+                .as_deref()
+                .map_or(1, |streams| streams.limit()),
             operations: in_flight + u32::from(operations.cancels),
             timer_armed: connection.timer.is_some(),
             has_permit: connection.permit.is_some(),

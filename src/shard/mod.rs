@@ -21,12 +21,14 @@ mod bytes_out;
 pub(crate) mod call;
 mod connection;
 pub(crate) mod core;
+mod demux;
 mod dialing;
 mod events;
 pub(crate) mod exchange;
 mod executor;
 mod faults;
 pub(crate) mod figures;
+mod framing;
 pub(crate) mod lease;
 pub(crate) mod local;
 #[cfg(feature = "simulation")]
@@ -44,6 +46,16 @@ mod resolving;
 pub(crate) mod serve;
 pub(crate) mod serve_lease;
 mod siblings;
+mod slots;
+#[cfg(any(test, feature = "simulation"))]
+mod stream_call;
+mod stream_io;
+#[cfg_attr(
+    not(any(test, feature = "simulation")),
+    allow(dead_code, reason = "services speak no protocol with streams yet")
+)]
+pub(crate) mod stream_lease;
+mod streams;
 mod teardown;
 pub(crate) mod terms;
 mod transport;

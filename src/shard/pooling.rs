@@ -11,6 +11,7 @@ use crate::pool::{Action, Grant, Input, Refusal, WaiterId};
 use crate::slab::Key;
 use crate::time::Time;
 use std::task::Waker;
+use std::time::Duration;
 
 /// A checkout that could not be answered at once.
 pub(crate) struct Waiter {
@@ -33,6 +34,8 @@ pub(crate) enum Deferred {
     Checkout(Key),
     /// A connection that was released while others wait.
     Release(Key),
+    /// A slot of a connection, the same.
+    Slot { connection: Key, held: Duration },
 }
 
 /// What a checkout came to for now.
@@ -132,6 +135,11 @@ impl<D: Driver> Core<D> {
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
+        if connection.streams.is_some() {
+            // A grant that nobody made a stream of.
+            self.release_slot(key, Duration::ZERO);
+            return;
+        }
         let unused = connection.outbound.handed == 0 && !connection.expired;
         let is_raw = |key| {
             let upstream = self.upstreams.get(key);
@@ -304,6 +312,7 @@ impl<D: Driver> Core<D> {
                     self.release_to_pool(key);
                 }
             }
+            Deferred::Slot { connection, held } => self.slot_to_pool(connection, held),
         }
     }
 
@@ -332,6 +341,14 @@ impl<D: Driver> Core<D> {
         };
         connection.releasing = false;
         let held = self.now.since(connection.granted_at);
+        self.slot_to_pool(key, held);
+    }
+
+    /// Tells the pool of a slot that is free again, if it still knows the connection.
+    pub(super) fn slot_to_pool(&mut self, key: Key, held: Duration) {
+        let Some(connection) = self.connections.get(key) else {
+            return;
+        };
         let upstream = connection.upstream;
         let (Some(member), Some(state)) = (connection.member, self.upstreams.get_mut(upstream))
         else {
@@ -411,11 +428,21 @@ impl<D: Driver> Core<D> {
             .connections
             .get_mut(grant.conn)
             .expect("the pool grants what is open");
-        connection.become_state(State::Leased);
         connection.uses += 1;
         connection.granted_at = self.now;
-        connection.expired = false;
-        connection.outbound.handed = 0;
+        match connection.streams.as_deref_mut() {
+            None => {
+                connection.become_state(State::Leased);
+                connection.expired = false;
+                connection.outbound.handed = 0;
+            }
+            Some(streams) => {
+                streams.take_slot();
+                if streams.leases() == 1 {
+                    connection.become_state(State::Leased);
+                }
+            }
+        }
         let reused = connection.uses > 1;
         if reused {
             // A lower bound: dials that compete with each other take longer.

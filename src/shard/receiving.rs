@@ -9,7 +9,7 @@ use crate::driver::{Driver, Scope};
 use crate::slab::Key;
 
 /// So many unread pieces are too many, however small: a peer may send byte by byte.
-const PIECES_MAX: usize = 64;
+pub(super) const PIECES_MAX: usize = 64;
 
 impl<D: Driver> Core<D> {
     pub(super) fn arm_receive(&mut self, key: Key) {
@@ -47,7 +47,17 @@ impl<D: Driver> Core<D> {
         };
         let inbound = &connection.inbound;
         let much = inbound.len() > self.settings.unread_max || inbound.pieces() >= PIECES_MAX;
-        if inbound.paused || inbound.wanted || !much {
+        if !inbound.wanted && much {
+            self.pause_receiving(key);
+        }
+    }
+
+    /// Disarms the receive until there is less unread.
+    pub(super) fn pause_receiving(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        if connection.inbound.paused {
             return;
         }
         connection.inbound.paused = true;
@@ -84,8 +94,14 @@ impl<D: Driver> Core<D> {
             return true;
         };
         let inbound = &connection.inbound;
-        let drained = inbound.wanted
-            || inbound.len() <= self.settings.unread_max / 2 && inbound.pieces() <= PIECES_MAX / 2;
+        let drained = match connection.streams.as_deref() {
+            Some(streams) => streams.crowded == 0,
+            None => {
+                inbound.wanted
+                    || inbound.len() <= self.settings.unread_max / 2
+                        && inbound.pieces() <= PIECES_MAX / 2
+            }
+        };
         if !drained {
             return false;
         }

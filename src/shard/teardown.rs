@@ -24,6 +24,12 @@ impl<D: Driver> Core<D> {
             "the pool forgets a connection before it ends"
         );
         connection.become_state(State::Draining);
+        if connection.streams.is_some() {
+            self.fail_streams(key);
+        }
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
         connection.inbound.clear();
         // Encrypted bytes that never leave are a gap in the record sequence: a farewell behind it could
         // not be deciphered.

@@ -255,7 +255,7 @@ pub(super) fn gone() -> Error {
     Error::new(ErrorKind::Closed, "the connection is gone")
 }
 
-fn store_waker(slot: &mut Option<Waker>, waker: &Waker) {
+pub(super) fn store_waker(slot: &mut Option<Waker>, waker: &Waker) {
     match slot {
         Some(known) if known.will_wake(waker) => {}
         Some(known) => known.clone_from(waker),

@@ -41,12 +41,15 @@ mod engine;
 mod lease;
 mod polled;
 mod shard;
+mod stream;
 #[cfg(test)]
 mod tests;
 
 pub use crate::driver::sim::{Answers, Faults, Network, Peer, SimConnection, Weather};
+pub use crate::protocol::mux;
 pub use crate::shard::look::{ConnectionLook, Look, UpstreamCounters, UpstreamLook};
 pub use call::Call;
 pub use engine::{Engine, PermitsLook};
 pub use lease::{Checkout, RawLease};
 pub use shard::{Lease, Shard};
+pub use stream::Stream;

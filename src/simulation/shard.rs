@@ -26,6 +26,10 @@ impl Shard {
         Shard { local }
     }
 
+    pub(super) fn local(&self) -> &LocalShard<Sim> {
+        &self.local
+    }
+
     /// Which shard it is, counted from 0.
     pub fn index(&self) -> usize {
         self.local.index()
@@ -94,7 +98,7 @@ impl Shard {
         Ok(Lease { lease })
     }
 
-    fn upstream(&self, name: &str) -> Result<LocalUpstream<Sim>, Error> {
+    pub(super) fn upstream(&self, name: &str) -> Result<LocalUpstream<Sim>, Error> {
         let shared = self.local.named(name).ok_or_else(|| unknown(name))?;
         Ok(self.local.upstream(shared))
     }

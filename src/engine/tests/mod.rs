@@ -1,5 +1,6 @@
 //! Two shards of the real engine over the simulated network, stepped by hand.
 
+mod hub;
 mod rig;
 mod web;
 
@@ -13,6 +14,7 @@ mod names;
 mod reconfigure;
 mod reserves;
 mod stale;
+mod streams;
 
 use crate::config::{Config, UpstreamConfig};
 use std::time::Duration;

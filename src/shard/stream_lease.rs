@@ -1,0 +1,133 @@
+//! An exclusive hold on one stream of a multiplexed connection, and the way to get one.
+//!
+//! A lease that is dropped before its stream is over in both directions resets it; the connection
+//! stays, because frames are whole and others use it.
+
+use super::bytes_in::Piece;
+use super::core::Core;
+use super::framing::FRAME_MAX;
+use super::lease::Checkout;
+use super::local::LocalUpstream;
+use crate::driver::Driver;
+use crate::endpoint::Endpoint;
+use crate::error::{Error, ErrorKind, RequestSent};
+use crate::slab::Key;
+use crate::time::Time;
+use bytes::Bytes;
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context as TaskContext, Poll, ready};
+
+/// So many grants may turn out to be none: a second one is rare, and a pool in error must not keep the
+/// shard here.
+const ROUNDS_MAX: usize = 16;
+
+/// A checkout of a stream under way. Dropping it gives its place in the queue up, or the slot it was
+/// just granted.
+pub(crate) struct StreamCheckout<'a, D: Driver>(Checkout<'a, D>);
+
+impl<'a, D: Driver> StreamCheckout<'a, D> {
+    /// # Errors
+    /// [`Unsupported`](ErrorKind::Unsupported) if the upstream's connections carry one thing at a
+    /// time.
+    pub(crate) fn new(
+        upstream: &'a LocalUpstream<D>,
+        deadline: Time,
+    ) -> Result<StreamCheckout<'a, D>, Error> {
+        if !upstream.shared.url.is_multiplexed() {
+            let what = format!("{} has no streams", upstream.shared.url);
+            return Err(upstream.name_error(Error::new(ErrorKind::Unsupported, what)));
+        }
+        let class = upstream.options.class.unwrap_or(upstream.policy().class);
+        Ok(StreamCheckout(upstream.checkout(class, deadline, false)))
+    }
+}
+
+impl<D: Driver> Future for StreamCheckout<'_, D> {
+    type Output = Result<StreamLease<D>, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        for _ in 0..ROUNDS_MAX {
+            let grant = ready!(self.0.poll_grant(cx))?;
+            let core = self.0.core();
+            let stream = core.borrow_mut().take_stream(grant);
+            // A slot that is none any more has been given back: the pool will not grant it again.
+            if let Some(key) = stream {
+                return Poll::Ready(Ok(StreamLease { core, key }));
+            }
+        }
+        Poll::Ready(Err(Error::new(
+            ErrorKind::Closed,
+            "no connection that was granted takes a stream",
+        )))
+    }
+}
+
+/// An exclusive hold on a stream.
+pub(crate) struct StreamLease<D: Driver> {
+    core: Rc<RefCell<Core<D>>>,
+    key: Key,
+}
+
+impl<D: Driver> StreamLease<D> {
+    /// Bounds what is done with the stream from now on.
+    pub(crate) fn expect_by(&self, at: Time) {
+        self.core.borrow_mut().set_stream_deadline(self.key, at);
+    }
+
+    /// The next piece of what the peer sends; `None` after its end.
+    pub(crate) async fn read(&mut self) -> Result<Option<Piece<D::Buffer>>, Error> {
+        poll_fn(|cx| self.poll_read(cx)).await
+    }
+
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Result<Option<Piece<D::Buffer>>, Error>> {
+        let mut core = self.core.borrow_mut();
+        core.poll_stream_read(self.key, cx.waker())
+    }
+
+    /// Writes all of `bytes`, which with `last` end the request.
+    pub(crate) async fn write(&mut self, mut bytes: Bytes, last: bool) -> Result<(), Error> {
+        poll_fn(|cx| self.poll_write(&mut bytes, last, cx)).await
+    }
+
+    /// Takes from `bytes` what there is room for; done when all of it was taken. What it returns then
+    /// is not what the peer has, but what is queued for sending.
+    pub(crate) fn poll_write(
+        &mut self,
+        bytes: &mut Bytes,
+        last: bool,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Result<(), Error>> {
+        let mut core = self.core.borrow_mut();
+        loop {
+            ready!(core.poll_stream_room(self.key, cx.waker()))?;
+            let frame = bytes.split_to(bytes.len().min(FRAME_MAX));
+            let done = bytes.is_empty();
+            core.write_stream(self.key, &frame, last && done)?;
+            if done {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    /// How much of what was written the peer may have processed.
+    pub(crate) fn sent(&self) -> RequestSent {
+        self.core.borrow().stream_sent(self.key)
+    }
+
+    /// Where the connection goes to, as long as there is one.
+    pub(crate) fn endpoint(&self) -> Option<Endpoint> {
+        self.core.borrow().stream_endpoint(self.key).cloned()
+    }
+}
+
+impl<D: Driver> Drop for StreamLease<D> {
+    fn drop(&mut self) {
+        self.core.borrow_mut().end_stream(self.key);
+    }
+}
