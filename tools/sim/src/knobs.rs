@@ -141,6 +141,12 @@ impl Knobs {
         }
     }
 
+    /// How long it takes at the longest until the engine knows what a server did: there is slow
+    /// weather, and drivers are late.
+    pub fn news(&self) -> Duration {
+        self.weather.latency_max * 8 + self.faults.late_max * 4 + Duration::from_millis(10)
+    }
+
     /// The settings of an upstream.
     pub fn settings(&self, upstream: usize) -> &UpstreamConfig {
         &self.config.upstreams[&self.upstreams[upstream].name]
