@@ -192,7 +192,7 @@ pub(crate) fn unknown(name: &str) -> Error {
 }
 
 /// Scheme, host and port of an absolute URL.
-fn destination(uri: &http::Uri) -> Result<UpstreamUrl, Error> {
+pub(crate) fn destination(uri: &http::Uri) -> Result<UpstreamUrl, Error> {
     let refuse = |what: String| Error::new(ErrorKind::Request, what);
     match (uri.scheme_str(), uri.authority()) {
         (Some(scheme @ ("http" | "https")), Some(authority)) => format!("{scheme}://{authority}")

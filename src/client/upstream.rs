@@ -2,11 +2,12 @@
 
 use super::body::{Body, RemoteUpload};
 use super::lease::Lease;
+use crate::driver::Driver;
 use crate::driver::uring::Uring;
 use crate::engine::EngineShared;
 use crate::error::Error;
 use crate::shard::serve::{self, RemoteBody, RemoteCall, Underway};
-use crate::shard::serve_lease::{self, RemoteCheckout};
+use crate::shard::serve_lease::{self, RemoteCheckout, RemoteLease};
 use crate::shard::upstream::UpstreamShared;
 use futures_channel::oneshot;
 use std::fmt;
@@ -64,23 +65,8 @@ impl Upstream {
     pub async fn checkout(&self) -> Result<Lease, Error> {
         let shard = self.engine.shard_for(&self.shared);
         let underway = Underway::new(&self.engine.mailboxes[shard], &self.shared);
-        let (reply, answer) = oneshot::channel();
-        let checkout = RemoteCheckout {
-            upstream: self.shared.clone(),
-            reply,
-        };
-        self.engine
-            .submit(
-                shard,
-                Box::new(move |local| {
-                    local.spawn(serve_lease::checkout(local.clone(), checkout, underway))
-                }),
-            )
-            .map_err(|error| error.at_upstream(&self.shared.name))?;
-        match answer.await {
-            Ok(lease) => lease.map(Lease::new),
-            Err(_) => Err(Error::draining().at_upstream(&self.shared.name)),
-        }
+        let answer = checkout(&self.engine, shard, underway, self.shared.clone());
+        answer.await.map(Lease::new)
     }
 }
 
@@ -94,10 +80,10 @@ impl fmt::Debug for Upstream {
 }
 
 /// Carries a request to a shard, feeds it the body, and waits for the response's head.
-pub(crate) async fn send<B: Into<Body>>(
-    engine: &EngineShared<Uring>,
+pub(crate) async fn send<D: Driver, B: Into<Body>>(
+    engine: &EngineShared<D>,
     shard: usize,
-    underway: Underway<Uring>,
+    underway: Underway<D>,
     upstream: Arc<UpstreamShared>,
     request: http::Request<B>,
 ) -> Result<http::Response<Body>, Error> {
@@ -135,4 +121,28 @@ pub(crate) async fn send<B: Into<Body>>(
     })
     .await?;
     Ok(answer.map(|body: RemoteBody| Body::from_remote(body, upload)))
+}
+
+/// Asks a shard for a connection, and waits for it.
+pub(crate) async fn checkout<D: Driver>(
+    engine: &EngineShared<D>,
+    shard: usize,
+    underway: Underway<D>,
+    upstream: Arc<UpstreamShared>,
+) -> Result<RemoteLease, Error> {
+    let name = upstream.name.clone();
+    let (reply, answer) = oneshot::channel();
+    let checkout = RemoteCheckout { upstream, reply };
+    engine
+        .submit(
+            shard,
+            Box::new(move |local| {
+                local.spawn(serve_lease::checkout(local.clone(), checkout, underway))
+            }),
+        )
+        .map_err(|error| error.at_upstream(&name))?;
+    match answer.await {
+        Ok(lease) => lease,
+        Err(oneshot::Canceled) => Err(Error::draining().at_upstream(&name)),
+    }
 }

@@ -13,7 +13,7 @@
 //!
 //! Nothing reaches the kernel before [`Driver::enter`], unless the submission queue fills up.
 
-#[cfg(test)]
+#[cfg(any(test, feature = "simulation"))]
 pub mod sim;
 pub mod socket;
 pub mod uring;

@@ -25,6 +25,8 @@ mod faults;
 pub(crate) mod figures;
 pub(crate) mod lease;
 pub(crate) mod local;
+#[cfg(feature = "simulation")]
+pub(crate) mod look;
 pub(crate) mod lookup;
 pub(crate) mod mailbox;
 mod parker;
@@ -126,7 +128,7 @@ impl<D: Driver> Shard<D> {
 
     /// Until when the shard would sleep if it turned no more: for whoever steps shards by hand, and
     /// wants to see one that sleeps over work.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn rests_until(&self) -> Time {
         let core = self.local.core.borrow();
         let awake =
@@ -139,11 +141,26 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    /// After the stop: no slot, waiter, timer or task is left.
-    #[cfg(test)]
-    pub(crate) fn assert_nothing_left(&self) {
-        self.local.core.borrow().assert_nothing_left();
-        assert_eq!(self.local.executor.len(), 0, "a task outlived the stop");
+    /// After the stop: names each slot, waiter, timer, task, socket or buffer that is left.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn leftovers(&self) -> Vec<String> {
+        let core = self.local.core.borrow();
+        let counters = core.driver.counters();
+        let mut left = Vec::new();
+        let mut count = |what: &str, count: u64| {
+            if count > 0 {
+                left.push(format!("shard {}: {count} {what} left", core.index()));
+            }
+        };
+        count("connections", core.connections.len() as u64);
+        count("waiters", core.waiters.len() as u64);
+        count("sleeps", core.sleeps.len() as u64);
+        count("upstreams", core.upstreams.len() as u64);
+        count("timers", core.timers.len() as u64);
+        count("tasks", self.local.executor.len() as u64);
+        count("sockets", counters.sockets);
+        count("buffers", counters.buffers_held);
+        left
     }
 
     /// Turns until told to stop.

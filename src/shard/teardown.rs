@@ -201,16 +201,4 @@ impl<D: Driver> Core<D> {
             "a timer outlived what it was about"
         );
     }
-
-    #[cfg(test)]
-    pub(super) fn assert_nothing_left(&self) {
-        assert_eq!(self.connections.len(), 0, "a slot is still taken");
-        assert_eq!(self.waiters.len(), 0, "somebody still waits");
-        assert_eq!(self.sleeps.len(), 0, "somebody still sleeps");
-        assert_eq!(self.upstreams.len(), 0, "an upstream is left");
-        assert_eq!(self.timers.len(), 0, "a timer is armed");
-        let counters = self.driver.counters();
-        assert_eq!(counters.sockets, 0, "a socket is open");
-        assert_eq!(counters.buffers_held, 0, "a buffer is held");
-    }
 }

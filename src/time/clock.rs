@@ -1,11 +1,11 @@
 //! The only file that reads a clock.
 
 use super::Time;
-#[cfg(test)]
+#[cfg(any(test, feature = "simulation"))]
 use std::sync::Arc;
-#[cfg(test)]
+#[cfg(any(test, feature = "simulation"))]
 use std::sync::atomic::{AtomicU64, Ordering};
-#[cfg(test)]
+#[cfg(any(test, feature = "simulation"))]
 use std::time::Duration;
 use std::time::Instant;
 
@@ -18,7 +18,7 @@ enum Source {
     /// CLOCK_MONOTONIC, counted from the engine's start.
     System(Instant),
     /// Moved by hand, for tests and simulation.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     Manual(Arc<AtomicU64>),
 }
 
@@ -30,7 +30,7 @@ impl Clock {
     }
 
     /// A clock that stands still until [`advance`](Clock::advance) moves it.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     pub fn manual() -> Clock {
         Clock(Source::Manual(Arc::new(AtomicU64::new(0))))
     }
@@ -42,7 +42,7 @@ impl Clock {
                 let nanos = start.elapsed().as_nanos();
                 Time::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
             }
-            #[cfg(test)]
+            #[cfg(any(test, feature = "simulation"))]
             Source::Manual(nanos) => Time::from_nanos(nanos.load(Ordering::Relaxed)),
         }
     }
@@ -51,7 +51,7 @@ impl Clock {
     ///
     /// # Panics
     /// On a system clock.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     pub fn advance(&self, by: Duration) {
         match &self.0 {
             Source::System(_) => panic!("a system clock cannot be moved"),

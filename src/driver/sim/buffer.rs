@@ -4,6 +4,7 @@
 //! Never: outlives its last holder.
 
 use crate::driver::ReceivedBuffer;
+use bytes::Bytes;
 use std::cell::Cell;
 use std::ops::{Deref, Range};
 use std::rc::Rc;
@@ -17,14 +18,14 @@ pub struct SimBuffer {
 
 #[derive(Debug)]
 struct Held {
-    bytes: Vec<u8>,
+    bytes: Bytes,
     /// The counts, of the driver and of the socket, in which this buffer is.
     holders: [Rc<Cell<u32>>; 2],
 }
 
 impl SimBuffer {
     /// Bytes that count in `holders` as long as somebody holds them.
-    pub(super) fn new(bytes: Vec<u8>, holders: [Rc<Cell<u32>>; 2]) -> SimBuffer {
+    pub(super) fn new(bytes: Bytes, holders: [Rc<Cell<u32>>; 2]) -> SimBuffer {
         for holder in &holders {
             holder.set(holder.get() + 1);
         }

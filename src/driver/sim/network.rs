@@ -1,151 +1,114 @@
-//! The world of a simulation: who listens where, and what is on the way between the two ends of
-//! each connection.
+//! The world of a simulation, as its owner sees it: who listens where, what time it is, and what is on
+//! the way between the two ends of each connection.
 //!
-//! Owns: both directions of every connection, and the scripted peers. A hop moves what is in flight
-//! to where it goes: what was sent on this side reaches the peer, what the peer had answered before
-//! reaches the socket. Never: loses, reorders or corrupts bytes by itself, sleeps, or runs a peer
-//! while it is borrowed: a peer may use the network as the test does.
+//! Owns: the clock, which moves by hand only. [`Network::step`] delivers what is due, and nothing else
+//! does but a driver's own [`enter`](crate::driver::Driver::enter). Never: loses or corrupts bytes, or
+//! reorders those of a connection.
 
-use super::Sim;
-use super::peer::{Answers, Peer, SimConnection};
+use super::peer::{Peer, SimConnection};
+use super::world::{Accept, Place, Weather, What, World};
+use super::{BUFFER_SIZE, Sim};
 use crate::endpoint::Endpoint;
-use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
-use std::io;
-use std::mem;
+use crate::slab::Key;
+use crate::time::Time;
+use crate::time::clock::Clock;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::rc::Rc;
-
-/// How many bytes of a connection may be on the way to a peer; more wait in the socket's send.
-pub const WINDOW: usize = 64 * 1024;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// The world. Clones are the same world.
-#[derive(Clone, Default)]
-pub struct Network(Rc<RefCell<World>>);
-
-#[derive(Default)]
-struct World {
-    listeners: BTreeMap<Endpoint, Listener>,
-    /// Every connection there ever was: a simulation is short.
-    connections: Vec<Connection>,
-    drivers: u32,
-}
-
-struct Listener {
-    accept: Accept,
-    accepted: Vec<usize>,
-    open: usize,
-    peak: usize,
-}
-
-type MakePeer = dyn FnMut() -> Box<dyn Peer>;
-
 #[derive(Clone)]
-enum Accept {
-    By(Rc<RefCell<MakePeer>>),
-    Never,
-    Refuse,
+pub struct Network(pub(super) Rc<Shared>);
+
+pub(super) struct Shared {
+    pub(super) clock: Clock,
+    pub(super) world: RefCell<World>,
+    /// Deliveries and completions so far.
+    pub(super) events: Cell<u64>,
+    /// Whether a driver that is told to sleep moves the clock.
+    pub(super) sleeps: Cell<bool>,
+    traced: Cell<bool>,
+    trace: RefCell<Option<Box<Trace>>>,
+    names: Names,
 }
 
-struct Connection {
-    driver: u32,
-    endpoint: Endpoint,
-    peer: Option<Box<dyn Peer>>,
-    up: VecDeque<Up>,
-    up_bytes: usize,
-    down: VecDeque<Down>,
-    /// What has come down, and waits for the socket to take it.
-    inbox: VecDeque<Down>,
-    stalled: bool,
-    /// The peer sent RST.
-    reset: bool,
-    /// The socket is closed.
-    closed: bool,
-}
+type Trace = dyn FnMut(Duration, &str);
 
-/// On the way to the peer.
-enum Up {
-    Open,
-    Bytes(Vec<u8>),
-    Closed,
-}
+/// What names stand for. Clones are the same list; another thread may ask, as resolvers do.
+#[derive(Clone, Default)]
+pub struct Names(Arc<Mutex<BTreeMap<String, Vec<SocketAddr>>>>);
 
-/// On the way to the socket.
-#[derive(Debug)]
-pub(super) enum Down {
-    Opened,
-    Bytes(Vec<u8>),
-    End,
-    Reset,
-}
+impl Names {
+    /// The addresses of `name`, if it is known.
+    pub fn addresses(&self, name: &str) -> Option<Vec<SocketAddr>> {
+        // Whatever panicked did so elsewhere: each change of the list is whole.
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(name).cloned()
+    }
 
-/// What a socket finds at the front of its inbox.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Front {
-    Nothing,
-    Opened,
-    Bytes,
-    End,
-    Reset,
+    fn set(&self, name: &str, addresses: Vec<SocketAddr>) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(name.to_owned(), addresses);
+    }
 }
 
 impl Network {
-    /// A world in which nobody listens.
-    pub fn new() -> Network {
-        Network::default()
+    /// A world in which nobody listens, at time zero. The same seed makes the same choices.
+    pub fn new(seed: u64) -> Network {
+        Network(Rc::new(Shared {
+            clock: Clock::manual(),
+            world: RefCell::new(World::new(seed)),
+            events: Cell::new(0),
+            sleeps: Cell::new(false),
+            traced: Cell::new(false),
+            trace: RefCell::new(None),
+            names: Names::default(),
+        }))
     }
 
-    /// One more driver in this world, with so many buffers to receive into.
-    pub fn driver(&self, buffers: u32) -> Sim {
-        let mut world = self.0.borrow_mut();
-        world.drivers += 1;
-        Sim::new(self.clone(), world.drivers, buffers)
+    /// The time, since the world began.
+    pub fn now(&self) -> Duration {
+        self.time().since(Time::ZERO)
     }
 
-    /// Accepts connections to `endpoint` from now on; `peer` makes the script of each. Where nobody
-    /// ever listened, connections are refused.
-    pub fn listen(&self, endpoint: Endpoint, peer: impl FnMut() -> Box<dyn Peer> + 'static) {
-        self.accept(endpoint, Accept::By(Rc::new(RefCell::new(peer))));
+    /// The earliest moment at which something in flight arrives or a driver's completion is due; it may
+    /// have passed already.
+    pub fn next_event(&self) -> Option<Duration> {
+        let world = self.0.world.borrow();
+        let lanes = 0..world.lanes.len();
+        let next = lanes.map(|lane| world.next_arrival(lane).min(world.lanes[lane].due));
+        next.min()
+            .filter(|&next| next != Time::NEVER)
+            .map(|next| next.since(Time::ZERO))
     }
 
-    /// Lets connections to `endpoint` hang from now on, as if every SYN was lost.
-    pub fn swallow(&self, endpoint: Endpoint) {
-        self.accept(endpoint, Accept::Never);
-    }
-
-    /// Refuses connections to `endpoint` from now on; those accepted before live on.
-    pub fn refuse(&self, endpoint: Endpoint) {
-        self.accept(endpoint, Accept::Refuse);
-    }
-
-    fn accept(&self, endpoint: Endpoint, accept: Accept) {
-        let mut world = self.0.borrow_mut();
-        let listener = world.listeners.entry(endpoint).or_insert(Listener {
-            accept: Accept::Refuse,
-            accepted: Vec::new(),
-            open: 0,
-            peak: 0,
-        });
-        listener.accept = accept;
+    /// Deliveries and completions so far.
+    pub fn events(&self) -> u64 {
+        self.0.events.get()
     }
 
     /// How many sockets are connected, or connecting, to `endpoint`: from the submitted connect to
     /// the close by their owner, whatever the peer does.
     pub fn open_connections(&self, endpoint: &Endpoint) -> usize {
-        self.count(endpoint, |listener| listener.open)
+        self.count(endpoint, |place| place.open)
     }
 
     /// The most that [`open_connections`](Network::open_connections) has been.
     pub fn connections_peak(&self, endpoint: &Endpoint) -> usize {
-        self.count(endpoint, |listener| listener.peak)
+        self.count(endpoint, |place| place.peak)
     }
 
     /// How many connections `endpoint` has accepted.
     pub fn connections_accepted(&self, endpoint: &Endpoint) -> usize {
-        self.count(endpoint, |listener| listener.accepted.len())
+        self.count(endpoint, |place| place.accepted.len())
     }
 
-    fn count(&self, endpoint: &Endpoint, what: impl Fn(&Listener) -> usize) -> usize {
-        self.0.borrow().listeners.get(endpoint).map_or(0, what)
+    fn count(&self, endpoint: &Endpoint, what: impl Fn(&Place) -> usize) -> usize {
+        let world = self.0.world.borrow();
+        world.known_place(endpoint).map_or(0, what)
     }
 
     /// The `nth` connection, from 0, that `endpoint` accepted: a handle to act on its peer's behalf.
@@ -153,223 +116,141 @@ impl Network {
     /// # Panics
     /// If there have not been as many.
     pub fn connection(&self, endpoint: &Endpoint, nth: usize) -> SimConnection {
-        let world = self.0.borrow();
-        let listener = world.listeners.get(endpoint);
-        let id = listener.and_then(|listener| listener.accepted.get(nth));
+        let world = self.0.world.borrow();
+        let place = world.known_place(endpoint);
+        let key = place.and_then(|place| place.accepted.get(nth));
         SimConnection {
-            id: *id.unwrap_or_else(|| panic!("{endpoint} has accepted no connection {nth}")),
+            key: *key.unwrap_or_else(|| panic!("{endpoint} has accepted no connection {nth}")),
             network: self.clone(),
         }
     }
 
-    /// Moves everything in flight by one hop; true if there was something.
+    /// Accepts connections to `endpoint` from now on; `peer` makes the script of each. Where nobody
+    /// ever listened, connections are refused.
+    pub fn listen(&self, endpoint: Endpoint, peer: impl FnMut() -> Box<dyn Peer> + 'static) {
+        self.accept(&endpoint, Accept::By(Rc::new(RefCell::new(peer))));
+    }
+
+    /// Lets connections to `endpoint` hang from now on, as if every SYN was lost.
+    pub fn swallow(&self, endpoint: Endpoint) {
+        self.accept(&endpoint, Accept::Never);
+    }
+
+    /// Refuses connections to `endpoint` from now on; those accepted before live on.
+    pub fn refuse(&self, endpoint: Endpoint) {
+        self.accept(&endpoint, Accept::Refuse);
+    }
+
+    fn accept(&self, endpoint: &Endpoint, accept: Accept) {
+        self.change(endpoint, |place| place.accept = accept);
+    }
+
+    /// Sets what the way to `endpoint` is like, for connections made from now on.
+    pub fn set_weather(&self, endpoint: Endpoint, weather: Weather) {
+        self.change(&endpoint, |place| place.weather = weather);
+    }
+
+    /// While it is on, nothing arrives from `endpoint` or at it. What was held up arrives afterwards,
+    /// as if it had been sent again.
+    pub fn partition(&self, endpoint: Endpoint, on: bool) {
+        self.change(&endpoint, |place| place.partitioned = on);
+        if on {
+            return;
+        }
+        let now = self.time();
+        let mut world = self.0.world.borrow_mut();
+        let place = world.place(&endpoint);
+        let here = world.connections.iter().filter(|(_, c)| c.place == place);
+        let keys: Vec<Key> = here.map(|(key, _)| key).collect();
+        for key in keys {
+            world.fly(now, key, What::Release);
+        }
+    }
+
+    fn change(&self, endpoint: &Endpoint, change: impl FnOnce(&mut Place)) {
+        let mut world = self.0.world.borrow_mut();
+        let place = world.place(endpoint);
+        change(&mut world.places[place]);
+    }
+
+    /// Says what `name` stands for from now on. A port of 0 stands for the one that is asked for.
+    pub fn set_names(&self, name: &str, addresses: Vec<SocketAddr>) {
+        self.0.names.set(name, addresses);
+    }
+
+    /// Moves the clock to `at`, since the world began; never backwards. Delivers nothing.
+    pub fn advance_to(&self, at: Duration) {
+        self.0.clock.advance(at.saturating_sub(self.now()));
+    }
+
+    /// Delivers what is due now, but not what comes of that; true if there was something. So with no
+    /// latency everything moves by one hop.
     pub fn step(&self) -> bool {
-        self.hop(|_| true)
-    }
-
-    /// As [`step`](Network::step), for one driver's connections.
-    pub(super) fn step_driver(&self, driver: u32) -> bool {
-        self.hop(|connection| connection.driver == driver)
-    }
-
-    fn hop(&self, which: impl Fn(&Connection) -> bool) -> bool {
+        let cutoff = self.0.world.borrow().sequence();
+        let lanes = self.0.world.borrow().lanes.len();
         let mut moved = false;
-        let count = self.0.borrow().connections.len();
-        for id in 0..count {
-            let mut world = self.0.borrow_mut();
-            let connection = &mut world.connections[id];
-            if !which(connection) {
-                continue;
-            }
-            moved |= !connection.down.is_empty();
-            let arrived = mem::take(&mut connection.down);
-            connection.inbox.extend(arrived);
-            if connection.stalled {
-                continue;
-            }
-            let up = mem::take(&mut connection.up);
-            drop(world);
-            moved |= !up.is_empty();
-            for message in up {
-                self.deliver(id, message);
-            }
+        for lane in 0..lanes {
+            moved |= self.deliver_due(lane, cutoff);
         }
         moved
     }
 
-    fn deliver(&self, id: usize, message: Up) {
-        let mut answers = Answers::default();
-        match message {
-            Up::Open => match self.accept_of(id) {
-                Accept::By(make) => {
-                    let mut peer = (make.borrow_mut())();
-                    self.0.borrow_mut().opened(id);
-                    peer.connected(&mut answers);
-                    self.0.borrow_mut().restore(id, peer);
-                }
-                Accept::Never => {}
-                Accept::Refuse => answers.reset(),
-            },
-            Up::Bytes(bytes) => {
-                let mut world = self.0.borrow_mut();
-                world.connections[id].up_bytes -= bytes.len();
-                let peer = world.connections[id].peer.take();
-                drop(world);
-                if let Some(mut peer) = peer {
-                    peer.received(&bytes, &mut answers);
-                    self.0.borrow_mut().restore(id, peer);
-                }
-            }
-            Up::Closed => {
-                let peer = self.0.borrow_mut().connections[id].peer.take();
-                if let Some(mut peer) = peer {
-                    peer.closed();
-                }
-            }
-        }
-        self.answer(id, answers);
-    }
-
-    fn accept_of(&self, id: usize) -> Accept {
-        let world = self.0.borrow();
-        world.listeners[&world.connections[id].endpoint]
-            .accept
-            .clone()
-    }
-
-    /// Sets what a peer does on its way.
-    pub(super) fn answer(&self, id: usize, answers: Answers) {
-        let mut world = self.0.borrow_mut();
-        let connection = &mut world.connections[id];
-        for action in answers.0 {
-            if connection.reset || connection.closed {
-                return;
-            }
-            connection.reset = matches!(action, Down::Reset);
-            connection.down.push_back(action);
-        }
-        if connection.reset {
-            connection.peer = None;
-        }
-    }
-
-    pub(super) fn stall(&self, id: usize, stalled: bool) {
-        self.0.borrow_mut().connections[id].stalled = stalled;
-    }
-
-    pub(super) fn is_open(&self, id: usize) -> bool {
-        !self.0.borrow().connections[id].closed
+    /// Tells every event from now on, of the network and of its drivers, as one line each.
+    pub fn trace(&self, trace: Option<Box<dyn FnMut(Duration, &str)>>) {
+        self.0.traced.set(trace.is_some());
+        self.0.trace.replace(trace);
     }
 }
 
-/// What a driver does to the world.
+/// For the engine that runs in this world.
 impl Network {
-    /// The new connection's id.
-    pub(super) fn connect(&self, driver: u32, endpoint: &Endpoint) -> io::Result<usize> {
-        let mut world = self.0.borrow_mut();
-        let id = world.connections.len();
-        let listener = world.listeners.get_mut(endpoint);
-        let listener = listener.filter(|listener| !matches!(listener.accept, Accept::Refuse));
-        let Some(listener) = listener else {
-            return Err(io::Error::from_raw_os_error(libc::ECONNREFUSED));
-        };
-        listener.open += 1;
-        listener.peak = listener.peak.max(listener.open);
-        world.connections.push(Connection {
-            driver,
-            endpoint: endpoint.clone(),
-            peer: None,
-            up: VecDeque::from([Up::Open]),
-            up_bytes: 0,
-            down: VecDeque::new(),
-            inbox: VecDeque::new(),
-            stalled: false,
-            reset: false,
-            closed: false,
-        });
-        Ok(id)
+    /// One more driver in this world, with so many buffers to receive into.
+    pub(crate) fn driver(&self, buffers: u32) -> Sim {
+        self.driver_with(buffers, BUFFER_SIZE)
     }
 
-    /// How many bytes the connection can take now; an error once the reset has arrived.
-    pub(super) fn window(&self, id: usize) -> io::Result<usize> {
-        let world = self.0.borrow();
-        let connection = &world.connections[id];
-        if connection
-            .inbox
-            .iter()
-            .any(|down| matches!(down, Down::Reset))
-        {
-            return Err(io::Error::from_raw_os_error(libc::EPIPE));
+    /// As [`driver`](Network::driver), with buffers of another size.
+    pub(crate) fn driver_with(&self, buffers: u32, buffer_size: usize) -> Sim {
+        let mut world = self.0.world.borrow_mut();
+        let (lane, seed) = (world.add_lane(), world.seed());
+        Sim::new(self.clone(), lane, seed, buffers, buffer_size)
+    }
+
+    /// The clock that this world goes by.
+    pub(crate) fn clock(&self) -> Clock {
+        self.0.clock.clone()
+    }
+
+    /// What names stand for.
+    pub(crate) fn names(&self) -> Names {
+        self.0.names.clone()
+    }
+
+    /// From now on a driver that is told to sleep moves the clock to what it would sleep for.
+    pub(crate) fn let_drivers_sleep(&self) {
+        self.0.sleeps.set(true);
+    }
+
+    pub(super) fn drivers_sleep(&self) -> bool {
+        self.0.sleeps.get()
+    }
+
+    pub(super) fn time(&self) -> Time {
+        self.0.clock.now()
+    }
+
+    pub(super) fn count_event(&self) {
+        self.0.events.set(self.0.events.get() + 1);
+    }
+
+    /// Tells `line` to whoever traces; where nobody does it is not even made.
+    pub(super) fn tell(&self, line: impl FnOnce() -> String) {
+        if !self.0.traced.get() {
+            return;
         }
-        Ok(WINDOW - connection.up_bytes)
-    }
-
-    pub(super) fn send(&self, id: usize, bytes: &[u8]) {
-        let mut world = self.0.borrow_mut();
-        let connection = &mut world.connections[id];
-        connection.up_bytes += bytes.len();
-        assert!(connection.up_bytes <= WINDOW, "more than the window takes");
-        connection.up.push_back(Up::Bytes(bytes.to_vec()));
-    }
-
-    pub(super) fn front(&self, id: usize) -> Front {
-        match self.0.borrow().connections[id].inbox.front() {
-            None => Front::Nothing,
-            Some(Down::Opened) => Front::Opened,
-            Some(Down::Bytes(_)) => Front::Bytes,
-            Some(Down::End) => Front::End,
-            Some(Down::Reset) => Front::Reset,
-        }
-    }
-
-    /// Takes the connection's opening from its inbox.
-    pub(super) fn take_opened(&self, id: usize) {
-        let opened = self.0.borrow_mut().connections[id].inbox.pop_front();
-        assert!(matches!(opened, Some(Down::Opened)), "no opening there");
-    }
-
-    /// Takes up to `max` received bytes of one message. FIN and RST stay for ever.
-    pub(super) fn take_bytes(&self, id: usize, max: usize) -> Vec<u8> {
-        let mut world = self.0.borrow_mut();
-        let inbox = &mut world.connections[id].inbox;
-        let Some(Down::Bytes(mut bytes)) = inbox.pop_front() else {
-            panic!("no bytes there");
-        };
-        if bytes.len() > max {
-            inbox.push_front(Down::Bytes(bytes.split_off(max)));
-        }
-        bytes
-    }
-
-    pub(super) fn close(&self, id: usize) {
-        let mut world = self.0.borrow_mut();
-        let connection = &mut world.connections[id];
-        assert!(!connection.closed, "closed twice");
-        connection.closed = true;
-        connection.down.clear();
-        connection.inbox.clear();
-        connection.up.push_back(Up::Closed);
-        let endpoint = connection.endpoint.clone();
-        let listener = world.listeners.get_mut(&endpoint);
-        listener.expect("it was connected to").open -= 1;
-    }
-}
-
-impl World {
-    fn opened(&mut self, id: usize) {
-        let connection = &mut self.connections[id];
-        if !connection.closed {
-            connection.down.push_back(Down::Opened);
-        }
-        let listener = self.listeners.get_mut(&connection.endpoint);
-        listener.expect("it accepts").accepted.push(id);
-    }
-
-    /// Gives a connection its peer back, unless it was reset meanwhile.
-    fn restore(&mut self, id: usize, peer: Box<dyn Peer>) {
-        let connection = &mut self.connections[id];
-        if !connection.reset {
-            connection.peer = Some(peer);
+        let now = self.now();
+        if let Some(trace) = self.0.trace.borrow_mut().as_mut() {
+            trace(now, &line());
         }
     }
 }

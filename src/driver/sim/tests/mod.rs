@@ -1,6 +1,8 @@
 //! The simulated driver and network, by themselves.
 
+use super::traffic::WINDOW;
 use super::*;
+use crate::driver::Received;
 use crate::driver::ReceivedBuffer;
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -18,7 +20,7 @@ impl Peer for Echo {
         }
     }
 
-    fn closed(&mut self) {
+    fn ended(&mut self, _: &mut Answers) {
         self.closed.set(self.closed.get() + 1);
     }
 }
@@ -37,7 +39,7 @@ struct World {
 
 impl World {
     fn new(buffers: u32) -> World {
-        let network = Network::new();
+        let network = Network::new(1);
         let closed = Rc::new(Cell::new(0));
         let count = closed.clone();
         network.listen(endpoint(), move || {

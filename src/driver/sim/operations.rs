@@ -1,0 +1,372 @@
+//! What becomes of a simulated driver's operations: each begins, goes on when something arrives, and
+//! ends with its event, or is cancelled.
+//!
+//! Never: acts on a socket outside of [`enter`](crate::driver::Driver::enter).
+
+use super::Sim;
+use super::buffer::SimBuffer;
+use super::completions::{Due, LateCancel};
+use super::socket::{OperationId, Receiving};
+use super::traffic::Front;
+use crate::driver::{Event, Received, Scope, SendBuffer};
+use crate::slab::Key;
+use std::io;
+
+/// What the shard has asked for.
+pub(super) enum Operation {
+    Connect(Key),
+    Receive(Key),
+    Send(Key, SendBuffer),
+    Cancel(Key, Scope),
+    Close(Key),
+}
+
+/// Beginning.
+impl Sim {
+    pub(super) fn begin(&mut self, operation: Operation) {
+        self.begun += 1;
+        let id = self.begun;
+        match operation {
+            Operation::Connect(key) => self.begin_connect(key, id),
+            Operation::Receive(key) => self.begin_receive(key, id),
+            Operation::Send(key, buffer) => self.begin_send(key, id, buffer),
+            Operation::Cancel(key, scope) => self.begin_cancel(key, scope, id),
+            Operation::Close(key) => {
+                self.tell(key, || "close".to_owned());
+                if let Some(connection) = self.sockets.remove(key).connection {
+                    self.network.close(connection);
+                }
+                self.complete(Event::Closed { key });
+            }
+        }
+    }
+
+    fn begin_connect(&mut self, key: Key, id: OperationId) {
+        let socket = self.sockets.open(key);
+        assert!(socket.connection.is_none(), "{key:?} is connected already");
+        let endpoint = socket.endpoint.clone();
+        self.tell(key, || format!("connect to {endpoint}"));
+        if let Some(error) = self.dice.submit_error() {
+            self.complete(connected(key, Err(error)));
+            return;
+        }
+        match self.network.connect(self.lane, key, &endpoint) {
+            Ok(connection) => {
+                let socket = self.sockets.open(key);
+                socket.connection = Some(connection);
+                socket.connecting = Some(id);
+            }
+            Err(error) => self.complete(connected(key, Err(error))),
+        }
+    }
+
+    fn begin_receive(&mut self, key: Key, id: OperationId) {
+        self.tell(key, || "receive".to_owned());
+        if let Some(error) = self.dice.submit_error() {
+            // Told apart as the kernel's own answers are.
+            let outcome = match error.raw_os_error() {
+                Some(libc::ENOBUFS) => Received::NoBuffers,
+                Some(libc::ECANCELED | libc::EAGAIN) => Received::Stopped,
+                Some(_) | None => Received::Failed(error),
+            };
+            self.complete(received(key, outcome, false));
+            return;
+        }
+        self.sockets.open(key).receiving = Some(Receiving { id, raced: false });
+        self.touched.push(key);
+    }
+
+    fn begin_send(&mut self, key: Key, id: OperationId, buffer: SendBuffer) {
+        self.tell(key, || format!("send {} bytes", buffer.remaining().len()));
+        if let Some(error) = self.dice.submit_error() {
+            // As the kernel's answers are read: interrupted before the first byte, nothing is wrong.
+            let result = match error.raw_os_error() {
+                Some(libc::EAGAIN) => Ok(0),
+                Some(_) | None => Err(error),
+            };
+            self.complete(sent(key, buffer, result));
+            return;
+        }
+        self.sockets.open(key).sending = Some((id, buffer));
+        self.advance_send(key);
+    }
+
+    fn begin_cancel(&mut self, key: Key, scope: Scope, id: OperationId) {
+        self.tell(key, || format!("cancel {scope:?}"));
+        if self.dice.roll(self.dice.faults.cancel_races) {
+            let untold = self.dice.coin();
+            if !untold {
+                self.complete(Event::Cancelled { key });
+            }
+            if let Some(receiving) = &mut self.sockets.open(key).receiving {
+                receiving.raced = true;
+            }
+            let at = self.dice.later(self.network.time());
+            let before = id;
+            let cancel = LateCancel {
+                key,
+                scope,
+                before,
+                untold,
+            };
+            self.completions.add((at, 0), Due::Cancel(cancel));
+            return;
+        }
+        let own_first = self.cancelled_first;
+        self.cancelled_first = !own_first;
+        if own_first {
+            self.complete(Event::Cancelled { key });
+        }
+        self.cancel_targets(key, scope, id);
+        if !own_first {
+            self.complete(Event::Cancelled { key });
+        }
+    }
+}
+
+/// Going on.
+impl Sim {
+    /// Something has come for this socket, or it has begun to listen.
+    pub(super) fn look_at(&mut self, key: Key) {
+        let Some(socket) = self.sockets.get(key) else {
+            return;
+        };
+        if let Some(connection) = socket.connection {
+            self.network.untouch(connection);
+        }
+        self.advance_connect(key);
+        self.advance_send(key);
+        self.advance_receive(key);
+    }
+
+    fn advance_connect(&mut self, key: Key) {
+        let socket = self.sockets.open(key);
+        let (Some(connection), Some(_)) = (socket.connection, socket.connecting) else {
+            return;
+        };
+        let result = match self.network.front(connection) {
+            Front::Nothing => return,
+            Front::Opened => {
+                self.network.take_opened(connection);
+                Ok(())
+            }
+            Front::Reset => Err(io::Error::from_raw_os_error(libc::ECONNREFUSED)),
+            Front::Bytes | Front::End => unreachable!("nothing comes before the opening"),
+        };
+        socket.connecting = None;
+        self.complete(connected(key, result));
+    }
+
+    /// Sends what the window takes, if it takes anything: a send may end short.
+    fn advance_send(&mut self, key: Key) {
+        let socket = self.sockets.open(key);
+        let Some((id, mut buffer)) = socket.sending.take() else {
+            return;
+        };
+        let connection = match socket.connection {
+            Some(connection) if socket.connecting.is_none() => connection,
+            Some(_) | None => {
+                self.complete(sent(key, buffer, Err(errno(libc::ENOTCONN))));
+                return;
+            }
+        };
+        let window = match self.network.window(connection) {
+            Ok(0) if !buffer.remaining().is_empty() => {
+                socket.sending = Some((id, buffer));
+                return;
+            }
+            Ok(window) => window,
+            Err(error) => {
+                self.complete(sent(key, buffer, Err(error)));
+                return;
+            }
+        };
+        let mut taken = buffer.remaining().len().min(window);
+        if taken > 1 && self.dice.roll(self.dice.faults.short_send) {
+            taken = self.dice.part(taken - 1);
+        }
+        self.network.send(connection, &buffer.remaining()[..taken]);
+        buffer.advance(taken);
+        self.complete(sent(key, buffer, Ok(taken)));
+    }
+
+    fn advance_receive(&mut self, key: Key) {
+        while let Some(receiving) = self.sockets.open(key).receiving {
+            let Some((outcome, more)) = self.take_received(key, receiving) else {
+                return;
+            };
+            if !more {
+                self.sockets.open(key).receiving = None;
+            }
+            self.complete(received(key, outcome, more));
+        }
+    }
+
+    /// What there is for an armed receive, and whether it goes on.
+    fn take_received(
+        &mut self,
+        key: Key,
+        receiving: Receiving,
+    ) -> Option<(Received<SimBuffer>, bool)> {
+        let socket = self.sockets.open(key);
+        let Some(connection) = socket.connection else {
+            return Some((Received::Failed(errno(libc::ENOTCONN)), false));
+        };
+        let held = [self.held.clone(), socket.held.clone()];
+        match self.network.front(connection) {
+            Front::Nothing | Front::Opened => None,
+            Front::Bytes => {
+                let denied = self.dice.roll(self.dice.faults.no_buffers);
+                if denied || self.held.get() == self.buffers {
+                    self.counters.out_of_buffers += 1;
+                    return Some((Received::NoBuffers, false));
+                }
+                let bytes = self.network.take_bytes(connection, self.buffer_size);
+                let lost = self.dice.roll(self.dice.faults.more_lost);
+                let data = Received::Data(SimBuffer::new(bytes, held));
+                Some((data, !lost && !receiving.raced))
+            }
+            Front::End => Some((Received::End, false)),
+            Front::Reset => Some((Received::Failed(errno(libc::ECONNRESET)), false)),
+        }
+    }
+
+    /// Whether entering would make an event for this socket.
+    pub(super) fn is_ready(&self, key: Key) -> bool {
+        let Some(socket) = self.sockets.get(key) else {
+            return false;
+        };
+        let Some(connection) = socket.connection else {
+            return false;
+        };
+        let listens = socket.connecting.is_some() || socket.receiving.is_some();
+        let can_send =
+            socket.sending.is_some() && !matches!(self.network.window(connection), Ok(0));
+        can_send || listens && self.network.front(connection) != Front::Nothing
+    }
+}
+
+/// Ending.
+impl Sim {
+    /// Ends the operations in `scope` that began before `before`.
+    fn cancel_targets(&mut self, key: Key, scope: Scope, before: OperationId) {
+        let socket = self.sockets.open(key);
+        if socket.receiving.is_some_and(|target| target.id < before) {
+            socket.receiving = None;
+            self.complete(received(key, Received::Stopped, false));
+        }
+        match scope {
+            Scope::Receive => return,
+            Scope::All => {}
+        }
+        let socket = self.sockets.open(key);
+        if socket.connecting.is_some_and(|target| target < before) {
+            socket.connecting = None;
+            self.complete(connected(key, Err(errno(libc::ECANCELED))));
+        }
+        let socket = self.sockets.open(key);
+        if let Some((_, buffer)) = socket.sending.take_if(|(target, _)| *target < before) {
+            self.complete(sent(key, buffer, Err(errno(libc::ECANCELED))));
+        }
+    }
+
+    /// Sets the event on its way to the completion queue.
+    fn complete(&mut self, event: Event<SimBuffer>) {
+        let mut turn = self.dice.turn(self.network.time());
+        if let Event::Received { key, .. } = &event {
+            let socket = self.sockets.open(*key);
+            turn = turn.max(socket.received_last);
+            socket.received_last = turn;
+        }
+        self.completions.add(turn, Due::Event(event));
+    }
+
+    /// Puts what is due in the completion queue.
+    pub(super) fn queue_due(&mut self) {
+        let now = self.network.time();
+        while let Some(due) = self.completions.next_due(now) {
+            match due {
+                Due::Event(event) => {
+                    self.network.count_event();
+                    let (key, what) = (key_of(&event), &event);
+                    self.tell(key, || describe(what));
+                    self.completions.queue(event);
+                }
+                Due::Cancel(cancel) => self.cancel_late(cancel),
+            }
+        }
+    }
+
+    fn cancel_late(&mut self, cancel: LateCancel) {
+        let key = cancel.key;
+        // Gone, if its own event came first and everything else had ended by then.
+        if self.sockets.get(key).is_none() {
+            return;
+        }
+        self.cancel_targets(key, cancel.scope, cancel.before);
+        if cancel.untold {
+            self.complete(Event::Cancelled { key });
+        }
+    }
+
+    /// Notes that the shard has reaped an event.
+    pub(super) fn settle(&mut self, event: &Event<SimBuffer>) {
+        match event {
+            Event::Connected { key, .. } => self.sockets.owed(*key).connect = false,
+            Event::Received { key, more, .. } => self.sockets.owed(*key).receive = *more,
+            Event::Sent { key, .. } => self.sockets.owed(*key).send = false,
+            Event::Cancelled { key } => self.sockets.owed(*key).cancels -= 1,
+            Event::Closed { .. } => {}
+        }
+    }
+}
+
+fn errno(errno: i32) -> io::Error {
+    io::Error::from_raw_os_error(errno)
+}
+
+fn connected(key: Key, result: io::Result<()>) -> Event<SimBuffer> {
+    Event::Connected { key, result }
+}
+
+fn received(key: Key, outcome: Received<SimBuffer>, more: bool) -> Event<SimBuffer> {
+    Event::Received { key, outcome, more }
+}
+
+fn sent(key: Key, buffer: SendBuffer, result: io::Result<usize>) -> Event<SimBuffer> {
+    Event::Sent {
+        key,
+        buffer,
+        result,
+    }
+}
+
+fn key_of(event: &Event<SimBuffer>) -> Key {
+    match event {
+        Event::Connected { key, .. }
+        | Event::Received { key, .. }
+        | Event::Sent { key, .. }
+        | Event::Cancelled { key }
+        | Event::Closed { key } => *key,
+    }
+}
+
+/// One line for whoever traces.
+fn describe(event: &Event<SimBuffer>) -> String {
+    match event {
+        Event::Connected { result, .. } => format!("connected: {result:?}"),
+        Event::Received { outcome, more, .. } => {
+            let armed = if *more { "" } else { ", no more" };
+            match outcome {
+                Received::Data(bytes) => format!("received {} bytes{armed}", bytes.len()),
+                Received::End => format!("received the end{armed}"),
+                Received::NoBuffers => format!("no buffers{armed}"),
+                Received::Stopped => format!("receiving stopped{armed}"),
+                Received::Failed(error) => format!("receiving failed: {error}{armed}"),
+            }
+        }
+        Event::Sent { result, .. } => format!("sent: {result:?}"),
+        Event::Cancelled { .. } => "cancelled".to_owned(),
+        Event::Closed { .. } => "closed".to_owned(),
+    }
+}

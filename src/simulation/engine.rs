@@ -1,0 +1,292 @@
+//! The engine, stepped by hand.
+//!
+//! Owns: the shards, and that each turns only when told to. Never: decides anything that a service's
+//! engine decides; what is called here is what services call.
+
+use super::call::Call;
+use super::lease::Checkout;
+use super::shard::Shard as LocalShard;
+use crate::client::body::Body;
+use crate::client::engine::{destination, unknown};
+use crate::client::upstream::{checkout, send};
+use crate::config::{Config, UpstreamConfig};
+use crate::driver::sim::{Faults, Names, Network, Sim};
+use crate::engine::EngineShared;
+use crate::error::{Error, ErrorKind};
+use crate::pool::Counter;
+use crate::random::Random;
+use crate::shard::look::Look;
+use crate::shard::lookup::{Lookup, Resolve, Resolved};
+use crate::shard::serve::Underway;
+use crate::shard::upstream::UpstreamShared;
+use crate::shard::{Shard, Turn};
+use crate::time::Time;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The real engine over simulated drivers.
+pub struct Engine {
+    // Before `shared`, as in a service: the shards end first.
+    shards: Vec<Shard<Sim>>,
+    shared: Arc<EngineShared<Sim>>,
+    network: Network,
+}
+
+/// Permits of an upstream and of the whole engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PermitsLook {
+    /// The upstream's in use.
+    pub in_use: u32,
+    /// Its `connections_max`.
+    pub max: u32,
+    /// The engine's in use.
+    pub engine_in_use: u32,
+    /// Its `connections_max`.
+    pub engine_max: u32,
+}
+
+impl Engine {
+    /// Makes an engine with so many shards, whose names are those of the network. `seed` decides what
+    /// chance decides in a service.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration.
+    pub fn new(
+        config: Config,
+        shards: usize,
+        seed: u64,
+        network: &Network,
+    ) -> Result<Engine, Error> {
+        let resolver = Arc::new(ByNetwork(network.names()));
+        let shared = Arc::new(EngineShared::new(
+            config,
+            shards,
+            network.clock(),
+            resolver,
+        )?);
+        let buffers = u32::from(shared.config.receive_buffers);
+        let buffer_size = shared.config.receive_buffer_size as usize;
+        let mut seeds = Random::new(seed);
+        let shards = (0..shards)
+            .map(|index| {
+                let driver = network.driver_with(buffers, buffer_size);
+                let mut parts = shared.parts(index, driver);
+                parts.seed = seeds.next_u64();
+                Shard::new(parts)
+            })
+            .collect();
+        Ok(Engine {
+            shards,
+            shared,
+            network: network.clone(),
+        })
+    }
+
+    /// How many shards there are.
+    pub fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Until when the shard would sleep, since the clock's zero; `None`: until something comes. What is
+    /// not after [`Network::now`] means that it is awake.
+    pub fn rests_until(&self, shard: usize) -> Option<Duration> {
+        let until = self.shards[shard].rests_until();
+        (until != Time::NEVER).then(|| until.since(Time::ZERO))
+    }
+
+    /// When something happens next if nobody calls: in the network, in a driver or on a shard.
+    pub fn next_event(&self) -> Option<Duration> {
+        let shards = (0..self.shards()).filter_map(|shard| self.rests_until(shard));
+        shards.chain(self.network.next_event()).min()
+    }
+
+    /// Copies what is there on a shard, between two turns; allocates only where there is more than
+    /// there ever was in `look`.
+    pub fn look(&self, shard: usize, look: &mut Look) {
+        self.shards[shard].look(look);
+    }
+
+    /// The permits of a named upstream, and the engine's.
+    ///
+    /// # Panics
+    /// If the configuration has no upstream of that name.
+    pub fn permits(&self, upstream: &str) -> PermitsLook {
+        let upstream = self.shared.named(upstream).expect("it is configured");
+        let (own, engine): (&Counter, &Counter) =
+            (&upstream.connections, upstream.permits.engine());
+        PermitsLook {
+            in_use: own.in_use(),
+            max: own.max(),
+            engine_in_use: engine.in_use(),
+            engine_max: engine.max(),
+        }
+    }
+
+    /// What goes wrong in a shard's driver from now on.
+    pub fn set_faults(&mut self, shard: usize, faults: Faults) {
+        self.shards[shard].with_driver(|driver| driver.set_faults(faults));
+    }
+
+    /// One turn of a shard, awake or not. Never blocks: where it would sleep it returns.
+    pub fn turn(&mut self, shard: usize) {
+        let turn = self.shards[shard].turn(true);
+        assert!(matches!(turn, Ok(Turn::GoOn)), "it ended by itself");
+    }
+
+    /// Delivers what has arrived, and turns every shard that is awake, in order; false if there was
+    /// nothing to do.
+    pub fn step(&mut self) -> bool {
+        let mut moved = self.network.step();
+        for shard in 0..self.shards() {
+            if self.shards[shard].rests_until() <= self.network.clock().now() {
+                self.turn(shard);
+                moved = true;
+            }
+        }
+        moved
+    }
+
+    /// Sends a request from outside, on the shard that the engine picks or on the one that is wanted.
+    pub fn call(&self, shard: Option<usize>, upstream: &str, request: http::Request<Body>) -> Call {
+        let Some(upstream) = self.shared.named(upstream) else {
+            return Call::new(std::future::ready(Err(unknown(upstream))));
+        };
+        let (shard, underway) = self.begin(shard, &upstream);
+        self.send(shard, underway, upstream, request)
+    }
+
+    /// Sends a request from outside to wherever its absolute URL says.
+    ///
+    /// # Errors
+    /// If the URL is not absolute, or there are too many upstreams and all are in use.
+    pub fn call_url(&self, request: http::Request<Body>) -> Result<Call, Error> {
+        let url = destination(request.uri())?;
+        let (upstream, (shard, underway)) = self
+            .shared
+            .by_url(&url, |upstream| self.begin(None, upstream))?;
+        Ok(self.send(shard, underway, upstream, request))
+    }
+
+    /// Takes a connection from outside.
+    pub fn checkout(&self, shard: Option<usize>, upstream: &str) -> Checkout {
+        let Some(upstream) = self.shared.named(upstream) else {
+            return Checkout::new(std::future::ready(Err(unknown(upstream))));
+        };
+        let (shard, underway) = self.begin(shard, &upstream);
+        let shared = self.shared.clone();
+        Checkout::new(async move { checkout(&shared, shard, underway, upstream).await })
+    }
+
+    /// Runs a task on a shard.
+    ///
+    /// # Errors
+    /// If the shard's mailbox is full.
+    pub fn spawn<R: Future<Output = ()> + 'static>(
+        &self,
+        shard: usize,
+        task: impl FnOnce(LocalShard) -> R + Send + 'static,
+    ) -> Result<(), Error> {
+        self.shared.submit(
+            shard,
+            Box::new(move |local| local.spawn(task(LocalShard::new(local.clone())))),
+        )
+    }
+
+    /// Changes a named upstream's settings.
+    ///
+    /// # Errors
+    /// Always, as yet: engines are not reconfigured.
+    pub fn configure(&self, upstream: &str, _config: UpstreamConfig) -> Result<(), Error> {
+        let what = "upstreams cannot be configured anew";
+        Err(Error::new(ErrorKind::Unsupported, what).at_upstream(&upstream.into()))
+    }
+
+    /// Stops every shard, letting as much time go by as that takes. Each line names something that was
+    /// left over; none is a clean end.
+    pub fn stop(&mut self) -> Vec<String> {
+        self.network.let_drivers_sleep();
+        self.shared.stop();
+        let mut left = Vec::new();
+        for (index, shard) in self.shards.iter_mut().enumerate() {
+            match shard.turn(true) {
+                Ok(Turn::Stopped) => left.extend(shard.leftovers()),
+                other => left.push(format!("shard {index} did not stop: {other:?}")),
+            }
+        }
+        self.add_leftovers(&mut left);
+        left
+    }
+
+    fn add_leftovers(&self, left: &mut Vec<String>) {
+        let mut engine = 0;
+        for (name, upstream) in self.shared.directory.iter() {
+            let permits = upstream.connections.in_use();
+            if permits > 0 {
+                left.push(format!("upstream {name}: {permits} permits left"));
+            }
+            engine = upstream.permits.engine().in_use();
+        }
+        if engine > 0 {
+            left.push(format!("the engine: {engine} permits left"));
+        }
+        for (index, mailbox) in self.shared.mailboxes.iter().enumerate() {
+            if mailbox.depth() > 0 {
+                let calls = mailbox.depth();
+                left.push(format!("mailbox {index}: {calls} calls still counted"));
+            }
+        }
+    }
+
+    fn begin(
+        &self,
+        shard: Option<usize>,
+        upstream: &Arc<UpstreamShared>,
+    ) -> (usize, Underway<Sim>) {
+        let shard = shard.unwrap_or_else(|| self.shared.shard_for(upstream));
+        let underway = Underway::new(&self.shared.mailboxes[shard], upstream);
+        (shard, underway)
+    }
+
+    fn send(
+        &self,
+        shard: usize,
+        underway: Underway<Sim>,
+        upstream: Arc<UpstreamShared>,
+        request: http::Request<Body>,
+    ) -> Call {
+        let shared = self.shared.clone();
+        Call::new(async move { send(&shared, shard, underway, upstream, request).await })
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Engine({} simulated shards)", self.shards())
+    }
+}
+
+/// Answers at once with what the network knows.
+struct ByNetwork(Names);
+
+impl Resolve for ByNetwork {
+    fn resolve(&self, lookup: Lookup) {
+        let known = self.0.addresses(&lookup.host);
+        let result = match known {
+            Some(mut addresses) => {
+                for address in addresses.iter_mut().filter(|address| address.port() == 0) {
+                    address.set_port(lookup.port);
+                }
+                Ok(addresses)
+            }
+            None => Err(io::Error::new(io::ErrorKind::NotFound, "no such name")),
+        };
+        (lookup.deliver)(Resolved {
+            upstream: lookup.upstream,
+            result,
+        });
+    }
+}
