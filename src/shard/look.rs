@@ -13,7 +13,6 @@ use std::sync::Arc;
 
 /// What is there on a shard.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Look {
     /// Every slot in use, in the order of slots.
     pub connections: Vec<ConnectionLook>,
@@ -34,8 +33,7 @@ pub struct Look {
 }
 
 /// One connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConnectionLook {
     /// The slot, and the generation of its tenant.
     pub slot: u32,
@@ -62,8 +60,7 @@ pub struct ConnectionLook {
 }
 
 /// One upstream on one shard.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UpstreamLook {
     /// Never used twice in an engine.
     pub id: u64,
@@ -83,7 +80,6 @@ pub struct UpstreamLook {
 
 /// Totals of one upstream on one shard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct UpstreamCounters {
     /// Checkouts answered at once.
     pub hits: u64,

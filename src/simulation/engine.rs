@@ -275,6 +275,7 @@ struct ByNetwork(Names);
 impl Resolve for ByNetwork {
     fn resolve(&self, lookup: Lookup) {
         let known = self.0.addresses(&lookup.host);
+        let known = known.filter(|addresses| !addresses.is_empty());
         let result = match known {
             Some(mut addresses) => {
                 for address in addresses.iter_mut().filter(|address| address.port() == 0) {

@@ -106,7 +106,10 @@ const STATES: &[&str] = &["dialing", "idle", "leased", "draining", "closing"];
 impl Coverage {
     /// A connection was seen to move.
     pub fn moved(&mut self, from: State, to: State) {
-        *self.transitions.entry((from.name(), to.name())).or_default() += 1;
+        *self
+            .transitions
+            .entry((from.name(), to.name()))
+            .or_default() += 1;
     }
 
     /// A connection was seen for the first time.
@@ -149,7 +152,7 @@ impl Coverage {
             (Some(AnswerFault::Silence), _) => "answer_silence",
             (Some(AnswerFault::Cut(..)), _) => "answer_cut",
             (Some(AnswerFault::Garbled(_)), _) => "answer_garbled",
-            (Some(AnswerFault::HugeHead), _) => "answer_huge_head",
+            (Some(AnswerFault::HugeHead(_)), _) => "answer_huge_head",
             (Some(AnswerFault::InterimFlood), _) => "answer_interim_flood",
         };
         self.fault(name);

@@ -135,7 +135,7 @@ impl Knobs {
             faults: faults(dice),
             weather,
             mischief: mischief(dice),
-            load: load(dice),
+            load: load(dice, &weather),
             trouble: trouble(dice),
             skip: *dice.pick(&[0, 100, 400]),
         }
@@ -221,9 +221,10 @@ fn settings(
     settings.continue_timeout = dice.millis(5, 200);
     settings.drain_timeout = dice.millis(50, 1000);
     settings.informational_max = dice.within(0, 4) as u32;
-    if dice.one_in(6) {
-        settings.head_bytes_max = 512;
-    }
+    settings.head_bytes_max = match weather.piece_max {
+        0..1000 => 512,
+        _ => *dice.pick(&[512, 4096, 64 * 1024]),
+    };
     policy(dice, &mut settings);
     settings
 }
@@ -289,7 +290,9 @@ fn mischief(dice: &mut Dice) -> Mischief {
     }
 }
 
-fn load(dice: &mut Dice) -> LoadKnobs {
+fn load(dice: &mut Dice, weather: &Weather) -> LoadKnobs {
+    // Byte by byte, a large body would be all that a run sees.
+    let most = weather.piece_max as u64 * 200;
     LoadKnobs {
         calls: dice.within(60, 160) as u32,
         pause: dice.millis(1, 40),
@@ -297,7 +300,7 @@ fn load(dice: &mut Dice) -> LoadKnobs {
         cancels: *dice.pick(&[0, 20, 100, 400]),
         on_shard: *dice.pick(&[0, 512, 512, 1024]),
         uploads: *dice.pick(&[0, 200, 600]),
-        body_max: *dice.pick(&[100, 2000, 8000, 60_000]),
+        body_max: (*dice.pick(&[100, 2000, 8000, 60_000])).min(most),
         slow_readers: *dice.pick(&[0, 0, 100, 300]),
         classes: *dice.pick(&[[0, 1, 0], [1, 1, 1], [1, 4, 4], [1, 0, 3]]),
     }

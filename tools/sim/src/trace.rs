@@ -48,7 +48,9 @@ mod tests {
         let told = Rc::new(RefCell::new(Vec::new()));
         let heard = told.clone();
         let trace = Trace::to(move |line| heard.borrow_mut().push(line.to_owned()));
-        trace.tell(Duration::from_nanos(1_000_002_999), || "caller 3 goes".into());
+        trace.tell(Duration::from_nanos(1_000_002_999), || {
+            "caller 3 goes".into()
+        });
         assert_eq!(*told.borrow(), ["   1.000002  caller 3 goes"]);
     }
 }

@@ -41,7 +41,10 @@ pub(super) fn check(look: &Look) -> Result<(), String> {
         if !connection.has_permit {
             return Err(format!("slot {} has no permit", connection.slot));
         }
-        let known = look.upstreams.iter().any(|one| one.id == connection.upstream);
+        let known = look
+            .upstreams
+            .iter()
+            .any(|one| one.id == connection.upstream);
         if !known {
             return Err(format!("slot {} belongs to no upstream", connection.slot));
         }
@@ -78,9 +81,16 @@ pub(super) mod tests {
 
     fn look() -> Look {
         Look {
-            connections: ["idle", "leased", "leased", "handshaking", "dialing", "closing"]
-                .map(connection)
-                .to_vec(),
+            connections: [
+                "idle",
+                "leased",
+                "leased",
+                "handshaking",
+                "dialing",
+                "closing",
+            ]
+            .map(connection)
+            .to_vec(),
             upstreams: vec![UpstreamLook {
                 idle: 1,
                 leased: 2,

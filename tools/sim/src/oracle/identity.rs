@@ -180,11 +180,26 @@ mod tests {
     fn the_right_answer_is_right_and_any_other_is_not() {
         assert!(judged(&answer(&signature(), 0), &call(), false));
         for wrong in [
-            Signature { nonce: 1, ..signature() },
-            Signature { upstream: 1, ..signature() },
-            Signature { server: 1, ..signature() },
-            Signature { connection: 5, ..signature() },
-            Signature { arrival: 1, ..signature() },
+            Signature {
+                nonce: 1,
+                ..signature()
+            },
+            Signature {
+                upstream: 1,
+                ..signature()
+            },
+            Signature {
+                server: 1,
+                ..signature()
+            },
+            Signature {
+                connection: 5,
+                ..signature()
+            },
+            Signature {
+                arrival: 1,
+                ..signature()
+            },
         ] {
             assert!(!judged(&answer(&wrong, 0), &call(), false), "{wrong:?}");
         }

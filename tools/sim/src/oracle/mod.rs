@@ -145,7 +145,11 @@ impl Oracle {
     pub fn quiet(&mut self, starving: &[Starving]) {
         self.judge(Invariant::Baton, baton::check(starving));
         let now = self.now;
-        let late = self.calls.iter().enumerate().find(|(_, call)| call.is_late(now));
+        let late = self
+            .calls
+            .iter()
+            .enumerate()
+            .find(|(_, call)| call.is_late(now));
         if let Some((nonce, call)) = late {
             let what = call.late_story(nonce);
             self.judge(Invariant::Ends, Err(what));

@@ -176,7 +176,11 @@ mod tests {
     #[test]
     fn connections_move_as_the_table_says() {
         let idle = connection("idle");
-        assert!(seen(&[&[connection("dialing")], &[connection("leased")], &[idle.clone()]]));
+        assert!(seen(&[
+            &[connection("dialing")],
+            &[connection("leased")],
+            &[idle.clone()]
+        ]));
         assert!(!seen(&[&[idle.clone()], &[connection("dialing")]]));
         assert!(!seen(&[&[connection("closing")], &[idle.clone()]]));
         assert!(!seen(&[&[connection("probing")]]));

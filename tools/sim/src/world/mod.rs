@@ -46,7 +46,7 @@ impl World {
         let knobs = &stage.knobs;
         let mut servers = Vec::new();
         for (upstream, one) in knobs.upstreams.iter().enumerate() {
-            network.set_names(one.host.clone(), one.addresses.clone());
+            network.set_names(&one.host, one.addresses.clone());
             for (index, &address) in one.addresses.iter().enumerate() {
                 network.set_weather(address.into(), knobs.weather);
                 servers.push(Server {
@@ -174,19 +174,19 @@ impl World {
         }
         for upstream in &self.stage.knobs.upstreams {
             let addresses = upstream.addresses.clone();
-            self.network.set_names(upstream.host.clone(), addresses);
+            self.network.set_names(&upstream.host, addresses);
         }
     }
 
     /// A name that resolves to nothing, for a while.
     pub fn forget_name(&self, upstream: usize) {
-        let host = self.stage.knobs.upstreams[upstream].host.clone();
+        let host = &self.stage.knobs.upstreams[upstream].host;
         self.network.set_names(host, Vec::new());
     }
 
     /// A name resolves again.
     pub fn know_name(&self, upstream: usize) {
         let one = &self.stage.knobs.upstreams[upstream];
-        self.network.set_names(one.host.clone(), one.addresses.clone());
+        self.network.set_names(&one.host, one.addresses.clone());
     }
 }

@@ -6,6 +6,7 @@
 use super::filler;
 use crate::dice::Dice;
 use crate::knobs::Mischief;
+use ringpool::config::UpstreamConfig;
 use ringpool::simulation::Answers;
 use std::time::Duration;
 
@@ -49,8 +50,8 @@ pub enum AnswerFault {
     Cut(Where, Cut),
     /// Not HTTP, or not as HTTP has it.
     Garbled(u64),
-    /// A head over any limit.
-    HugeHead,
+    /// A head over the limit, this long.
+    HugeHead(usize),
     /// More interim responses than allowed.
     InterimFlood,
 }
@@ -177,14 +178,14 @@ impl Plan {
     }
 
     /// What this server does.
-    pub fn mischievous(dice: &mut Dice, mischief: &Mischief, interim_max: u32) -> Plan {
+    pub fn mischievous(dice: &mut Dice, mischief: &Mischief, limits: &UpstreamConfig) -> Plan {
         let mut plan = Plan::honest(dice);
         if dice.chance(mischief.slow) {
             plan.think = mischief.slow_max.mul_f64(dice.below(1024) as f64 / 1024.0);
             plan.pause = plan.think / (1 + dice.below(8) as u32);
         }
         if dice.one_in(8) {
-            plan.interim = dice.within(0, interim_max.into()) as u32;
+            plan.interim = dice.within(0, limits.informational_max.into()) as u32;
         }
         if dice.chance(mischief.closes) {
             plan.after = *dice.pick(&[After::Close, After::Close, After::SilentEnd]);
@@ -194,7 +195,7 @@ impl Plan {
             }
         }
         if dice.chance(mischief.answers) {
-            plan.fault = Some(fault(dice));
+            plan.fault = Some(fault(dice, limits));
         } else if dice.chance(mischief.idle) && plan.after == After::Stay {
             plan.after = After::Excess;
         }
@@ -265,9 +266,9 @@ impl Plan {
                 out.send(text);
                 out.end();
             }
-            AnswerFault::HugeHead => {
+            AnswerFault::HugeHead(len) => {
                 let mut huge = b"HTTP/1.1 200 OK\r\nx-long: ".to_vec();
-                huge.resize(80_000, b'x');
+                huge.resize(len, b'x');
                 out.send(huge);
             }
             AnswerFault::InterimFlood => {
@@ -304,7 +305,11 @@ impl Plan {
                     body.extend_from_slice(piece);
                     body.extend_from_slice(b"\r\n");
                 }
-                let end = if trailer { "0\r\nx-end: 1\r\n\r\n" } else { "0\r\n\r\n" };
+                let end = if trailer {
+                    "0\r\nx-end: 1\r\n\r\n"
+                } else {
+                    "0\r\n\r\n"
+                };
                 body.extend_from_slice(end.as_bytes());
             }
             Shape::UntilClose => body = content,
@@ -328,13 +333,13 @@ impl Plan {
     }
 }
 
-fn fault(dice: &mut Dice) -> AnswerFault {
+fn fault(dice: &mut Dice, limits: &UpstreamConfig) -> AnswerFault {
     let place = *dice.pick(&[Where::Before, Where::Before, Where::Head, Where::Body]);
     let cut = *dice.pick(&[Cut::End, Cut::Reset, Cut::Stall]);
     match dice.below(10) {
         0 => AnswerFault::Silence,
         1 | 2 => AnswerFault::Garbled(dice.bits() >> 1),
-        3 => AnswerFault::HugeHead,
+        3 => AnswerFault::HugeHead(limits.head_bytes_max + 500),
         4 => AnswerFault::InterimFlood,
         _ => AnswerFault::Cut(place, cut),
     }

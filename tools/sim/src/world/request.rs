@@ -125,7 +125,10 @@ impl Requests {
     }
 
     fn head(&mut self) -> Option<Found> {
-        let end = self.buffer.windows(4).position(|four| four == b"\r\n\r\n")?;
+        let end = self
+            .buffer
+            .windows(4)
+            .position(|four| four == b"\r\n\r\n")?;
         let text = String::from_utf8_lossy(&self.buffer[..end]).into_owned();
         self.buffer.drain(..end + 4);
         match parse_head(&text) {

@@ -72,7 +72,11 @@ impl HttpServer {
                 "server {}: request {} is here, {}",
                 self.link,
                 head.nonce,
-                if self.deaf { "unheard".into() } else { plan.story() }
+                if self.deaf {
+                    "unheard".into()
+                } else {
+                    plan.story()
+                }
             )
         });
         self.uses += 1;
@@ -101,8 +105,8 @@ impl HttpServer {
         if self.stage.calm.get() {
             return Plan::honest(dice);
         }
-        let interim = self.stage.knobs.settings(self.link.upstream).informational_max;
-        Plan::mischievous(dice, &self.stage.knobs.mischief, interim)
+        let limits = self.stage.knobs.settings(self.link.upstream);
+        Plan::mischievous(dice, &self.stage.knobs.mischief, limits)
     }
 
     fn on_body(&mut self, piece: &[u8]) {
@@ -201,7 +205,8 @@ impl HttpServer {
 
 impl Peer for HttpServer {
     fn connected(&mut self, out: &mut Answers) {
-        self.stage.tell(|| format!("server {}: accepted", self.link));
+        self.stage
+            .tell(|| format!("server {}: accepted", self.link));
         if self.stage.mischief(self.stage.knobs.mischief.idle / 2) {
             let rest = self.stage.dice.borrow_mut().millis(0, 40);
             out.timer(rest);
@@ -228,7 +233,8 @@ impl Peer for HttpServer {
     }
 
     fn ended(&mut self, _out: &mut Answers) {
-        self.stage.tell(|| format!("server {}: the client has closed", self.link));
+        self.stage
+            .tell(|| format!("server {}: the client has closed", self.link));
         self.link.gone.set(true);
     }
 }
@@ -256,7 +262,7 @@ impl Plan {
                 format!("{cut} {place}")
             }
             (Some(AnswerFault::Garbled(_)), _) => "answers nonsense".to_owned(),
-            (Some(AnswerFault::HugeHead), _) => "answers with a huge head".to_owned(),
+            (Some(AnswerFault::HugeHead(_)), _) => "answers with a huge head".to_owned(),
             (Some(AnswerFault::InterimFlood), _) => "floods".to_owned(),
         };
         format!("{what} {:?} in {:?}", self.shape, self.takes())
