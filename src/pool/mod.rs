@@ -112,6 +112,12 @@ impl Pool {
         }
     }
 
+    /// How many of the waiters want a connection that is dialled for them.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn waiters_fresh(&self) -> u32 {
+        self.queue.fresh_len()
+    }
+
     /// Totals so far.
     pub fn counters(&self) -> PoolCounters {
         PoolCounters {

@@ -49,6 +49,7 @@ pub fn run(knobs: Knobs, trace: Trace) -> Outcome {
     }
     let mut run = Run::new(&stage, &network);
     let ended = catch_unwind(AssertUnwindSafe(|| run.play()));
+    run.tell_looks();
     if ended.is_err() {
         let what = format!("the engine panicked: {}", panics::last());
         stage.oracle.borrow_mut().found(Invariant::Driver, what);
@@ -373,6 +374,36 @@ impl Run {
         self.network.advance_to(next);
         self.stage.now.set(self.network.now());
         self.stage.oracle.borrow_mut().at(self.network.now());
+    }
+
+    /// What was seen last, where the story ends badly.
+    fn tell_looks(&self) {
+        if !self.is_over() {
+            return;
+        }
+        for (shard, look) in self.looks.iter().enumerate() {
+            for one in &look.upstreams {
+                self.stage.tell(|| {
+                    format!(
+                        "shard {shard} {}: {} idle, {} leased, {} dialing, {} waiting, {} of them for new ones",
+                        one.name, one.idle, one.leased, one.dialing, one.waiters, one.waiters_fresh
+                    )
+                });
+            }
+            for one in &look.connections {
+                self.stage.tell(|| {
+                    format!(
+                        "shard {shard} slot {}#{}: {}, upstream {}, {} uses, {} operations",
+                        one.slot, one.generation, one.state, one.upstream, one.uses, one.operations
+                    )
+                });
+            }
+        }
+        for upstream in &self.stage.knobs.upstreams {
+            let permits = self.engine.permits(&upstream.name);
+            self.stage
+                .tell(|| format!("{}: {permits:?}", upstream.name));
+        }
     }
 
     fn is_over(&self) -> bool {

@@ -77,9 +77,12 @@ impl Load {
         self.must_succeed = true;
     }
 
-    /// No more calls.
+    /// No more calls, and nobody pauses any more.
     pub fn finish(&mut self) {
         self.left = 0;
+        for one in &mut self.flying {
+            one.reads = one.reads.map(|_| Duration::ZERO);
+        }
     }
 
     /// Whether all calls have been begun.

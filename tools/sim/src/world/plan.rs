@@ -196,15 +196,31 @@ impl Plan {
         }
         if dice.chance(mischief.answers) {
             plan.fault = Some(fault(dice, limits));
+            // A body that no length tells of is complete wherever it breaks off.
+            plan.shape = Shape::Length;
         } else if dice.chance(mischief.idle) && plan.after == After::Stay {
             plan.after = After::Excess;
         }
         plan
     }
 
-    /// How long it takes from the request's end to the last byte.
+    /// How long it takes at the longest from the request's end to the last byte.
     pub fn takes(&self) -> Duration {
         self.think + self.pause * 2
+    }
+
+    /// The same plan as it applies to HEAD and its like: there is no body to pause or to break off in.
+    pub fn without_body(mut self) -> Plan {
+        self.pause = Duration::ZERO;
+        self.fault = self.fault.map(|fault| match fault {
+            AnswerFault::Cut(Where::Body, cut) => AnswerFault::Cut(Where::Head, cut),
+            AnswerFault::Cut(Where::Before | Where::Head, _)
+            | AnswerFault::Silence
+            | AnswerFault::Garbled(_)
+            | AnswerFault::HugeHead(_)
+            | AnswerFault::InterimFlood => fault,
+        });
+        self
     }
 
     /// Does it. `body_wanted` is false for HEAD.

@@ -23,6 +23,9 @@ pub struct HttpServer {
     busy_until: Duration,
     /// It answers nothing any more.
     deaf: bool,
+    /// It has answered before it was asked: whoever asks next may take that for his answer, if the two
+    /// cross, and then the connection is as good as any.
+    answered_ahead: bool,
     /// How many requests came.
     uses: u32,
 }
@@ -46,6 +49,7 @@ impl HttpServer {
             current: None,
             busy_until: Duration::ZERO,
             deaf: false,
+            answered_ahead: false,
             uses: 0,
         }
     }
@@ -53,7 +57,10 @@ impl HttpServer {
     fn on_head(&mut self, head: RequestHead, out: &mut Answers) {
         let now = self.stage.now.get();
         let pipelined = !self.deaf && (self.current.is_some() || now < self.busy_until);
-        let plan = self.plan();
+        let mut plan = self.plan();
+        if head.method == "HEAD" || plan.shape == Shape::NoContent {
+            plan = plan.without_body();
+        }
         let arrival = self.stage.oracle.borrow_mut().arrived(Arrival {
             nonce: head.nonce,
             upstream: self.link.upstream,
@@ -80,6 +87,9 @@ impl HttpServer {
             )
         });
         self.uses += 1;
+        if std::mem::take(&mut self.answered_ahead) {
+            self.link.spoiled.set(None);
+        }
         let early = self.stage.mischief(40);
         let waits = head.expects_continue;
         self.link.until_close.set(plan.shape == Shape::UntilClose);
@@ -185,6 +195,7 @@ impl HttpServer {
             }
             _ => {
                 out.send(self.stray_answer("200 OK", now));
+                self.answered_ahead = true;
                 "idle_answer"
             }
         };
