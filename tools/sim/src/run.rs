@@ -6,7 +6,7 @@ use crate::coverage::Coverage;
 use crate::dice::Dice;
 use crate::knobs::Knobs;
 use crate::load::Load;
-use crate::oracle::{Cap, Invariant, Remains, Starving, State, Violation};
+use crate::oracle::{Cap, Invariant, Place, Remains, Starving, State, Violation};
 use crate::panics;
 use crate::stage::Stage;
 use crate::trace::Trace;
@@ -331,8 +331,12 @@ impl Run {
             let shards = self.looks.iter().map(|look| {
                 let its = look.upstreams.iter();
                 let mut its = its.filter(|one| *one.name == *upstream.name);
-                its.next()
-                    .map_or((0, 0, 0), |one| (one.idle, one.waiters, one.dialing))
+                // Whom only a new connection serves waits beside any other.
+                its.next().map_or(Place::default(), |one| Place {
+                    idle: one.idle,
+                    waiters: one.waiters - one.waiters_fresh,
+                    coming: one.dialing + one.leased,
+                })
             });
             starving.push(Starving {
                 name: upstream.name.clone(),

@@ -5,8 +5,8 @@
 pub struct Starving {
     /// Its name.
     pub name: String,
-    /// Shard by shard: idle connections, waiters, dials under way.
-    pub shards: Vec<(u32, u32, u32)>,
+    /// What there is on each shard.
+    pub shards: Vec<Place>,
     /// Idle connections that not everybody may have.
     pub reserved: u32,
     /// Whether a permit is left, of its own and of the engine's.
@@ -15,23 +15,40 @@ pub struct Starving {
     pub choosy: bool,
 }
 
+/// One upstream on one shard.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Place {
+    /// Idle connections.
+    pub idle: u32,
+    /// Waiters whom any connection would serve.
+    pub waiters: u32,
+    /// Connections that will be free some time: leased, or being dialled. Whoever has these to wait for
+    /// need not ask a sibling: a queue that drains sooner than a dial takes is left to drain.
+    pub coming: u32,
+}
+
 /// Whether nobody waits beside what he could have.
 pub(super) fn check(upstreams: &[Starving]) -> Result<(), String> {
-    for upstream in upstreams {
+    for upstream in upstreams.iter().filter(|one| !one.choosy) {
         let name = &upstream.name;
-        for (shard, &(idle, waiters, _)) in upstream.shards.iter().enumerate() {
-            if idle > upstream.reserved && waiters > 0 && !upstream.choosy {
+        let total: u32 = upstream.shards.iter().map(|place| place.idle).sum();
+        for (shard, place) in upstream.shards.iter().enumerate() {
+            let Place {
+                idle,
+                waiters,
+                coming,
+            } = *place;
+            if waiters == 0 {
+                continue;
+            }
+            if idle > upstream.reserved {
                 return Err(format!(
                     "{name}: {waiters} wait on shard {shard} beside {idle} idle connections"
                 ));
             }
-        }
-        let idle: u32 = upstream.shards.iter().map(|shard| shard.0).sum();
-        for (shard, &(_, waiters, dialing)) in upstream.shards.iter().enumerate() {
-            let stuck = waiters > 0 && dialing == 0 && !upstream.permit_left;
-            if stuck && idle > upstream.reserved && !upstream.choosy {
+            if coming == 0 && !upstream.permit_left && total > upstream.reserved {
                 return Err(format!(
-                    "{name}: {waiters} wait on shard {shard} for a permit, and {idle} connections \
+                    "{name}: {waiters} wait on shard {shard} for a permit, and {total} connections \
                      are idle elsewhere"
                 ));
             }
@@ -45,9 +62,14 @@ mod tests {
     use super::*;
 
     fn judged(shards: &[(u32, u32, u32)], reserved: u32, permit_left: bool) -> bool {
+        let shards = shards.iter().map(|&(idle, waiters, coming)| Place {
+            idle,
+            waiters,
+            coming,
+        });
         let starving = Starving {
             name: "up0".into(),
-            shards: shards.to_vec(),
+            shards: shards.collect(),
             reserved,
             permit_left,
             choosy: false,

@@ -16,7 +16,7 @@ mod rest;
 mod reuse;
 mod states;
 
-pub use baton::Starving;
+pub use baton::{Place, Starving};
 pub use caps::Cap;
 pub use facts::{Answer, Arrival, CallFacts, Ending, Failure, Said};
 pub use rest::Remains;
