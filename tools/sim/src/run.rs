@@ -78,6 +78,7 @@ struct Run {
     looks: Vec<Look>,
     caps: Vec<Cap>,
     order: Vec<usize>,
+    pauses: Vec<Vec<Pause>>,
     rounds: u32,
 }
 
@@ -108,6 +109,7 @@ impl Run {
             dice: Dice::new(knobs.seed, "run"),
             looks: vec![Look::default(); knobs.shards],
             order: (0..knobs.shards).collect(),
+            pauses: vec![vec![Pause::default(); knobs.upstreams.len()]; knobs.shards],
             caps,
             rounds: 0,
             stage: stage.clone(),
@@ -286,6 +288,15 @@ impl Run {
             self.engine.turn(shard);
             let look = &mut self.looks[shard];
             self.engine.look(shard, look);
+            for (upstream, pause) in self
+                .stage
+                .knobs
+                .upstreams
+                .iter()
+                .zip(&mut self.pauses[shard])
+            {
+                pause.note(look, &upstream.name, now);
+            }
             let oracle = &mut self.stage.oracle.borrow_mut();
             oracle.look(shard, look, &mut self.stage.coverage.borrow_mut());
         }
@@ -323,27 +334,36 @@ impl Run {
     }
 
     fn quiet(&mut self) {
-        let knobs = &self.stage.knobs;
+        let (knobs, now) = (&self.stage.knobs, self.stage.now.get());
         let mut starving = Vec::new();
+        let returning = self
+            .looks
+            .iter()
+            .flat_map(|look| &look.connections)
+            .any(|one| {
+                let state = State::named(one.state);
+                matches!(state, Some(State::Draining | State::Closing))
+            });
         for (index, upstream) in knobs.upstreams.iter().enumerate() {
             let permits = self.engine.permits(&upstream.name);
             let settings = knobs.settings(index);
-            let shards = self.looks.iter().map(|look| {
+            let shards = self.looks.iter().enumerate().map(|(shard, look)| {
                 let its = look.upstreams.iter();
                 let mut its = its.filter(|one| *one.name == *upstream.name);
+                let paused = self.pauses[shard][index].lasts(now, settings.dial_backoff_max);
                 // Whom only a new connection serves waits beside any other.
                 its.next().map_or(Place::default(), |one| Place {
                     idle: one.idle,
                     waiters: one.waiters - one.waiters_fresh,
-                    coming: one.dialing + one.leased,
+                    coming: one.dialing + one.leased + u32::from(paused),
                 })
             });
             starving.push(Starving {
                 name: upstream.name.clone(),
                 shards: shards.collect(),
                 reserved: settings.critical_reserved,
-                permit_left: permits.in_use < permits.max
-                    && permits.engine_in_use < permits.engine_max,
+                permit_left: returning
+                    || permits.in_use < permits.max && permits.engine_in_use < permits.engine_max,
                 choosy: false,
             });
         }
@@ -412,6 +432,28 @@ impl Run {
 
     fn is_over(&self) -> bool {
         self.stage.oracle.borrow().verdict().is_some()
+    }
+}
+
+/// Since when a shard may be pausing with its dials to an upstream, because one failed.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pause {
+    failed: u64,
+    since: Duration,
+}
+
+impl Pause {
+    fn note(&mut self, look: &Look, upstream: &str, now: Duration) {
+        let its = look.upstreams.iter().find(|one| *one.name == *upstream);
+        let failed = its.map_or(0, |one| one.counters.dials_failed);
+        if failed != self.failed {
+            (self.failed, self.since) = (failed, now);
+        }
+    }
+
+    fn lasts(&self, now: Duration, most: Duration) -> bool {
+        // The wheel's tick is a millisecond.
+        self.failed > 0 && now < self.since + most + Duration::from_millis(3)
     }
 }
 

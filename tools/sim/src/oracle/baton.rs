@@ -9,7 +9,7 @@ pub struct Starving {
     pub shards: Vec<Place>,
     /// Idle connections that not everybody may have.
     pub reserved: u32,
-    /// Whether a permit is left, of its own and of the engine's.
+    /// Whether a permit is left, of its own and of the engine's, or is about to come back.
     pub permit_left: bool,
     /// Whether it may be refusing calls to some of its endpoints.
     pub choosy: bool,
@@ -22,8 +22,9 @@ pub struct Place {
     pub idle: u32,
     /// Waiters whom any connection would serve.
     pub waiters: u32,
-    /// Connections that will be free some time: leased, or being dialled. Whoever has these to wait for
-    /// need not ask a sibling: a queue that drains sooner than a dial takes is left to drain.
+    /// Connections that will be free some time: leased, being dialled, or to be dialled after the pause
+    /// that follows a failed dial. Whoever has these to wait for need not ask a sibling: a queue that
+    /// drains sooner than a dial takes is left to drain.
     pub coming: u32,
 }
 
