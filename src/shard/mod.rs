@@ -12,6 +12,8 @@
 //! - *submit*: one call hands all that to the kernel, and sleeps until the next event or timer.
 
 mod addresses;
+#[cfg(any(test, feature = "simulation"))]
+mod by_hand;
 pub(crate) mod bytes_in;
 mod bytes_out;
 pub(crate) mod call;
@@ -119,50 +121,6 @@ impl<D: Driver> Shard<D> {
             needs_left: false,
             stopping: false,
         }
-    }
-
-    #[cfg(test)]
-    pub(crate) fn local(&self) -> &LocalShard<D> {
-        &self.local
-    }
-
-    /// Until when the shard would sleep if it turned no more: for whoever steps shards by hand, and
-    /// wants to see one that sleeps over work.
-    #[cfg(any(test, feature = "simulation"))]
-    pub(crate) fn rests_until(&self) -> Time {
-        let core = self.local.core.borrow();
-        let awake = self.local.executor.has_carried()
-            || !self.mailbox.is_empty()
-            || core.driver.pending()
-            || core.has_deferred();
-        match self.wait(&core) {
-            _ if awake => core.clock_now(),
-            Wait::No => core.clock_now(),
-            Wait::EventOr(left) => core.clock_now() + left,
-            Wait::Event => Time::NEVER,
-        }
-    }
-
-    /// After the stop: names each slot, waiter, timer, task, socket or buffer that is left.
-    #[cfg(any(test, feature = "simulation"))]
-    pub(crate) fn leftovers(&self) -> Vec<String> {
-        let core = self.local.core.borrow();
-        let counters = core.driver.counters();
-        let mut left = Vec::new();
-        let mut count = |what: &str, count: u64| {
-            if count > 0 {
-                left.push(format!("shard {}: {count} {what} left", core.index()));
-            }
-        };
-        count("connections", core.connections.len() as u64);
-        count("waiters", core.waiters.len() as u64);
-        count("sleeps", core.sleeps.len() as u64);
-        count("upstreams", core.upstreams.len() as u64);
-        count("timers", core.timers.len() as u64);
-        count("tasks", self.local.executor.len() as u64);
-        count("sockets", counters.sockets);
-        count("buffers", counters.buffers_held);
-        left
     }
 
     /// Turns until told to stop.

@@ -37,7 +37,6 @@ pub struct Engine {
 
 /// Permits of an upstream and of the whole engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct PermitsLook {
     /// The upstream's in use.
     pub in_use: u32,

@@ -41,6 +41,8 @@ mod engine;
 mod lease;
 mod polled;
 mod shard;
+#[cfg(test)]
+mod tests;
 
 pub use crate::driver::sim::{Answers, Faults, Network, Peer, SimConnection, Weather};
 pub use crate::shard::look::{ConnectionLook, Look, UpstreamCounters, UpstreamLook};

@@ -9,20 +9,25 @@
 //! | file | concept |
 //! |---|---|
 //! | `network` | the world, as its owner sees it: the clock, who listens where |
-//! | `world`, `traffic` | what is on its way, and what happens when it arrives |
+//! | `world`, `flight`, `weather` | what there is, what is on its way, and how long that takes |
+//! | `traffic`, `arrival` | what drivers do to the world, and what happens when something arrives |
 //! | `peer` | scripts at the other end |
-//! | `socket`, `operations` | what the shard has asked for, and how it ends |
+//! | `socket`, `operations`, `ending` | what the shard has asked for, and how it ends |
 //! | `completions` | when the shard learns of it |
 //! | `faults` | what goes wrong, and how often |
 
+mod arrival;
 mod buffer;
 mod completions;
+mod ending;
 mod faults;
+mod flight;
 mod network;
 mod operations;
 mod peer;
 mod socket;
 mod traffic;
+mod weather;
 mod world;
 
 #[cfg(test)]
@@ -32,7 +37,7 @@ pub use buffer::SimBuffer;
 pub use faults::Faults;
 pub use network::{Names, Network};
 pub use peer::{Answers, Peer, SimConnection};
-pub use world::Weather;
+pub use weather::Weather;
 
 use super::socket::SocketOptions;
 use super::{Counters, Driver, Event, Scope, SendBuffer, Signal, Wait};
@@ -50,10 +55,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// How many bytes one receive buffer holds, unless the driver is made with another size.
-pub const BUFFER_SIZE: usize = 4096;
+/// How many bytes one receive buffer holds in tests.
+#[cfg(test)]
+const BUFFER_SIZE: usize = 4096;
 
-/// One shard's simulated driver; [`Network::driver`] makes it.
+/// One shard's simulated driver; [`Network::driver_with`] makes it.
 pub struct Sim {
     network: Network,
     /// Which of the network's drivers this is.
@@ -278,5 +284,6 @@ impl Drop for Sim {
                 self.network.close(connection);
             }
         }
+        self.network.set_due(self.lane, Time::NEVER);
     }
 }

@@ -5,9 +5,11 @@
 //! does but a driver's own [`enter`](crate::driver::Driver::enter). Never: loses or corrupts bytes, or
 //! reorders those of a connection.
 
+use super::Sim;
+use super::flight::What;
 use super::peer::{Peer, SimConnection};
-use super::world::{Accept, Place, Weather, What, World};
-use super::{BUFFER_SIZE, Sim};
+use super::weather::Weather;
+use super::world::{Accept, Place, World};
 use crate::endpoint::Endpoint;
 use crate::slab::Key;
 use crate::time::Time;
@@ -35,7 +37,8 @@ pub(super) struct Shared {
     names: Names,
 }
 
-type Trace = dyn FnMut(Duration, &str);
+/// Who is told of every event.
+pub type Trace = dyn FnMut(Duration, &str);
 
 /// What names stand for. Clones are the same list; another thread may ask, as resolvers do.
 #[derive(Clone, Default)]
@@ -196,7 +199,7 @@ impl Network {
     }
 
     /// Tells every event from now on, of the network and of its drivers, as one line each.
-    pub fn trace(&self, trace: Option<Box<dyn FnMut(Duration, &str)>>) {
+    pub fn trace(&self, trace: Option<Box<Trace>>) {
         self.0.traced.set(trace.is_some());
         self.0.trace.replace(trace);
     }
@@ -204,12 +207,13 @@ impl Network {
 
 /// For the engine that runs in this world.
 impl Network {
-    /// One more driver in this world, with so many buffers to receive into.
+    /// As [`driver_with`](Network::driver_with), with small buffers.
+    #[cfg(test)]
     pub(crate) fn driver(&self, buffers: u32) -> Sim {
-        self.driver_with(buffers, BUFFER_SIZE)
+        self.driver_with(buffers, super::BUFFER_SIZE)
     }
 
-    /// As [`driver`](Network::driver), with buffers of another size.
+    /// One more driver in this world, with so many buffers of a size to receive into.
     pub(crate) fn driver_with(&self, buffers: u32, buffer_size: usize) -> Sim {
         let mut world = self.0.world.borrow_mut();
         let (lane, seed) = (world.add_lane(), world.seed());

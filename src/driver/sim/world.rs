@@ -3,7 +3,9 @@
 //! Owns: the order in which things arrive. In each direction of a connection that is the order in which
 //! they left. Never: calls a peer, or knows what a driver makes of what arrives.
 
+use super::flight::{Down, Flight, Up, What};
 use super::peer::Peer;
+use super::weather::Weather;
 use crate::endpoint::Endpoint;
 use crate::random::Random;
 use crate::slab::{Key, Slab};
@@ -13,37 +15,6 @@ use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::rc::Rc;
-use std::time::Duration;
-
-/// What the way to an endpoint is like.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Weather {
-    /// The least time that anything is on its way.
-    pub latency_min: Duration,
-    /// The most; between the two chance decides.
-    pub latency_max: Duration,
-    /// What is sent arrives in pieces of up to this many bytes, of random lengths; 0: in one piece.
-    pub piece_max: usize,
-}
-
-impl Weather {
-    fn latency(&self, random: &mut Random) -> Duration {
-        let range = self.latency_max.saturating_sub(self.latency_min);
-        let range = u64::try_from(range.as_nanos()).unwrap_or(u64::MAX);
-        if range == 0 {
-            return self.latency_min;
-        }
-        self.latency_min + Duration::from_nanos(random.below(range.saturating_add(1)))
-    }
-
-    fn piece(&self, len: usize, random: &mut Random) -> usize {
-        let longest = match self.piece_max {
-            0 => return len,
-            max => max.min(len),
-        };
-        1 + random.below(longest as u64) as usize
-    }
-}
 
 /// The world, but for its clock.
 pub(super) struct World {
@@ -111,63 +82,6 @@ pub(super) struct Connection {
     /// The socket is closed.
     pub(super) closed: bool,
     pub(super) touched: bool,
-}
-
-/// Something on its way.
-pub(super) struct Flight {
-    at: Time,
-    sequence: u64,
-    pub(super) connection: Key,
-    pub(super) what: What,
-}
-
-#[derive(Debug)]
-pub(super) enum What {
-    Up(Up),
-    Down(Down),
-    /// The peer has worked its way to a reset.
-    Reset,
-    /// The peer asked to be called.
-    Timer,
-    /// A stall or a partition is over: what was held goes on.
-    Release,
-}
-
-/// On the way to the peer.
-#[derive(Debug)]
-pub(super) enum Up {
-    Open,
-    Bytes(Bytes),
-    Closed,
-}
-
-/// On the way to the socket.
-#[derive(Debug)]
-pub(super) enum Down {
-    Opened,
-    Bytes(Bytes),
-    End,
-    Reset,
-}
-
-impl PartialEq for Flight {
-    fn eq(&self, other: &Flight) -> bool {
-        self.sequence == other.sequence
-    }
-}
-
-impl Eq for Flight {}
-
-impl PartialOrd for Flight {
-    fn partial_cmp(&self, other: &Flight) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Flight {
-    fn cmp(&self, other: &Flight) -> std::cmp::Ordering {
-        (self.at, self.sequence).cmp(&(other.at, other.sequence))
-    }
 }
 
 impl World {
@@ -291,12 +205,7 @@ impl World {
         let Some(connection) = self.connections.get(key) else {
             return;
         };
-        let flight = Flight {
-            at,
-            sequence: self.sequence,
-            connection: key,
-            what,
-        };
+        let flight = Flight::new(at, self.sequence, key, what);
         self.sequence += 1;
         self.lanes[connection.lane].flights.push(Reverse(flight));
     }
@@ -305,7 +214,7 @@ impl World {
     pub(super) fn arrival(&mut self, lane: usize, now: Time, cutoff: u64) -> Option<Flight> {
         let flights = &mut self.lanes[lane].flights;
         let Reverse(first) = flights.peek()?;
-        if first.at > now || first.sequence >= cutoff {
+        if !first.has_arrived(now, cutoff) {
             return None;
         }
         flights.pop().map(|Reverse(flight)| flight)
@@ -314,7 +223,7 @@ impl World {
     /// When something of the lane arrives next.
     pub(super) fn next_arrival(&self, lane: usize) -> Time {
         let first = self.lanes[lane].flights.peek();
-        first.map_or(Time::NEVER, |Reverse(flight)| flight.at)
+        first.map_or(Time::NEVER, |Reverse(flight)| flight.at())
     }
 
     /// Tells the driver that there is something to look at.

@@ -1,4 +1,8 @@
-//! The simulated driver and network, by themselves.
+//! The simulated driver and network, by themselves: without faults first.
+
+mod faults;
+mod races;
+mod weather;
 
 use super::traffic::WINDOW;
 use super::*;
@@ -39,7 +43,11 @@ struct World {
 
 impl World {
     fn new(buffers: u32) -> World {
-        let network = Network::new(1);
+        World::seeded(1, buffers)
+    }
+
+    fn seeded(seed: u64, buffers: u32) -> World {
+        let network = Network::new(seed);
         let closed = Rc::new(Cell::new(0));
         let count = closed.clone();
         network.listen(endpoint(), move || {

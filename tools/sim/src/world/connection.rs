@@ -14,6 +14,8 @@ pub struct Link {
     pub server: usize,
     /// Since when the server's side has been of no more use: it closed, or sent what nobody asked for.
     pub spoiled: Cell<Option<Duration>>,
+    /// Until when the server is at work: what it sends leaves after that only.
+    pub busy_until: Cell<Duration>,
     /// The client has closed it.
     pub gone: Cell<bool>,
     /// The end of the connection would pass for the end of a body.

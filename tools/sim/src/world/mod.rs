@@ -107,6 +107,7 @@ impl World {
                 upstream,
                 server: index,
                 spoiled: Cell::new(None),
+                busy_until: Cell::default(),
                 gone: Cell::new(false),
                 until_close: Cell::new(false),
             });
@@ -154,7 +155,7 @@ impl World {
             } else {
                 connection.end();
             }
-            link.spoil(now);
+            link.spoil(now.max(link.busy_until.get()));
         }
     }
 

@@ -87,7 +87,8 @@ impl HttpServer {
             )
         });
         self.uses += 1;
-        if std::mem::take(&mut self.answered_ahead) {
+        let ahead = std::mem::take(&mut self.answered_ahead);
+        if ahead {
             self.link.spoiled.set(None);
         }
         let early = self.stage.mischief(40);
@@ -98,9 +99,10 @@ impl HttpServer {
             arrival,
             body: 0,
             plan,
-            answered: false,
+            answered: ahead,
         });
         if self.deaf {
+            self.deaf = !ahead;
             return;
         }
         if early {
@@ -149,6 +151,7 @@ impl HttpServer {
         current.answered = true;
         let (plan, now) = (&current.plan, self.stage.now.get());
         self.busy_until = now + plan.takes();
+        self.link.busy_until.set(self.busy_until);
         if plan.keeps() && self.stage.mischief(self.stage.knobs.mischief.idle) {
             let rest = self.stage.dice.borrow_mut().millis(0, 60);
             out.timer(plan.takes() + rest);

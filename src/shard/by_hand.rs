@@ -1,0 +1,53 @@
+//! For whoever steps shards by hand: tests, and the simulator.
+//!
+//! Never: compiled into a service.
+
+use super::Shard;
+#[cfg(test)]
+use super::local::LocalShard;
+use crate::driver::{Driver, Wait};
+use crate::time::Time;
+
+impl<D: Driver> Shard<D> {
+    #[cfg(test)]
+    pub(crate) fn local(&self) -> &LocalShard<D> {
+        &self.local
+    }
+
+    /// Until when the shard would sleep if it turned no more: for whoever steps shards by hand, and
+    /// wants to see one that sleeps over work.
+    pub(crate) fn rests_until(&self) -> Time {
+        let core = self.local.core.borrow();
+        let awake = self.local.executor.has_carried()
+            || !self.mailbox.is_empty()
+            || core.driver.pending()
+            || core.has_deferred();
+        match self.wait(&core) {
+            _ if awake => core.clock_now(),
+            Wait::No => core.clock_now(),
+            Wait::EventOr(left) => core.clock_now() + left,
+            Wait::Event => Time::NEVER,
+        }
+    }
+
+    /// After the stop: names each slot, waiter, timer, task, socket or buffer that is left.
+    pub(crate) fn leftovers(&self) -> Vec<String> {
+        let core = self.local.core.borrow();
+        let counters = core.driver.counters();
+        let mut left = Vec::new();
+        let mut count = |what: &str, count: u64| {
+            if count > 0 {
+                left.push(format!("shard {}: {count} {what} left", core.index()));
+            }
+        };
+        count("connections", core.connections.len() as u64);
+        count("waiters", core.waiters.len() as u64);
+        count("sleeps", core.sleeps.len() as u64);
+        count("upstreams", core.upstreams.len() as u64);
+        count("timers", core.timers.len() as u64);
+        count("tasks", self.local.executor.len() as u64);
+        count("sockets", counters.sockets);
+        count("buffers", counters.buffers_held);
+        left
+    }
+}
