@@ -44,7 +44,9 @@ mod shard;
 #[cfg(test)]
 mod tests;
 
-pub use crate::driver::sim::{Answers, Faults, Network, Peer, SimConnection, Weather};
+pub use crate::driver::sim::{
+    Answers, Fault, FaultCounts, Faults, Network, Peer, SimConnection, Weather,
+};
 pub use crate::shard::look::{ConnectionLook, Look, UpstreamCounters, UpstreamLook};
 pub use call::Call;
 pub use engine::{Engine, PermitsLook};

@@ -5,6 +5,7 @@
 
 use crate::oracle::State;
 use crate::world::{After, AnswerFault, Plan};
+use ringpool::simulation::FaultCounts;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -71,6 +72,10 @@ const AMBIENT: &[&str] = &[
     "name_gone",
     "clock_jump",
     "reconfigured",
+];
+
+/// The driver's faults, at the index of their discriminants.
+const DRIVER: [&str; 9] = [
     "driver_late",
     "driver_reordered",
     "driver_short_send",
@@ -143,6 +148,15 @@ impl Coverage {
         }
     }
 
+    /// A shard's driver did these things in its last turn.
+    pub fn driver_faults(&mut self, before: &FaultCounts, now: &FaultCounts) {
+        for (index, name) in DRIVER.iter().enumerate() {
+            if now[index] > before[index] {
+                self.fault(name);
+            }
+        }
+    }
+
     /// A server answered like this.
     pub fn answered(&mut self, plan: &Plan) {
         let name = match (plan.fault, plan.after) {
@@ -179,7 +193,7 @@ impl Coverage {
                 missing.push(format!("ending {ending}"));
             }
         }
-        for fault in AMBIENT {
+        for fault in AMBIENT.iter().chain(&DRIVER) {
             for state in STATES {
                 if !self.met.contains_key(&(*fault, *state)) {
                     missing.push(format!("{fault} while {state}"));

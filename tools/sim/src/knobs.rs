@@ -294,7 +294,7 @@ fn load(dice: &mut Dice, weather: &Weather) -> LoadKnobs {
     // Byte by byte, a large body would be all that a run sees.
     let most = weather.piece_max as u64 * 200;
     LoadKnobs {
-        calls: dice.within(60, 160) as u32,
+        calls: dice.within(40, 120) as u32,
         pause: dice.millis(1, 40),
         burst_max: *dice.pick(&[1, 2, 4, 12, 30]),
         cancels: *dice.pick(&[0, 20, 100, 400]),

@@ -11,7 +11,7 @@ use crate::panics;
 use crate::stage::Stage;
 use crate::trace::Trace;
 use crate::world::{Troubles, World};
-use ringpool::simulation::{Engine, Faults, Look, Network};
+use ringpool::simulation::{Engine, FaultCounts, Faults, Look, Network};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
@@ -79,6 +79,7 @@ struct Run {
     caps: Vec<Cap>,
     order: Vec<usize>,
     pauses: Vec<Vec<Pause>>,
+    faults_met: Vec<FaultCounts>,
     rounds: u32,
 }
 
@@ -110,6 +111,7 @@ impl Run {
             looks: vec![Look::default(); knobs.shards],
             order: (0..knobs.shards).collect(),
             pauses: vec![vec![Pause::default(); knobs.upstreams.len()]; knobs.shards],
+            faults_met: vec![FaultCounts::default(); knobs.shards],
             caps,
             rounds: 0,
             stage: stage.clone(),
@@ -286,6 +288,12 @@ impl Run {
             }
             self.stage.tell(|| format!("shard {shard} turns"));
             self.engine.turn(shard);
+            let met = self.engine.faults_met(shard);
+            let before = std::mem::replace(&mut self.faults_met[shard], met);
+            self.stage
+                .coverage
+                .borrow_mut()
+                .driver_faults(&before, &met);
             let look = &mut self.looks[shard];
             self.engine.look(shard, look);
             for (upstream, pause) in self

@@ -150,7 +150,7 @@ impl Load {
                 }
                 What::Call(Box::new(call))
             }
-            Way::Call(shard) | Way::Exchange(shard) => {
+            Way::Call(shard) | Way::Exchange(shard) | Way::Malformed(shard) => {
                 let (order, news) = (order.clone(), self.news.0.clone());
                 let task = move |shard| on_shard::run(shard, name, order, nonce, news);
                 if let Err(error) = engine.spawn(shard, task) {

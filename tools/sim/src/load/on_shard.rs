@@ -30,8 +30,13 @@ async fn make(shard: &Shard, upstream: &str, order: &Order, nonce: u64) -> Endin
         return talk(shard, upstream, nonce).await;
     }
     let made = match order.way {
-        Way::Exchange(_) => {
-            let target = format!("/n/{nonce}/{}", order.wants);
+        Way::Exchange(_) | Way::Malformed(_) => {
+            let space = if matches!(order.way, Way::Malformed(_)) {
+                " "
+            } else {
+                ""
+            };
+            let target = format!("/n/{nonce}/{}{space}", order.wants);
             let head = Head::new(order.method, &target);
             shard
                 .exchange(upstream, head)

@@ -40,6 +40,8 @@ pub enum Way {
     Call(usize),
     /// As the low-level exchange, from a task on this shard.
     Exchange(usize),
+    /// As the low-level exchange with a target that cannot be written, which has to be refused.
+    Malformed(usize),
 }
 
 /// How a request's body comes.
@@ -83,6 +85,9 @@ impl Order {
                 order.way = Way::Call(shard);
             }
         }
+        if dice.one_in(64) {
+            order.refused(dice, knobs);
+        }
         order.class = match dice.weighed(&load.classes) {
             0 => Some(Class::Critical),
             1 => None,
@@ -93,6 +98,15 @@ impl Order {
         order.patience = dice.chance(load.cancels).then(|| some(dice));
         order.pause = dice.chance(load.slow_readers).then(|| some(dice));
         order
+    }
+
+    /// What no engine may send: HTTP to a stream of bytes, or a target with a space in it.
+    fn refused(&mut self, dice: &mut Dice, knobs: &Knobs) {
+        if self.method == "LINE" {
+            self.method = "GET";
+        } else if self.brings == 0 {
+            self.way = Way::Malformed(dice.below(knobs.shards as u64) as usize);
+        }
     }
 
     /// What a caller wants once faults have stopped.
