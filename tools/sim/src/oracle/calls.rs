@@ -63,11 +63,6 @@ impl Oracle {
         self.calls[nonce as usize].course = Course::GivenUp;
     }
 
-    /// The caller's deadline moves: he paused, or took part in the delay.
-    pub fn delayed(&mut self, nonce: u64, by: Duration) {
-        self.calls[nonce as usize].facts.bound += by;
-    }
-
     /// A call has ended.
     pub fn ended(&mut self, nonce: u64, ending: &Ending) {
         let call = &mut self.calls[nonce as usize];
@@ -165,9 +160,17 @@ impl Oracle {
         }
     }
 
-    /// The clock went on without anybody having turned.
+    /// The clock went on without anybody having turned. A body that would have moved meanwhile moves
+    /// only now, and has from now on to move again.
     pub fn jumped(&mut self, from: Duration, to: Duration) {
         self.jumps.push((from, to));
+        for call in self
+            .calls
+            .iter_mut()
+            .filter(|call| call.course == Course::Open)
+        {
+            call.facts.bound += to - from;
+        }
     }
 }
 
