@@ -13,7 +13,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ShedConfig {
-    /// How long callers may wait under sustained overload. Default 100 ms: a cold start with slow TLS
+    /// How long callers may wait under sustained overload; at least one hold time is always allowed. Default 100 ms: a cold start with slow TLS
     /// handshakes stays below it, and people do not feel it. Smaller sheds sooner and keeps latency
     /// low; `"off"` lets everyone wait for `wait_timeout`.
     #[serde(with = "serial::duration_or_off")]

@@ -135,8 +135,10 @@ impl Pool {
         actions: &mut Vec<Action>,
     ) {
         self.counters.waits_reused += u64::from(reused);
-        self.shedder
-            .served(now, waiter.class, waiter.since, &self.limits.shed);
+        if let Some(limits) = self.shed_limits() {
+            let Left { class, since, .. } = waiter;
+            self.shedder.served(now, class, since, &limits);
+        }
         let grant = self.lease(now, id, reused);
         let waiter = waiter.id;
         actions.push(Action::Grant { waiter, grant });

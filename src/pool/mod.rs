@@ -129,8 +129,8 @@ impl Pool {
         let waiting = if self.queue.is_empty() {
             [None; 2]
         } else {
-            let shed = self.shedder.next(&self.queue, &self.limits.shed);
-            let shed = shed.filter(|_| self.is_short_of_capacity());
+            let limits = self.shed_limits();
+            let shed = limits.and_then(|limits| self.shedder.next(&self.queue, &limits));
             [self.queue.next_deadline(), shed]
         };
         let trial = if self.draining {
@@ -156,6 +156,12 @@ impl Pool {
             waiters: self.queue.len(),
             ejected: self.endpoints.ejected(),
         }
+    }
+
+    /// How many of the waiters want a connection that is dialled for them.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn waiters_fresh(&self) -> u32 {
+        self.queue.fresh_len()
     }
 
     /// Totals so far.

@@ -5,7 +5,7 @@
 use super::Pool;
 use super::message::{Action, Refusal, WaiterId};
 use super::queue::Left;
-use crate::config::Class;
+use crate::config::{Class, ShedConfig};
 use crate::time::Time;
 
 impl Pool {
@@ -62,20 +62,29 @@ impl Pool {
 
     /// Sends away who has waited too long while everybody does.
     pub(super) fn shed(&mut self, now: Time, actions: &mut Vec<Action>) {
-        if !self.is_short_of_capacity() {
+        let Some(limits) = self.shed_limits() else {
             return self.shedder.rest(now);
-        }
-        while let Some(waiter) = self.shedder.shed(now, &mut self.queue, &self.limits.shed) {
+        };
+        while let Some(waiter) = self.shedder.shed(now, &mut self.queue, &limits) {
             self.counters.shed += 1;
-            let retry_after = self.shedder.retry_after(&self.limits.shed);
+            let retry_after = self.shedder.retry_after(&limits);
             self.fail(waiter, Refusal::Overloaded { retry_after }, actions);
         }
     }
 
-    /// Whether callers wait because all connections are in use, and not for dials that are under way or
-    /// fail: those are slow, or down, but not overloaded.
-    pub(super) fn is_short_of_capacity(&self) -> bool {
-        self.members.leased() > 0 && self.view_is_uncovered()
+    /// What to shed by, if callers wait because all connections are in use, and not for dials that are
+    /// under way or fail: those are slow, or down, but not overloaded. Where connections are held for long
+    /// no wait is short: the target is one hold time at least.
+    pub(super) fn shed_limits(&self) -> Option<ShedConfig> {
+        if self.members.leased() == 0 || !self.view_is_uncovered() {
+            return None;
+        }
+        let hold = self.dialing.hold.duration()?;
+        let shed = &self.limits.shed;
+        Some(ShedConfig {
+            sojourn_target: shed.sojourn_target.map(|target| target.max(hold)),
+            sojourn_interval: shed.sojourn_interval.max(hold * 2),
+        })
     }
 
     /// While no endpoint is worth a call, frees the queue but for those whose dials are under way.

@@ -18,8 +18,10 @@ impl<D: Driver> Shard<D> {
     /// wants to see one that sleeps over work.
     pub(crate) fn rests_until(&self) -> Time {
         let core = self.local.core.borrow();
-        let awake =
-            self.local.executor.has_carried() || !self.mailbox.is_empty() || core.driver.pending();
+        let awake = self.local.executor.has_carried()
+            || !self.mailbox.is_empty()
+            || core.driver.pending()
+            || core.has_deferred();
         match self.wait(&core) {
             _ if awake => core.clock_now(),
             Wait::No => core.clock_now(),

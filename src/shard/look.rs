@@ -74,6 +74,8 @@ pub struct UpstreamLook {
     pub dialing: u32,
     /// Callers in the pool's queue.
     pub waiters: u32,
+    /// Those of them whom only a newly dialled connection serves.
+    pub waiters_fresh: u32,
     /// Totals since the shard met it.
     pub counters: UpstreamCounters,
 }
@@ -178,6 +180,7 @@ fn upstream_look(upstream: &UpstreamState) -> UpstreamLook {
         leased: census.leased,
         dialing: census.dialing,
         waiters: census.waiters,
+        waiters_fresh: upstream.pool.waiters_fresh(),
         counters: UpstreamCounters {
             hits: counters.hits,
             misses: counters.misses,

@@ -10,7 +10,7 @@ use crate::client::body::Body;
 use crate::client::engine::{destination, unknown};
 use crate::client::upstream::{Addressed, checkout, send};
 use crate::config::{CallOptions, Config, UpstreamConfig};
-use crate::driver::sim::{Faults, Names, Network, Sim};
+use crate::driver::sim::{FaultCounts, Faults, Names, Network, Sim};
 use crate::engine::EngineShared;
 use crate::error::{Error, ErrorKind};
 use crate::pool::Counter;
@@ -128,6 +128,13 @@ impl Engine {
     /// What goes wrong in a shard's driver from now on.
     pub fn set_faults(&mut self, shard: usize, faults: Faults) {
         self.shards[shard].with_driver(|driver| driver.set_faults(faults));
+    }
+
+    /// How often each kind of fault has happened in a shard's driver.
+    pub fn faults_met(&self, shard: usize) -> FaultCounts {
+        let mut met = FaultCounts::default();
+        self.shards[shard].with_driver(|driver| met = driver.faults_met());
+        met
     }
 
     /// One turn of a shard, awake or not. Never blocks: where it would sleep it returns.
@@ -282,6 +289,7 @@ struct ByNetwork(Names);
 impl Resolve for ByNetwork {
     fn resolve(&self, lookup: Lookup) {
         let known = self.0.addresses(&lookup.host);
+        let known = known.filter(|addresses| !addresses.is_empty());
         let result = match known {
             Some(mut addresses) => {
                 for address in addresses.iter_mut().filter(|address| address.port() == 0) {

@@ -45,7 +45,9 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-pub use crate::driver::sim::{Answers, Faults, Network, Peer, SimConnection, Weather};
+pub use crate::driver::sim::{
+    Answers, Fault, FaultCounts, Faults, Network, Peer, SimConnection, Weather,
+};
 pub use crate::protocol::mux;
 pub use crate::shard::look::{ConnectionLook, Look, UpstreamCounters, UpstreamLook};
 pub use call::Call;

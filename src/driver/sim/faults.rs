@@ -35,9 +35,52 @@ pub struct Faults {
     pub events_per_reap_max: usize,
 }
 
-/// Decides.
+impl Faults {
+    fn chance(&self, fault: Fault) -> u16 {
+        match fault {
+            Fault::Late => self.late,
+            Fault::Reordered => self.reordered,
+            Fault::ShortSend => self.short_send,
+            Fault::MoreLost => self.more_lost,
+            Fault::NoBuffers => self.no_buffers,
+            Fault::OpenFails => self.open_fails,
+            Fault::SubmitFails => self.submit_fails,
+            Fault::CancelRaces => self.cancel_races,
+            Fault::Overflow => self.overflow,
+        }
+    }
+}
+
+/// One kind of fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// See [`Faults::late`], and so on.
+    Late,
+    /// A completion out of order.
+    Reordered,
+    /// A short send.
+    ShortSend,
+    /// A receive that ends with its bytes.
+    MoreLost,
+    /// A receive that finds no buffer.
+    NoBuffers,
+    /// A socket that cannot be opened.
+    OpenFails,
+    /// An operation that fails at once.
+    SubmitFails,
+    /// A cancel that takes its time.
+    CancelRaces,
+    /// A completion queue that overflows.
+    Overflow,
+}
+
+/// How often each kind of fault has happened, at the index of its discriminant.
+pub type FaultCounts = [u64; 9];
+
+/// Decides, and counts.
 pub(super) struct Dice {
     pub(super) faults: Faults,
+    pub(super) met: FaultCounts,
     random: Random,
 }
 
@@ -51,13 +94,17 @@ impl Dice {
     pub(super) fn new(seed: u64) -> Dice {
         Dice {
             faults: Faults::default(),
+            met: FaultCounts::default(),
             random: Random::new(seed),
         }
     }
 
-    /// Whether something of this chance happens.
-    pub(super) fn roll(&mut self, chance: u16) -> bool {
-        chance > 0 && self.random.below(1024) < u64::from(chance)
+    /// Whether a fault of this kind happens.
+    pub(super) fn roll(&mut self, fault: Fault) -> bool {
+        let chance = self.faults.chance(fault);
+        let happens = chance > 0 && self.random.below(1024) < u64::from(chance);
+        self.met[fault as usize] += u64::from(happens);
+        happens
     }
 
     /// A number from 1 to `most`.
@@ -67,12 +114,12 @@ impl Dice {
 
     /// When what is done by `now` completes.
     pub(super) fn turn(&mut self, now: Time) -> Turn {
-        let at = if self.roll(self.faults.late) {
+        let at = if self.roll(Fault::Late) {
             self.later(now)
         } else {
             now
         };
-        let place = if self.roll(self.faults.reordered) {
+        let place = if self.roll(Fault::Reordered) {
             self.part(PLACES as usize) as u32
         } else {
             0
@@ -93,7 +140,7 @@ impl Dice {
     /// Why a socket cannot be opened, if it cannot.
     pub(super) fn open_error(&mut self) -> Option<io::Error> {
         self.one_of(
-            self.faults.open_fails,
+            Fault::OpenFails,
             &[libc::EMFILE, libc::ENFILE, libc::EADDRNOTAVAIL],
         )
     }
@@ -101,13 +148,13 @@ impl Dice {
     /// Why an operation ends at once, if it does.
     pub(super) fn submit_error(&mut self) -> Option<io::Error> {
         self.one_of(
-            self.faults.submit_fails,
+            Fault::SubmitFails,
             &[libc::ENOBUFS, libc::ECANCELED, libc::EAGAIN, libc::ENOMEM],
         )
     }
 
-    fn one_of(&mut self, chance: u16, errors: &[i32]) -> Option<io::Error> {
-        if !self.roll(chance) {
+    fn one_of(&mut self, fault: Fault, errors: &[i32]) -> Option<io::Error> {
+        if !self.roll(fault) {
             return None;
         }
         let which = self.random.below(errors.len() as u64) as usize;

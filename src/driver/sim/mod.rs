@@ -34,7 +34,7 @@ mod world;
 mod tests;
 
 pub use buffer::SimBuffer;
-pub use faults::Faults;
+pub use faults::{Fault, FaultCounts, Faults};
 pub use network::{Names, Network};
 pub use peer::{Answers, Peer, SimConnection};
 pub use weather::Weather;
@@ -160,7 +160,7 @@ impl Driver for Sim {
             self.sleep(wait);
         }
         let queued = self.completions.queued();
-        let overflows = queued > 1 && self.dice.roll(self.dice.faults.overflow);
+        let overflows = queued > 1 && self.dice.roll(Fault::Overflow);
         let visible = match overflows {
             true => self.dice.part(queued - 1),
             false => queued,
@@ -229,6 +229,11 @@ impl Sim {
     /// What goes wrong from now on.
     pub(crate) fn set_faults(&mut self, faults: Faults) {
         self.dice.faults = faults;
+    }
+
+    /// How often each kind of fault has happened.
+    pub(crate) fn faults_met(&self) -> FaultCounts {
+        self.dice.met
     }
 
     fn submit(&mut self, operation: Operation) {

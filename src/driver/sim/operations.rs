@@ -6,6 +6,7 @@ use super::Sim;
 use super::buffer::SimBuffer;
 use super::completions::{Due, LateCancel};
 use super::ending::{connected, errno, received, sent};
+use super::faults::Fault;
 use super::socket::{OperationId, Receiving};
 use super::traffic::Front;
 use crate::driver::{Event, Received, Scope, SendBuffer};
@@ -93,7 +94,7 @@ impl Sim {
 
     fn begin_cancel(&mut self, key: Key, scope: Scope, id: OperationId) {
         self.tell(key, || format!("cancel {scope:?}"));
-        if self.dice.roll(self.dice.faults.cancel_races) {
+        if self.dice.roll(Fault::CancelRaces) {
             let untold = self.dice.coin();
             if !untold {
                 self.complete(Event::Cancelled { key });
@@ -182,7 +183,7 @@ impl Sim {
             }
         };
         let mut taken = buffer.remaining().len().min(window);
-        if taken > 1 && self.dice.roll(self.dice.faults.short_send) {
+        if taken > 1 && self.dice.roll(Fault::ShortSend) {
             taken = self.dice.part(taken - 1);
         }
         self.network.send(connection, &buffer.remaining()[..taken]);
@@ -216,13 +217,13 @@ impl Sim {
         match self.network.front(connection) {
             Front::Nothing | Front::Opened => None,
             Front::Bytes => {
-                let denied = self.dice.roll(self.dice.faults.no_buffers);
+                let denied = self.dice.roll(Fault::NoBuffers);
                 if denied || self.held.get() == self.buffers {
                     self.counters.out_of_buffers += 1;
                     return Some((Received::NoBuffers, false));
                 }
                 let bytes = self.network.take_bytes(connection, self.buffer_size);
-                let lost = self.dice.roll(self.dice.faults.more_lost);
+                let lost = self.dice.roll(Fault::MoreLost);
                 let data = Received::Data(SimBuffer::new(bytes, held));
                 Some((data, !lost && !receiving.raced))
             }

@@ -14,10 +14,14 @@ fn refused_dials_fail_their_waiters_one_by_one() {
     rig.finish(&mut calls);
     for call in &mut calls {
         let error = call.error().expect("nobody listens");
-        assert_eq!(error.kind(), ErrorKind::Dial);
+        assert!(matches!(
+            error.kind(),
+            ErrorKind::Dial | ErrorKind::Breaker
+        ));
         assert_eq!(error.upstream(), Some("a"));
-        assert_eq!(error.endpoint(), Some(&endpoint(1)));
-        assert_eq!(error.attempts(), 0);
+        let failed = std::iter::successors(Some(error as &dyn std::error::Error), |e| e.source());
+        let told = failed.filter_map(|e| e.downcast_ref::<crate::Error>()?.endpoint());
+        assert_eq!(told.last(), Some(&endpoint(1)), "who refused is told");
         assert!(error.is_retryable());
     }
     // After the first failure the next ones pause: 10, 20 ms, each shortened by half at most.

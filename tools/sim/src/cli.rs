@@ -1,0 +1,37 @@
+//! The command line: what may be asked for, and the defaults. Nothing here acts.
+
+use clap::Parser;
+use std::path::PathBuf;
+
+/// Run the engine on a simulated network and clock, seed by seed, and check its invariants.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "sim", version)]
+pub struct Arguments {
+    /// How many seeds
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub seeds: u64,
+    /// The first of them
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub from: u64,
+    /// This one seed only
+    #[arg(long, value_name = "S", conflicts_with_all = ["seeds", "from"])]
+    pub seed: Option<u64>,
+    /// Tell its story, line by line
+    #[arg(long, requires = "seed")]
+    pub trace: bool,
+    /// Which scenario
+    #[arg(long, value_name = "NAME", default_value = "storm")]
+    pub scenario: String,
+    /// How many threads
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=64))]
+    pub threads: u64,
+    /// Print what was met, and fail if anything never was
+    #[arg(long)]
+    pub coverage: bool,
+    /// Go on after a seed that fails, up to this many
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub failures_max: u64,
+    /// Write the figures to this file, as JSON
+    #[arg(long, value_name = "PATH")]
+    pub json: Option<PathBuf>,
+}

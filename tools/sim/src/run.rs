@@ -1,0 +1,478 @@
+//! One run: the engine of one seed, its world and its callers, turned until all is over.
+//!
+//! Owns: the order of things and the passing of time. Never: reads a clock, and never decides what is right.
+
+use crate::coverage::Coverage;
+use crate::dice::Dice;
+use crate::knobs::Knobs;
+use crate::load::Load;
+use crate::oracle::{Cap, Invariant, Place, Remains, Starving, State, Violation};
+use crate::panics;
+use crate::stage::Stage;
+use crate::trace::Trace;
+use crate::world::{Troubles, World};
+use ringpool::simulation::{Engine, FaultCounts, Faults, Look, Network};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Which run.
+    pub seed: u64,
+    /// What must not be, and was.
+    pub violation: Option<Violation>,
+    /// Deliveries and completions.
+    pub events: u64,
+    /// How much virtual time went by.
+    pub lasted: Duration,
+    /// What was met.
+    pub coverage: Coverage,
+}
+
+/// Rounds at one moment after which something spins.
+const ROUNDS_MAX: u32 = 20_000;
+/// Calls that have to succeed once faults have stopped.
+const CALM_CALLS: u32 = 25;
+
+/// Runs a seed; its story goes to `trace`.
+pub fn run(knobs: Knobs, trace: Trace) -> Outcome {
+    let seed = knobs.seed;
+    let stage = Stage::new(knobs, trace);
+    let network = Network::new(seed);
+    if stage.trace.is_on() {
+        let told = stage.trace.clone();
+        network.trace(Some(Box::new(move |at, line| {
+            told.tell(at, || line.to_owned())
+        })));
+    }
+    let mut run = Run::new(&stage, &network);
+    let ended = catch_unwind(AssertUnwindSafe(|| run.play()));
+    run.tell_looks();
+    if ended.is_err() {
+        let what = format!("the engine panicked: {}", panics::last());
+        stage.oracle.borrow_mut().found(Invariant::Driver, what);
+        // What panicked once may do so again when it is dropped.
+        std::mem::forget(run);
+    }
+    let violation = stage.oracle.borrow().verdict().cloned();
+    let coverage = stage.coverage.borrow().clone();
+    Outcome {
+        seed,
+        violation,
+        events: network.events(),
+        lasted: network.now(),
+        coverage,
+    }
+}
+
+struct Run {
+    stage: Rc<Stage>,
+    network: Network,
+    world: World,
+    engine: Engine,
+    load: Load,
+    troubles: Troubles,
+    dice: Dice,
+    looks: Vec<Look>,
+    caps: Vec<Cap>,
+    order: Vec<usize>,
+    pauses: Vec<Vec<Pause>>,
+    faults_met: Vec<FaultCounts>,
+    rounds: u32,
+}
+
+impl Run {
+    fn new(stage: &Rc<Stage>, network: &Network) -> Run {
+        let knobs = &stage.knobs;
+        let world = World::new(stage, network);
+        let config = knobs.config.clone();
+        let mut engine = Engine::new(config, knobs.shards, knobs.seed, network)
+            .expect("every seed's configuration is valid");
+        for shard in 0..knobs.shards {
+            engine.set_faults(shard, knobs.faults);
+        }
+        let expected = knobs.load.pause * knobs.load.calls;
+        let mut caps: Vec<Cap> = (0..knobs.upstreams.len())
+            .map(|index| {
+                let max = knobs.settings(index).connections_max as usize;
+                Cap::new(knobs.upstreams[index].name.clone(), max)
+            })
+            .collect();
+        caps.push(Cap::new(
+            "engine".into(),
+            knobs.config.connections_max as usize,
+        ));
+        Run {
+            troubles: Troubles::new(knobs, &world, expected),
+            load: Load::new(stage),
+            dice: Dice::new(knobs.seed, "run"),
+            looks: vec![Look::default(); knobs.shards],
+            order: (0..knobs.shards).collect(),
+            pauses: vec![vec![Pause::default(); knobs.upstreams.len()]; knobs.shards],
+            faults_met: vec![FaultCounts::default(); knobs.shards],
+            caps,
+            rounds: 0,
+            stage: stage.clone(),
+            network: network.clone(),
+            world,
+            engine,
+        }
+    }
+
+    fn play(&mut self) {
+        self.storm();
+        if self.is_over() {
+            return;
+        }
+        if self.dice.one_in(5) {
+            return self.stop();
+        }
+        self.heal();
+        self.calm();
+        if !self.is_over() {
+            self.rest();
+            self.stop();
+        }
+    }
+
+    /// Faults and calls, until all calls have been begun and all troubles are over.
+    fn storm(&mut self) {
+        while !self.is_over() {
+            if !self.round(true) {
+                if self.load.is_done() && self.troubles.next().is_none() {
+                    return;
+                }
+                self.pass(None);
+            }
+        }
+    }
+
+    /// Faults stop; what they left is given the time to be over.
+    fn heal(&mut self) {
+        self.stage.tell(|| "faults stop".into());
+        self.world.heal();
+        for shard in 0..self.engine.shards() {
+            self.engine.set_faults(shard, Faults::default());
+        }
+        let knobs = &self.stage.knobs;
+        let recovery = (0..knobs.upstreams.len()).map(|index| {
+            let settings = knobs.settings(index);
+            let retries = settings.dial_backoff_max + settings.breaker.ejection_max;
+            settings.call_timeout * 2 + settings.dial_timeout + retries + settings.drain_timeout
+        });
+        let longest = recovery.max().unwrap_or_default();
+        let begin = self.stage.now.get() + longest + knobs.news() + Duration::from_secs(1);
+        self.load.resume(begin, CALM_CALLS);
+    }
+
+    /// Calls that have to succeed, and the end of all others.
+    fn calm(&mut self) {
+        while !self.is_over() {
+            if !self.round(false) {
+                if self.load.is_done() && self.load.under_way() == 0 {
+                    return;
+                }
+                self.pass(None);
+            }
+        }
+    }
+
+    /// All calls are over: a while later nothing may be left of them.
+    fn rest(&mut self) {
+        let until = self.stage.now.get() + self.stage.knobs.news() + Duration::from_millis(50);
+        while !self.is_over() && self.stage.now.get() < until {
+            if !self.round(false) {
+                self.pass(Some(until));
+            }
+        }
+        let mut gauges = Vec::new();
+        for (shard, look) in self.looks.iter().enumerate() {
+            let leased: u32 = look.upstreams.iter().map(|upstream| upstream.leased).sum();
+            for (name, count) in [
+                ("waiters", look.waiters as u64),
+                ("sleeps", look.sleeps as u64),
+                ("tasks", look.tasks as u64),
+                ("leased connections", leased.into()),
+                ("buffers held", look.buffers_held),
+            ] {
+                gauges.push((format!("{name} of shard {shard}"), count));
+            }
+        }
+        self.judge_rest(Remains {
+            when: "when all calls had ended",
+            gauges,
+            leftovers: Vec::new(),
+        });
+    }
+
+    /// The engine stops, whatever is under way.
+    fn stop(&mut self) {
+        self.stage.tell(|| "the engine stops".into());
+        let leftovers = self.engine.stop();
+        self.stage.now.set(self.network.now());
+        self.load.finish();
+        self.load.poll();
+        self.load.forget_tasks();
+        let mut gauges = vec![(
+            "calls without an end".to_owned(),
+            self.load.under_way() as u64,
+        )];
+        for server in 0..self.world.servers() {
+            let endpoint = self.world.endpoint(server);
+            let open = self.network.open_connections(endpoint);
+            gauges.push((format!("sockets to {endpoint}"), open as u64));
+        }
+        for upstream in &self.stage.knobs.upstreams {
+            let permits = self.engine.permits(&upstream.name).in_use;
+            gauges.push((format!("permits of {}", upstream.name), permits.into()));
+        }
+        self.judge_rest(Remains {
+            when: "after the stop",
+            gauges,
+            leftovers,
+        });
+    }
+
+    fn judge_rest(&self, remains: Remains) {
+        let oracle = &mut self.stage.oracle.borrow_mut();
+        oracle.at(self.stage.now.get());
+        oracle.rest(&remains);
+    }
+
+    /// Everything that can happen at this moment, once; false if nothing did.
+    fn round(&mut self, stormy: bool) -> bool {
+        self.rounds += 1;
+        if self.rounds > ROUNDS_MAX {
+            let what = "a shard spins: at one moment it never comes to rest".to_owned();
+            self.stage.oracle.borrow_mut().found(Invariant::Ends, what);
+            return false;
+        }
+        let mut moved = self.network.step();
+        // Callers do not wait until all has come to rest, but sometimes they do.
+        if self.dice.one_in(3) {
+            moved |= self.load.begin(&self.engine);
+        }
+        moved |= self.turn_shards();
+        moved |= self.load.poll();
+        self.look_around();
+        if !moved {
+            moved |= self.load.begin(&self.engine);
+        }
+        if !moved && stormy {
+            moved |= self.troubles.happen(&self.stage, &self.world).is_some();
+        }
+        if !moved {
+            self.quiet();
+        }
+        moved
+    }
+
+    fn turn_shards(&mut self) -> bool {
+        let now = self.network.now();
+        let mut moved = false;
+        self.dice.shuffle(&mut self.order);
+        for place in 0..self.order.len() {
+            let shard = self.order[place];
+            if self
+                .engine
+                .rests_until(shard)
+                .is_none_or(|until| until > now)
+            {
+                continue;
+            }
+            moved = true;
+            if self.dice.chance(self.stage.knobs.skip) {
+                continue;
+            }
+            self.stage.tell(|| format!("shard {shard} turns"));
+            self.engine.turn(shard);
+            let met = self.engine.faults_met(shard);
+            let before = std::mem::replace(&mut self.faults_met[shard], met);
+            self.stage
+                .coverage
+                .borrow_mut()
+                .driver_faults(&before, &met);
+            let look = &mut self.looks[shard];
+            self.engine.look(shard, look);
+            for (upstream, pause) in self
+                .stage
+                .knobs
+                .upstreams
+                .iter()
+                .zip(&mut self.pauses[shard])
+            {
+                pause.note(look, &upstream.name, now);
+            }
+            let oracle = &mut self.stage.oracle.borrow_mut();
+            oracle.look(shard, look, &mut self.stage.coverage.borrow_mut());
+        }
+        moved
+    }
+
+    /// Caps, as the network, the engine and the shards count.
+    fn look_around(&mut self) {
+        let knobs = &self.stage.knobs;
+        let engine = self.caps.len() - 1;
+        for cap in &mut self.caps {
+            (cap.open, cap.connections) = (0, 0);
+        }
+        for (index, upstream) in knobs.upstreams.iter().enumerate() {
+            let permits = self.engine.permits(&upstream.name);
+            let open = self.world.open_to(index);
+            let cap = &mut self.caps[index];
+            cap.open = open;
+            cap.permits = permits.in_use as usize;
+            cap.connections = connections_of(&self.looks, &upstream.name);
+            let connections = cap.connections;
+            let whole = &mut self.caps[engine];
+            whole.open += open;
+            whole.connections += connections;
+            whole.permits = permits.engine_in_use as usize;
+        }
+        self.stage.oracle.borrow_mut().caps(&mut self.caps);
+        let mut present = [0; State::ALL.len()];
+        for connection in self.looks.iter().flat_map(|look| &look.connections) {
+            if let Some(state) = State::named(connection.state) {
+                present[state as usize] += 1;
+            }
+        }
+        self.stage.coverage.borrow_mut().present(present);
+    }
+
+    fn quiet(&mut self) {
+        let (knobs, now) = (&self.stage.knobs, self.stage.now.get());
+        let mut starving = Vec::new();
+        let returning = self
+            .looks
+            .iter()
+            .flat_map(|look| &look.connections)
+            .any(|one| {
+                let state = State::named(one.state);
+                matches!(state, Some(State::Draining | State::Closing))
+            });
+        for (index, upstream) in knobs.upstreams.iter().enumerate() {
+            let permits = self.engine.permits(&upstream.name);
+            let settings = knobs.settings(index);
+            let shards = self.looks.iter().enumerate().map(|(shard, look)| {
+                let its = look.upstreams.iter();
+                let mut its = its.filter(|one| *one.name == *upstream.name);
+                let paused = self.pauses[shard][index].lasts(now, settings.dial_backoff_max);
+                // Whom only a new connection serves waits beside any other.
+                its.next().map_or(Place::default(), |one| Place {
+                    idle: one.idle,
+                    waiters: one.waiters - one.waiters_fresh,
+                    coming: one.dialing + one.leased + u32::from(paused),
+                })
+            });
+            starving.push(Starving {
+                name: upstream.name.clone(),
+                shards: shards.collect(),
+                reserved: settings.critical_reserved,
+                permit_left: returning
+                    || permits.in_use < permits.max && permits.engine_in_use < permits.engine_max,
+                choosy: false,
+            });
+        }
+        self.stage.oracle.borrow_mut().quiet(&starving);
+    }
+
+    /// Time goes by, until something happens next or until `limit`.
+    fn pass(&mut self, limit: Option<Duration>) {
+        let now = self.stage.now.get();
+        let next = [
+            self.engine.next_event(),
+            self.load.next(),
+            self.troubles.next().filter(|_| !self.stage.calm.get()),
+            limit,
+        ];
+        let Some(mut next) = next.into_iter().flatten().min() else {
+            let what = "nothing will ever happen again, and calls are left".to_owned();
+            return self.stage.oracle.borrow_mut().found(Invariant::Ends, what);
+        };
+        let trouble = &self.stage.knobs.trouble;
+        if !self.stage.calm.get() && self.dice.chance(trouble.jumps) {
+            next += trouble
+                .jump_max
+                .mul_f64(self.dice.below(1024) as f64 / 1024.0);
+            self.stage.tell(|| format!("the clock jumps to {next:?}"));
+            self.stage.coverage.borrow_mut().fault("clock_jump");
+            self.stage.oracle.borrow_mut().jumped(now, next);
+        }
+        if next > now {
+            self.rounds = 0;
+        }
+        self.network.advance_to(next);
+        self.stage.now.set(self.network.now());
+        self.stage.oracle.borrow_mut().at(self.network.now());
+    }
+
+    /// What was seen last, where the story ends badly.
+    fn tell_looks(&self) {
+        if !self.is_over() {
+            return;
+        }
+        for (shard, look) in self.looks.iter().enumerate() {
+            for one in &look.upstreams {
+                self.stage.tell(|| {
+                    format!(
+                        "shard {shard} {}: {} idle, {} leased, {} dialing, {} waiting, {} of them for new ones",
+                        one.name, one.idle, one.leased, one.dialing, one.waiters, one.waiters_fresh
+                    )
+                });
+            }
+            for one in &look.connections {
+                self.stage.tell(|| {
+                    format!(
+                        "shard {shard} slot {}#{}: {}, upstream {}, {} uses, {} operations",
+                        one.slot, one.generation, one.state, one.upstream, one.uses, one.operations
+                    )
+                });
+            }
+        }
+        for upstream in &self.stage.knobs.upstreams {
+            let permits = self.engine.permits(&upstream.name);
+            self.stage
+                .tell(|| format!("{}: {permits:?}", upstream.name));
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.stage.oracle.borrow().verdict().is_some()
+    }
+}
+
+/// Since when a shard may be pausing with its dials to an upstream, because one failed.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pause {
+    failed: u64,
+    since: Duration,
+}
+
+impl Pause {
+    fn note(&mut self, look: &Look, upstream: &str, now: Duration) {
+        let its = look.upstreams.iter().find(|one| *one.name == *upstream);
+        let failed = its.map_or(0, |one| one.counters.dials_failed);
+        if failed != self.failed {
+            (self.failed, self.since) = (failed, now);
+        }
+    }
+
+    fn lasts(&self, now: Duration, most: Duration) -> bool {
+        // The wheel's tick is a millisecond.
+        self.failed > 0 && now < self.since + most + Duration::from_millis(3)
+    }
+}
+
+fn connections_of(looks: &[Look], upstream: &str) -> usize {
+    let mut count = 0;
+    for look in looks {
+        let Some(its) = look.upstreams.iter().find(|one| *one.name == *upstream) else {
+            continue;
+        };
+        let its = look.connections.iter().filter(|one| one.upstream == its.id);
+        count += its.filter(|one| one.has_permit).count();
+    }
+    count
+}

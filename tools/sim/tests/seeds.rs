@@ -1,0 +1,41 @@
+//! A fast slice of the seeds, and that a seed tells the same story twice.
+
+use sim::scenario::SCENARIOS;
+use sim::trace::Trace;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+#[test]
+fn a_slice_of_the_seeds_finds_nothing() {
+    sim::panics::keep();
+    let mut events = 0;
+    for seed in 0..40 {
+        let outcome = (SCENARIOS[0].run)(seed, Trace::none());
+        if let Some(violation) = outcome.violation {
+            panic!("seed {seed}: {violation}");
+        }
+        events += outcome.events;
+    }
+    assert!(events > 40 * 1000, "only {events} events");
+}
+
+#[test]
+fn a_seed_tells_the_same_story_twice() {
+    for seed in [3, 11, 42] {
+        let tell = || {
+            let told = Rc::new(RefCell::new(String::new()));
+            let heard = told.clone();
+            let trace = Trace::to(move |line| {
+                let mut heard = heard.borrow_mut();
+                heard.push_str(line);
+                heard.push('\n');
+            });
+            let outcome = (SCENARIOS[0].run)(seed, trace);
+            let story = told.borrow().clone();
+            (story, outcome.events)
+        };
+        let (first, second) = (tell(), tell());
+        assert!(first.0.len() > 10_000, "a story that says something");
+        assert!(first == second, "seed {seed} told two stories");
+    }
+}
