@@ -235,12 +235,17 @@ impl Pool {
     ) -> Option<EndpointId> {
         let member = self.members.get(id)?;
         debug_assert!(matches!(member.state, State::Dialing(_)), "{id:?} is open");
-        if let Some(chosen) = member.endpoint {
-            debug_assert!(
-                !tried.contains(&chosen),
-                "{chosen:?} failed and was not reported"
-            );
-            return Some(chosen);
+        match member.endpoint {
+            Some(chosen) if self.endpoints.contains(chosen) => {
+                debug_assert!(!tried.contains(&chosen), "{chosen:?} failed, untold");
+                return Some(chosen);
+            }
+            // It was chosen when the dial began, and has left since.
+            Some(left) => {
+                self.endpoints.ended(now, left);
+                self.members.set_endpoint(id, None);
+            }
+            None => {}
         }
         let Limits {
             breaker, balance, ..
