@@ -111,12 +111,7 @@ impl Pool {
         self.newest_good(now, Some(endpoint), tier)
     }
 
-    fn newest_good(
-        &self,
-        now: Time,
-        endpoint: Option<EndpointId>,
-        tier: Tier,
-    ) -> Option<MemberId> {
+    fn newest_good(&self, now: Time, endpoint: Option<EndpointId>, tier: Tier) -> Option<MemberId> {
         newest_good(&self.members, &self.limits, now, endpoint, tier)
     }
 

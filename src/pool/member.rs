@@ -371,7 +371,12 @@ impl Members {
     }
 
     /// An open member's time is over at `retire_at` from now on.
-    pub(super) fn set_retirement(&mut self, id: MemberId, retire_at: Time, retire_for: CloseReason) {
+    pub(super) fn set_retirement(
+        &mut self,
+        id: MemberId,
+        retire_at: Time,
+        retire_for: CloseReason,
+    ) {
         let member = self.member(id);
         member.retire_at = retire_at;
         member.retire_for = retire_for;

@@ -138,11 +138,16 @@ impl Pool {
         } else {
             self.endpoints.next()
         };
-        [self.retirement(), self.ages.next(), trial, self.ask_again_at]
-            .into_iter()
-            .chain(waiting)
-            .flatten()
-            .min()
+        [
+            self.retirement(),
+            self.ages.next(),
+            trial,
+            self.ask_again_at,
+        ]
+        .into_iter()
+        .chain(waiting)
+        .flatten()
+        .min()
     }
 
     /// How many connections and waiters there are now.
@@ -228,7 +233,10 @@ impl Pool {
         let member = self.members.get(id)?;
         debug_assert!(matches!(member.state, State::Dialing(_)), "{id:?} is open");
         if let Some(chosen) = member.endpoint {
-            debug_assert!(!tried.contains(&chosen), "{chosen:?} failed and was not reported");
+            debug_assert!(
+                !tried.contains(&chosen),
+                "{chosen:?} failed and was not reported"
+            );
             return Some(chosen);
         }
         let Limits {
@@ -274,13 +282,7 @@ impl Pool {
     /// The same as `handle` with [`Input::Released`]. Constant time and no allocation while
     /// nobody waits and the connection stays.
     #[inline]
-    pub fn release(
-        &mut self,
-        now: Time,
-        id: MemberId,
-        held: Duration,
-        actions: &mut Vec<Action>,
-    ) {
+    pub fn release(&mut self, now: Time, id: MemberId, held: Duration, actions: &mut Vec<Action>) {
         let Some(member) = self.members.get(id) else {
             return;
         };
@@ -409,7 +411,9 @@ impl Pool {
         }
         let stale = self.members.select(|member| {
             matches!(member.state, State::Open(_))
-                && member.endpoint.is_some_and(|endpoint| left.contains(&endpoint))
+                && member
+                    .endpoint
+                    .is_some_and(|endpoint| left.contains(&endpoint))
         });
         for id in stale {
             self.retire(id, CloseReason::Endpoint, actions);

@@ -27,7 +27,10 @@ impl Pool {
         } else if deadline <= now {
             self.counters.wait_timeouts += 1;
             Refusal::Deadline
-        } else if !fresh && !self.unsettled && let Some(id) = self.pick(now, class) {
+        } else if !fresh
+            && !self.unsettled
+            && let Some(id) = self.pick(now, class)
+        {
             self.counters.misses -= 1;
             self.counters.hits += 1;
             let grant = self.lease(now, id, true);

@@ -35,9 +35,15 @@ impl Pool {
     #[inline]
     pub(super) fn retirement(&self) -> Option<Time> {
         let (_, oldest) = self.members.oldest_idle()?;
-        let idle = self.limits.idle_timeout.map(|timeout| oldest.since + timeout);
+        let idle = self
+            .limits
+            .idle_timeout
+            .map(|timeout| oldest.since + timeout);
         let purge = self.warmth.purge_at.filter(|_| self.has_surplus());
-        [idle, self.warmth.mark_at, purge].into_iter().flatten().min()
+        [idle, self.warmth.mark_at, purge]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Closes what has idled too long, grown too old, or was not needed lately.

@@ -61,9 +61,7 @@ impl Pool {
                     self.counters.trials += 1;
                     self.endpoints.began(now, endpoint);
                     let purpose = Purpose::Trial;
-                    let member = self
-                        .members
-                        .dial(now, purpose, Tier::Open, Some(endpoint));
+                    let member = self.members.dial(now, purpose, Tier::Open, Some(endpoint));
                     actions.push(Action::Dial {
                         member,
                         permit,

@@ -5,11 +5,14 @@ mod web;
 
 mod calls;
 mod caps;
+mod classes;
 mod dials;
 mod ends;
 mod hygiene;
 mod names;
+mod retries;
 mod stale;
+mod verdicts;
 
 use crate::config::{Config, UpstreamConfig};
 use std::time::Duration;
