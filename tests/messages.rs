@@ -306,6 +306,20 @@ fn trailers_come_after_the_body() {
 }
 
 #[test]
+fn trailers_after_a_promised_length_are_an_error() {
+    for on_shard in [false, true] {
+        let peer = Peer::start();
+        let client = Client::new(&peer);
+        let body = Steps::promising(2).data("ab").trailer("x-sum", "42");
+        let call = upload(&client, on_shard, request("PUT", "/", Body::stream(body)));
+        let error = call.wait().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::RequestBody, "{error}");
+        assert_eq!((error.attempts(), error.is_retryable()), (1, false));
+        client.until_empty();
+    }
+}
+
+#[test]
 fn an_upload_is_held_back_by_a_peer_that_does_not_read() {
     const PIECE: usize = 16 * 1024;
     const PIECES: usize = 4096;

@@ -151,6 +151,7 @@ impl Load {
                 kind,
                 ErrorKind::Closed
                     | ErrorKind::Dial
+                    | ErrorKind::Breaker
                     | ErrorKind::Timeout(Phase::Wait)
                     // A connection whose end cannot be told from an attacker's cut.
                     | ErrorKind::Tls(TlsFailure::Truncated)

@@ -224,10 +224,10 @@ fn a_request_cut_short_by_a_reset_says_that_some_of_it_left() {
 }
 
 #[test]
-fn there_is_no_third_attempt() {
+fn attempts_end_where_the_settings_say() {
     for way in WAYS {
         let peer = Peer::start();
-        let client = Client::new(&peer);
+        let client = Client::with(&peer.http(), |config| config.retry.attempts_max = 2);
         let mut stale = idle(&peer, &client, way);
         let call = client.get(way, "/x");
         stale.request();
@@ -239,6 +239,13 @@ fn there_is_no_third_attempt() {
         assert_eq!(error.kind(), ErrorKind::Closed, "{way:?}");
         // Safe to repeat, but by whoever has a reason to.
         assert_eq!((error.attempts(), error.is_retryable()), (2, true));
+        let history: Vec<_> = error
+            .history()
+            .iter()
+            .map(|a| (a.reused, a.failure))
+            .collect();
+        let closed = ErrorKind::Closed;
+        assert_eq!(history, [(true, closed), (false, closed)], "{way:?}");
         client.until_empty();
         assert_eq!(peer.accepted(), 2, "{way:?}");
     }

@@ -55,6 +55,8 @@ impl Client {
             dial_backoff_max: Duration::from_millis(20),
             ..UpstreamConfig::at(url).unwrap()
         };
+        // A peer that fails on purpose, again and again, is asked all the same.
+        upstream.breaker.enabled = false;
         settings(&mut upstream);
         let config = Config {
             shards: 1,

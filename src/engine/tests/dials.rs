@@ -7,7 +7,7 @@ use crate::error::{ErrorKind, Phase};
 
 #[test]
 fn refused_dials_fail_their_waiters_one_by_one() {
-    let mut rig = Rig::new(config(1, |_| {}));
+    let mut rig = Rig::new(config(1, |upstream| upstream.retry.attempts_max = 1));
     rig.network.refuse(endpoint(1));
     rig.web.watch(1, 0);
     let mut calls: Vec<_> = (0..6).map(|n| rig.call(n % 2, "a", "/x")).collect();
@@ -49,6 +49,7 @@ fn an_upstream_that_comes_back_is_found_within_the_longest_pause() {
     let mut calls = [rig.call(0, "a", "/y")];
     rig.finish(&mut calls);
     assert_eq!(calls[0].body(), "y@0");
+    assert!(calls[0].trip().wait.is_zero(), "it was connected before");
     rig.stop();
 }
 

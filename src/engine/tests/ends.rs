@@ -221,6 +221,10 @@ fn an_upstream_that_cannot_be_made_costs_nobody_his_place() {
     let refused = rig.call_url("https://192.0.2.2", "/y").err();
     let kind = refused.map(|error| error.kind());
     assert_eq!(kind, Some(ErrorKind::Config), "its roots cannot be read");
+    let long = format!("https://{}.example", "x".repeat(64));
+    let refused = rig.call_url(&long, "/z").err();
+    let kind = refused.map(|error| error.kind());
+    assert_eq!(kind, Some(ErrorKind::Request), "a label has 63 letters");
     rig.settle();
     assert_eq!(rig.network.open_connections(&endpoint(1)), 1);
     assert!(id(&rig) == before, "it was forgotten");

@@ -6,6 +6,7 @@ mod web;
 
 mod calls;
 mod caps;
+mod classes;
 mod dials;
 mod endpoints;
 mod ends;
@@ -13,8 +14,10 @@ mod hygiene;
 mod names;
 mod reconfigure;
 mod reserves;
+mod retries;
 mod stale;
 mod streams;
+mod verdicts;
 
 use crate::config::{Config, UpstreamConfig};
 use std::time::Duration;

@@ -6,6 +6,9 @@
 //! | `/x` | answers `x@n` on its `n`th connection |
 //! | `/hold/x` | answers when [`Web::let_go`] says so |
 //! | `/never/x` | answers never |
+//! | `/cut/n/x` | the first n times sends FIN instead of an answer, then answers |
+//! | `/stuck/n/x` | the first n times answers never, then answers |
+//! | `/503/x` | answers with that status |
 //! | `/bye/x`, `/rst/x`, `/stray/x` | answers, and in the same breath sends FIN, RST, or a stray byte |
 
 use crate::driver::sim::{Answers, Network, Peer};
@@ -119,8 +122,22 @@ impl Server {
         let answer = format!("{nonce}@{}", self.connection);
         let mut sites = self.web.0.borrow_mut();
         sites.asked.push(path.to_owned());
-        if path.starts_with("/never/") {
+        let times = sites.asked.iter().filter(|asked| *asked == path).count();
+        let fails = |how: &str| {
+            let count = path
+                .strip_prefix(how)
+                .and_then(|rest| rest.split('/').next());
+            let count = count.map(|count| count.parse::<usize>().expect("a number"));
+            count.is_some_and(|count| times <= count)
+        };
+        if path.starts_with("/never/") || fails("/stuck/") {
             return;
+        }
+        if fails("/cut/") {
+            return out.end();
+        }
+        if path.starts_with("/503/") {
+            return out.send("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n");
         }
         if path.starts_with("/hold/") {
             sites.held.push(Held {

@@ -1,0 +1,106 @@
+//! What the pool is told of how calls went: endpoints that fail are ejected, others are not.
+
+use super::config;
+use super::rig::{Call, Rig};
+use crate::config::CallOptions;
+use crate::error::ErrorKind;
+
+/// So many failures in a row eject an endpoint, by default.
+const FAILURES: usize = 5;
+
+/// One attempt at a POST.
+fn post(rig: &mut Rig, path: &str, timeout: Option<std::time::Duration>) -> Call {
+    let options = CallOptions {
+        timeout,
+        ..CallOptions::default()
+    };
+    let request = http::Request::post(path).extension(options).body(());
+    let mut calls = [rig.call_with(0, "a", request.expect("a path"))];
+    rig.finish(&mut calls);
+    let [call] = calls;
+    call
+}
+
+fn serving() -> Rig {
+    let rig = Rig::new(config(1, |_| {}));
+    rig.web.serve(1, 128);
+    rig
+}
+
+/// Whether a call finds the upstream's only endpoint ejected.
+fn is_ejected(rig: &mut Rig) -> bool {
+    let mut call = post(rig, "/probe", None);
+    match call.error() {
+        None => false,
+        Some(error) => {
+            assert_eq!(error.kind(), ErrorKind::Breaker, "{error}");
+            assert!(error.retry_after().is_some());
+            true
+        }
+    }
+}
+
+#[test]
+fn calls_that_fail_eject_their_endpoint() {
+    // A connection closed, silence, and a word for failure.
+    for path in ["/cut/9/x", "/never/x", "/503/x"] {
+        let mut rig = serving();
+        for _ in 0..FAILURES {
+            post(&mut rig, path, Some(super::SECOND));
+        }
+        assert!(is_ejected(&mut rig), "{path}");
+        assert_eq!(rig.web.asked().len(), FAILURES, "{path}");
+        rig.stop();
+    }
+}
+
+#[test]
+fn a_call_that_goes_well_between_counts() {
+    let mut rig = serving();
+    for _ in 0..2 {
+        for _ in 1..FAILURES {
+            post(&mut rig, "/503/x", None);
+        }
+        assert!(!is_ejected(&mut rig));
+    }
+    rig.stop();
+}
+
+/// The peer let go of an idle connection when the request was on its way to it.
+#[test]
+fn a_stale_reuse_says_nothing() {
+    let mut rig = Rig::new(config(1, |upstream| {
+        upstream.idle_min = 4 * FAILURES as u32
+    }));
+    rig.web.serve(1, 128);
+    rig.pass(super::SECOND);
+    let mut calls: Vec<Call> = Vec::new();
+    // Used once each, all at the same time; then once more.
+    for path in ["/hold/x", "/cut/99/x"] {
+        let send = |_| rig.request(0, "a", http::Method::POST, path);
+        calls = (0..FAILURES).map(send).collect();
+        rig.settle();
+        rig.web.let_go();
+        rig.finish(&mut calls);
+    }
+    for call in &mut calls {
+        let error = call.error().expect("a POST is not sent again");
+        assert_eq!(error.kind(), ErrorKind::Closed);
+        assert!(error.history()[0].reused);
+    }
+    assert!(!is_ejected(&mut rig));
+    rig.stop();
+}
+
+#[test]
+fn a_caller_who_goes_says_nothing() {
+    let mut rig = serving();
+    for _ in 0..2 * FAILURES {
+        let call = rig.call(0, "a", "/never/x");
+        rig.settle();
+        drop(call);
+        rig.settle();
+    }
+    assert!(!is_ejected(&mut rig));
+    rig.stop();
+}
