@@ -142,9 +142,11 @@ impl Knobs {
     }
 
     /// How long it takes at the longest until the engine knows what a server did: there is slow
-    /// weather, and drivers are late.
+    /// weather, and drivers are late; where receiving stops after every few bytes they are so again and
+    /// again until the end of a body.
     pub fn news(&self) -> Duration {
-        self.weather.latency_max * 8 + self.faults.late_max * 4 + Duration::from_millis(10)
+        let times = if self.faults.late > 0 { 40 } else { 2 };
+        self.weather.latency_max * 8 + self.faults.late_max * times + Duration::from_millis(10)
     }
 
     /// The settings of an upstream.

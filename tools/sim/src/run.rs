@@ -2,11 +2,13 @@
 //!
 //! Owns: the order of things and the passing of time. Never: reads a clock, and never decides what is right.
 
+mod watch;
+
 use crate::coverage::Coverage;
 use crate::dice::Dice;
 use crate::knobs::Knobs;
 use crate::load::Load;
-use crate::oracle::{Cap, Invariant, Place, Remains, Starving, State, Violation};
+use crate::oracle::{Cap, Invariant, Remains, Violation};
 use crate::panics;
 use crate::stage::Stage;
 use crate::trace::Trace;
@@ -15,6 +17,7 @@ use ringpool::simulation::{Engine, FaultCounts, Faults, Look, Network};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
+use watch::Pause;
 
 /// What came of a run.
 #[derive(Clone, Debug)]
@@ -311,73 +314,6 @@ impl Run {
         moved
     }
 
-    /// Caps, as the network, the engine and the shards count.
-    fn look_around(&mut self) {
-        let knobs = &self.stage.knobs;
-        let engine = self.caps.len() - 1;
-        for cap in &mut self.caps {
-            (cap.open, cap.connections) = (0, 0);
-        }
-        for (index, upstream) in knobs.upstreams.iter().enumerate() {
-            let permits = self.engine.permits(&upstream.name);
-            let open = self.world.open_to(index);
-            let cap = &mut self.caps[index];
-            cap.open = open;
-            cap.permits = permits.in_use as usize;
-            cap.connections = connections_of(&self.looks, &upstream.name);
-            let connections = cap.connections;
-            let whole = &mut self.caps[engine];
-            whole.open += open;
-            whole.connections += connections;
-            whole.permits = permits.engine_in_use as usize;
-        }
-        self.stage.oracle.borrow_mut().caps(&mut self.caps);
-        let mut present = [0; State::ALL.len()];
-        for connection in self.looks.iter().flat_map(|look| &look.connections) {
-            if let Some(state) = State::named(connection.state) {
-                present[state as usize] += 1;
-            }
-        }
-        self.stage.coverage.borrow_mut().present(present);
-    }
-
-    fn quiet(&mut self) {
-        let (knobs, now) = (&self.stage.knobs, self.stage.now.get());
-        let mut starving = Vec::new();
-        let returning = self
-            .looks
-            .iter()
-            .flat_map(|look| &look.connections)
-            .any(|one| {
-                let state = State::named(one.state);
-                matches!(state, Some(State::Draining | State::Closing))
-            });
-        for (index, upstream) in knobs.upstreams.iter().enumerate() {
-            let permits = self.engine.permits(&upstream.name);
-            let settings = knobs.settings(index);
-            let shards = self.looks.iter().enumerate().map(|(shard, look)| {
-                let its = look.upstreams.iter();
-                let mut its = its.filter(|one| *one.name == *upstream.name);
-                let paused = self.pauses[shard][index].lasts(now, settings.dial_backoff_max);
-                // Whom only a new connection serves waits beside any other.
-                its.next().map_or(Place::default(), |one| Place {
-                    idle: one.idle,
-                    waiters: one.waiters - one.waiters_fresh,
-                    coming: one.dialing + one.leased + u32::from(paused),
-                })
-            });
-            starving.push(Starving {
-                name: upstream.name.clone(),
-                shards: shards.collect(),
-                reserved: settings.critical_reserved,
-                permit_left: returning
-                    || permits.in_use < permits.max && permits.engine_in_use < permits.engine_max,
-                choosy: false,
-            });
-        }
-        self.stage.oracle.borrow_mut().quiet(&starving);
-    }
-
     /// Time goes by, until something happens next or until `limit`.
     fn pass(&mut self, limit: Option<Duration>) {
         let now = self.stage.now.get();
@@ -408,71 +344,7 @@ impl Run {
         self.stage.oracle.borrow_mut().at(self.network.now());
     }
 
-    /// What was seen last, where the story ends badly.
-    fn tell_looks(&self) {
-        if !self.is_over() {
-            return;
-        }
-        for (shard, look) in self.looks.iter().enumerate() {
-            for one in &look.upstreams {
-                self.stage.tell(|| {
-                    format!(
-                        "shard {shard} {}: {} idle, {} leased, {} dialing, {} waiting, {} of them for new ones",
-                        one.name, one.idle, one.leased, one.dialing, one.waiters, one.waiters_fresh
-                    )
-                });
-            }
-            for one in &look.connections {
-                self.stage.tell(|| {
-                    format!(
-                        "shard {shard} slot {}#{}: {}, upstream {}, {} uses, {} operations",
-                        one.slot, one.generation, one.state, one.upstream, one.uses, one.operations
-                    )
-                });
-            }
-        }
-        for upstream in &self.stage.knobs.upstreams {
-            let permits = self.engine.permits(&upstream.name);
-            self.stage
-                .tell(|| format!("{}: {permits:?}", upstream.name));
-        }
-    }
-
     fn is_over(&self) -> bool {
         self.stage.oracle.borrow().verdict().is_some()
     }
-}
-
-/// Since when a shard may be pausing with its dials to an upstream, because one failed.
-#[derive(Clone, Copy, Debug, Default)]
-struct Pause {
-    failed: u64,
-    since: Duration,
-}
-
-impl Pause {
-    fn note(&mut self, look: &Look, upstream: &str, now: Duration) {
-        let its = look.upstreams.iter().find(|one| *one.name == *upstream);
-        let failed = its.map_or(0, |one| one.counters.dials_failed);
-        if failed != self.failed {
-            (self.failed, self.since) = (failed, now);
-        }
-    }
-
-    fn lasts(&self, now: Duration, most: Duration) -> bool {
-        // The wheel's tick is a millisecond.
-        self.failed > 0 && now < self.since + most + Duration::from_millis(3)
-    }
-}
-
-fn connections_of(looks: &[Look], upstream: &str) -> usize {
-    let mut count = 0;
-    for look in looks {
-        let Some(its) = look.upstreams.iter().find(|one| *one.name == *upstream) else {
-            continue;
-        };
-        let its = look.connections.iter().filter(|one| one.upstream == its.id);
-        count += its.filter(|one| one.has_permit).count();
-    }
-    count
 }

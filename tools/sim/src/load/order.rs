@@ -95,7 +95,12 @@ impl Order {
         };
         let call_timeout = knobs.settings(order.upstream).call_timeout;
         let some = |dice: &mut Dice| call_timeout.mul_f64(dice.below(1024) as f64 / 4096.0);
-        order.patience = dice.chance(load.cancels).then(|| some(dice));
+        // Half of those who go do so about when a connection is made or comes free.
+        let soon = knobs.weather.latency_max * 4;
+        order.patience = dice.chance(load.cancels).then(|| match dice.one_in(2) {
+            true => soon.mul_f64(dice.below(1024) as f64 / 1024.0),
+            false => some(dice),
+        });
         order.pause = dice.chance(load.slow_readers).then(|| some(dice));
         order
     }
@@ -120,7 +125,7 @@ impl Order {
             way: Way::Outside(shard),
             method: match knobs.upstreams[upstream].raw {
                 true => "LINE",
-                false => *dice.pick(&METHODS),
+                false => METHODS[dice.below(METHODS.len() as u64) as usize],
             },
             wants: dice.magnitude(0, 500) as usize,
             brings: 0,

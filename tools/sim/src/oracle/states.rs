@@ -161,6 +161,7 @@ impl Slots {
 mod tests {
     use super::super::census::tests::connection;
     use super::*;
+    use std::slice::from_ref;
 
     fn seen(looks: &[&[ConnectionLook]]) -> bool {
         let mut slots = Slots::default();
@@ -180,10 +181,10 @@ mod tests {
         assert!(seen(&[
             &[connection("dialing")],
             &[connection("leased")],
-            &[idle.clone()]
+            from_ref(&idle)
         ]));
-        assert!(!seen(&[&[idle.clone()], &[connection("dialing")]]));
-        assert!(!seen(&[&[connection("closing")], &[idle.clone()]]));
+        assert!(!seen(&[from_ref(&idle), &[connection("dialing")]]));
+        assert!(!seen(&[&[connection("closing")], from_ref(&idle)]));
         assert!(!seen(&[&[connection("probing")]]));
         let tenant = ConnectionLook {
             generation: 2,
@@ -199,12 +200,12 @@ mod tests {
             upstream: 9,
             ..idle.clone()
         };
-        assert!(!seen(&[&[idle.clone()], &[other]]));
+        assert!(!seen(&[from_ref(&idle), &[other]]));
         let moved = ConnectionLook {
             endpoint: None,
             ..idle.clone()
         };
-        assert!(!seen(&[&[idle.clone()], &[moved]]));
+        assert!(!seen(&[from_ref(&idle), &[moved]]));
         let less = ConnectionLook {
             uses: 1,
             ..idle.clone()

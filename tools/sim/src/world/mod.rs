@@ -8,10 +8,12 @@ mod plan;
 mod raw;
 mod request;
 mod server;
+mod signature;
 mod trouble;
 
 pub use connection::Link;
-pub use plan::{After, AnswerFault, Plan, Signature, Stray};
+pub use plan::{After, AnswerFault, Plan};
+pub use signature::{Signature, Stray};
 pub use trouble::{Trouble, Troubles};
 
 use crate::stage::Stage;

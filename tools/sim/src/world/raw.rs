@@ -1,7 +1,7 @@
 //! One connection to a server that speaks lines: `nonce upstream`, answered by a signature.
 
 use super::connection::Link;
-use super::plan::Signature;
+use super::signature::Signature;
 use crate::oracle::Arrival;
 use crate::stage::Stage;
 use ringpool::simulation::{Answers, Peer};

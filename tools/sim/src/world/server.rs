@@ -5,8 +5,9 @@
 
 use super::connection::Link;
 use super::filler;
-use super::plan::{After, AnswerFault, Cut, Plan, Shape, Signature, Stray, Where};
+use super::plan::{After, AnswerFault, Cut, Plan, Shape, Where};
 use super::request::{Found, RequestHead, Requests};
+use super::signature::{Signature, Stray};
 use crate::oracle::Arrival;
 use crate::stage::Stage;
 use ringpool::simulation::{Answers, Peer};
