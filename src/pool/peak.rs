@@ -6,7 +6,6 @@
 //! Half of the surplus goes at a time, rounded up: what a burst left behind is gone after as many
 //! intervals as its number has binary digits, and a burst that comes again meets most of it.
 
-
 /// A peak counts for so many intervals after its own.
 const INTERVALS: usize = 6;
 

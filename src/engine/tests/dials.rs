@@ -14,10 +14,7 @@ fn refused_dials_fail_their_waiters_one_by_one() {
     rig.finish(&mut calls);
     for call in &mut calls {
         let error = call.error().expect("nobody listens");
-        assert!(matches!(
-            error.kind(),
-            ErrorKind::Dial | ErrorKind::Breaker
-        ));
+        assert!(matches!(error.kind(), ErrorKind::Dial | ErrorKind::Breaker));
         assert_eq!(error.upstream(), Some("a"));
         let failed = std::iter::successors(Some(error as &dyn std::error::Error), |e| e.source());
         let told = failed.filter_map(|e| e.downcast_ref::<crate::Error>()?.endpoint());

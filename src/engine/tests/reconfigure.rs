@@ -150,7 +150,10 @@ fn no_dial_begins_while_more_is_open_than_a_new_cap_allows() {
             rig.step();
             // A step has many events: what closes in it may make room for what is dialled in it.
             let after = upstream.permits.upstream().in_use();
-            assert!(after <= before.max(2), "seed {seed}: from {before} to {after}");
+            assert!(
+                after <= before.max(2),
+                "seed {seed}: from {before} to {after}"
+            );
         }
         assert!(calls.iter_mut().all(|call| call.error().is_none()));
         rig.stop();
