@@ -12,6 +12,8 @@ use super::message::CloseReason;
 pub struct Census {
     /// Open and unused.
     pub idle: u32,
+    /// Those of them that are not reserved for critical calls.
+    pub spare: u32,
     /// Open and granted.
     pub leased: u32,
     /// Dialled for, not open yet.

@@ -107,6 +107,8 @@ pub(super) struct TierCount {
     pub(super) warm: u32,
     /// Being dialled.
     pub(super) dialing: u32,
+    /// Open and unused.
+    pub(super) idle: u32,
 }
 
 #[derive(Debug, Default)]
@@ -275,6 +277,7 @@ impl Members {
         let (tier, free) = (member.tier, member.is_free());
         self.count_dialing(purpose, tier, -1);
         self.tiers[tier as usize].warm += 1;
+        self.tiers[tier as usize].idle += 1;
         self.slots += u64::from(slots);
         self.idle.push(&mut self.all, id.0);
         if free {
@@ -295,6 +298,7 @@ impl Members {
         member.used += 1;
         let (first, full) = (member.used == 1, member.used == member.slots);
         if first {
+            self.tiers[member.tier as usize].idle -= 1;
             self.idle.unlink(&mut self.all, id.0);
         }
         if full {
@@ -313,6 +317,7 @@ impl Members {
         let (idle, free) = (member.used == 0, member.is_free());
         if idle {
             member.since = now;
+            self.tiers[member.tier as usize].idle += 1;
             self.idle.push(&mut self.all, id.0);
         }
         if free && !was_free {
@@ -393,7 +398,10 @@ impl Members {
                 // Dooming takes it off its shelf and out of the counts.
                 self.doom(id, CloseReason::Drained);
                 self.doomed -= 1;
-                if self.member(id).used == 0 {
+                let member = self.member(id);
+                let tier = member.tier as usize;
+                if member.used == 0 {
+                    self.tiers[tier].idle -= 1;
                     self.idle.unlink(&mut self.all, id.0);
                 }
             }
@@ -443,6 +451,7 @@ impl Members {
         let tiers_hold = [Tier::Open, Tier::Reserved].into_iter().all(|tier| {
             let counts = self.tier(tier);
             count(&|m| m.tier == tier && is_dialing(m)) == counts.dialing
+                && count(&|m| m.tier == tier && m.is_idle()) == counts.idle
                 && count(&|m| m.tier == tier && is_open(m) && !m.ending) == counts.warm
         });
         let shelved: u32 = self.shelves.iter().flatten().map(List::len).sum();

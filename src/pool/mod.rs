@@ -151,6 +151,7 @@ impl Pool {
     pub fn census(&self) -> Census {
         Census {
             idle: self.members.idle(),
+            spare: self.members.tier(Tier::Open).idle,
             leased: self.members.leased(),
             dialing: self.members.dialing(),
             waiters: self.queue.len(),
@@ -159,7 +160,7 @@ impl Pool {
     }
 
     /// How many of the waiters want a connection that is dialled for them.
-    #[cfg(any(test, feature = "simulation"))]
+    #[cfg(feature = "simulation")]
     pub fn waiters_fresh(&self) -> u32 {
         self.queue.fresh_len()
     }

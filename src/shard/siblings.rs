@@ -59,7 +59,7 @@ impl<D: Driver> Core<D> {
             .upstreams
             .iter()
             .filter(|(key, upstream)| Some(*key) != except && can_spare(upstream))
-            .max_by_key(|(_, upstream)| upstream.pool.census().idle)
+            .max_by_key(|(_, upstream)| upstream.pool.census().spare)
             .map(|(key, _)| key);
         match candidate {
             Some(key) => {
@@ -83,7 +83,7 @@ impl<D: Driver> Core<D> {
             let census = state.pool.census();
             let (starving, shared) = (state.pool.is_starving(), state.shared.clone());
             if shared.connections.need() {
-                if !starving && census.idle > 0 && shared.connections.take_need() {
+                if !starving && census.spare > 0 && shared.connections.take_need() {
                     self.pool_input(key, Input::GiveUp);
                 } else {
                     // What is leased, or being dialled, may idle here later.
@@ -145,7 +145,7 @@ impl UpstreamState {
 
 /// Whether an idle connection of this upstream, closed, would leave its place to another one.
 fn can_spare(upstream: &UpstreamState) -> bool {
-    upstream.pool.census().idle > 0 && upstream.shared.permits.is_borrowing()
+    upstream.pool.census().spare > 0 && upstream.shared.permits.is_borrowing()
 }
 
 /// Whose need it is: the upstream's shards, or everybody's.

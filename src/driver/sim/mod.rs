@@ -35,7 +35,9 @@ mod tests;
 
 pub use buffer::SimBuffer;
 pub use faults::{Fault, FaultCounts, Faults};
-pub use network::{Names, Network};
+#[cfg(feature = "simulation")]
+pub use network::Names;
+pub use network::Network;
 pub use peer::{Answers, Peer, SimConnection};
 pub use weather::Weather;
 
@@ -232,6 +234,7 @@ impl Sim {
     }
 
     /// How often each kind of fault has happened.
+    #[cfg(feature = "simulation")]
     pub(crate) fn faults_met(&self) -> FaultCounts {
         self.dice.met
     }
