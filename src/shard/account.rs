@@ -6,7 +6,7 @@
 use super::core::Core;
 use crate::config::RetryConfig;
 use crate::driver::Driver;
-use crate::error::{ErrorKind, Phase, TlsFailure};
+use crate::error::{ErrorKind, Phase};
 use crate::pool::{Input, RetryBudget, Tail, backoff};
 use crate::slab::Key;
 use crate::time::Time;
@@ -55,14 +55,6 @@ pub(super) fn speaks_against_endpoint(kind: ErrorKind) -> bool {
         | ErrorKind::Refused
         | ErrorKind::Draining => false,
     }
-}
-
-/// Whether the connection was closed. Over TLS many a server closes without close_notify.
-pub(super) fn is_close(kind: ErrorKind) -> bool {
-    matches!(
-        kind,
-        ErrorKind::Closed | ErrorKind::Tls(TlsFailure::Truncated)
-    )
 }
 
 impl<D: Driver> Core<D> {

@@ -4,11 +4,10 @@
 //! Owns: what is known of the attempts before. Never: repeats what may have had an effect that must
 //! not come twice, or goes past the call's deadline.
 
-use super::account::is_close;
 use super::local::LocalUpstream;
 use super::terms::Terms;
 use crate::driver::Driver;
-use crate::error::{Error, ErrorKind, Phase, RequestSent};
+use crate::error::{Error, ErrorKind, Phase, RequestSent, TlsFailure};
 use crate::time::Time;
 use crate::trip::Attempt;
 use std::time::Duration;
@@ -159,5 +158,13 @@ fn is_dial(kind: ErrorKind) -> bool {
     matches!(
         kind,
         ErrorKind::Dial | ErrorKind::Tls(_) | ErrorKind::Timeout(Phase::Dial)
+    )
+}
+
+/// Whether the connection was closed. Over TLS many a server closes without close_notify.
+fn is_close(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::Closed | ErrorKind::Tls(TlsFailure::Truncated)
     )
 }

@@ -73,7 +73,7 @@ pub(crate) async fn exchange<D: Driver>(
                 match exchange.response().await {
                     Ok(()) => return Ok(exchange),
                     Err(error) => {
-                        let failure = exchange.failure(&error);
+                        let failure = exchange.failure(error.kind());
                         (error, failure)
                     }
                 }
@@ -120,7 +120,7 @@ pub(crate) async fn call<D: Driver>(
             Ok(()) => return Ok(respond(exchange, upload)),
             Err(error) => error,
         };
-        let failure = exchange.failure(&error);
+        let failure = exchange.failure(error.kind());
         // Neither need be held while the next attempt waits for its time.
         drop((exchange, upload));
         source = match replay {

@@ -4,7 +4,7 @@
 //! the steady path. The connection goes back to the pool, or is closed, the moment the exchange is
 //! complete, whatever the caller still does with what it got.
 
-use super::account::{is_close, is_fault, speaks_against_endpoint};
+use super::account::{is_fault, speaks_against_endpoint};
 use super::again::{Again, Failure};
 use super::bytes_in::{End, Piece};
 use super::lease::Lease;
@@ -318,9 +318,9 @@ impl<D: Driver> Exchange<D> {
     }
 
     /// What it failed by, before its response's head.
-    pub(super) fn failure(&self, error: &Error) -> Failure {
+    pub(super) fn failure(&self, kind: ErrorKind) -> Failure {
         let started = self.state.response_started();
-        Failure::of_exchange(error.kind(), self.facts.reused, started)
+        Failure::of_exchange(kind, self.facts.reused, started)
     }
 
     /// No head in time: the attempt's own, or the call's.
@@ -449,7 +449,7 @@ impl<D: Driver> Exchange<D> {
             let took = core.now().since(self.facts.granted);
             core.note_latency(lease.key, took);
         }
-        let stale = is_close(kind) && self.facts.reused && !self.state.response_started();
+        let stale = self.failure(kind) == Failure::Stale;
         if speaks_against_endpoint(kind) && !stale && !std::mem::replace(&mut self.judged, true) {
             core.note_fault(lease.key);
         }
