@@ -95,9 +95,11 @@ fn failed_requests_are_exit_code_1_and_counted_by_kind() {
     assert_eq!(output.status.code(), Some(1), "{}", words(&output));
     let report = json(&output);
     let errors = report["requests"]["errors"].as_object().unwrap();
-    assert_eq!(errors.keys().collect::<Vec<_>>(), ["dial"]);
-    let failed = errors["dial"].as_u64().unwrap();
-    assert!(failed > 0);
+    // After a few refused dials the breaker refuses by itself.
+    let known = |kind: &String| kind == "dial" || kind == "breaker";
+    assert!(errors.keys().all(known), "{errors:?}");
+    assert!(errors["dial"].as_u64().is_some_and(|dials| dials > 0));
+    let failed: u64 = errors.values().filter_map(|count| count.as_u64()).sum();
     assert_eq!(report["requests"]["failed"], failed);
     assert!(report["latency_us"]["p50"].is_null());
 }
