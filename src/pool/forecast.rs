@@ -123,8 +123,8 @@ mod tests {
         fn run(&mut self, rate: u64, seconds: f64) {
             let end = self.now + Duration::from_secs_f64(seconds);
             while self.now < end {
-                if rate > 0 {
-                    self.now = self.now + Duration::from_nanos(1_000_000_000 / rate);
+                if let Some(between) = 1_000_000_000u64.checked_div(rate) {
+                    self.now = self.now + Duration::from_nanos(between);
                     self.total += 1;
                     self.forecast.woken(self.now, self.total);
                 } else {

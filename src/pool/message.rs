@@ -118,7 +118,7 @@ pub enum Input {
     /// New limits, in force at once.
     Configure {
         /// The new limits.
-        limits: Limits,
+        limits: Box<Limits>,
         /// What is open was made under settings that have changed: it is retired, spread over this
         /// long.
         renew_within: Option<Duration>,

@@ -220,7 +220,7 @@ impl Pool {
             Input::Configure {
                 limits,
                 renew_within,
-            } => self.reconfigure(now, limits, renew_within, actions),
+            } => self.reconfigure(now, *limits, renew_within, actions),
             Input::Drain => self.drain(actions),
         }
         self.settle(now, actions);

@@ -65,7 +65,7 @@ impl<D: Driver> Core<D> {
             self.close_in_time(key, |_, _| true);
         }
         let configure = Input::Configure {
-            limits: shared.limits(self.index, settings),
+            limits: shared.limits(self.index, settings).into(),
             renew_within: renewed.then_some(settings.drain_timeout),
         };
         self.pool_input(key, configure);

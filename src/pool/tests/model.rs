@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::*;
 
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "there are few, in tests")]
 pub(super) enum Op {
     Checkout { patience: u64, fresh: bool },
     Cancel(usize),
@@ -139,7 +140,7 @@ impl Model {
             Op::Configure(ref limits) => {
                 self.limits = limits.clone();
                 let did = self.rig.handle(Input::Configure {
-                    limits: limits.clone(),
+                    limits: limits.clone().into(),
                     renew_within: None,
                 });
                 self.judge(did, op);

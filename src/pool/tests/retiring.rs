@@ -187,7 +187,7 @@ fn new_limits_hold_at_once() {
         ..roomy()
     };
     let did = rig.handle(Input::Configure {
-        limits: strict,
+        limits: strict.into(),
         renew_within: None,
     });
     assert_eq!(
@@ -205,7 +205,7 @@ fn new_limits_hold_at_once() {
     };
     assert_eq!(
         rig.handle(Input::Configure {
-            limits: warm,
+            limits: warm.into(),
             renew_within: None
         }),
         [Did::Dial(3), Did::Dial(4)]
