@@ -106,7 +106,7 @@ impl Oracle {
                 })
                 .collect(),
             attempts_max: upstreams()
-                .map(|index| knobs.settings(index).retry.attempts_max.max(2))
+                .map(|index| knobs.settings(index).retry.attempts_max)
                 .collect(),
             calls: Vec::new(),
             open: 0,

@@ -4,9 +4,6 @@
 use super::calls::Call;
 use super::facts::{Answer, Arrival, Failure};
 
-/// Whether responses list the attempts that failed before them: not as yet, so that it is not asked for.
-const ATTEMPTS_ARE_LISTED: bool = false;
-
 /// Whether calls that the engine's stop ended say how far they had got: not as yet, they all say that
 /// nothing was sent.
 const STOP_TELLS_WHAT_WAS_SENT: bool = false;
@@ -38,7 +35,7 @@ pub(super) fn check_answer(
     let Some(trip) = &answer.trip else {
         return Ok(());
     };
-    if ATTEMPTS_ARE_LISTED && trip.failed.len() + 1 != trip.attempts as usize {
+    if trip.failed.len() + 1 != trip.attempts as usize {
         return Err(format!(
             "call {nonce} counts {} attempts and lists {} failed ones",
             trip.attempts,
