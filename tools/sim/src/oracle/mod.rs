@@ -2,7 +2,7 @@
 //!
 //! Owns: what the callers and the servers told it, and the last look at every shard. Shares no code with the
 //! engine: it sees what callers see, what servers see, the network's own counts, and the figures of
-//! [`Look`](ringpool::simulation::Look). Never: changes anything in the run.
+//! [`ringpool::simulation::Look`]. Never: changes anything in the run.
 
 mod baton;
 mod calls;
