@@ -165,6 +165,12 @@ impl Pool {
         self.queue.fresh_len()
     }
 
+    /// Whether some of what is idle may not be granted just now.
+    #[cfg(feature = "simulation")]
+    pub fn is_choosy(&self) -> bool {
+        self.endpoints.is_choosy()
+    }
+
     /// Totals so far.
     pub fn counters(&self) -> PoolCounters {
         PoolCounters {

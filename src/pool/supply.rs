@@ -68,7 +68,12 @@ impl Pool {
                         endpoint: Some(endpoint),
                     });
                 }
-                Err(_) => self.trial_abandoned(now, endpoint),
+                Err(_) => {
+                    // Siblings have them all, and may well be served. Callers here are not to be
+                    // refused for want of a permit to try with: the next one waits for one.
+                    self.trial_abandoned(now, endpoint);
+                    self.endpoints.forgive();
+                }
             }
         }
     }

@@ -76,6 +76,8 @@ pub struct UpstreamLook {
     pub waiters: u32,
     /// Those of them whom only a newly dialled connection serves.
     pub waiters_fresh: u32,
+    /// Whether some of what is idle may not be granted: its endpoint is ejected, or on trial.
+    pub choosy: bool,
     /// Totals since the shard met it.
     pub counters: UpstreamCounters,
 }
@@ -181,6 +183,7 @@ fn upstream_look(upstream: &UpstreamState) -> UpstreamLook {
         dialing: census.dialing,
         waiters: census.waiters,
         waiters_fresh: upstream.pool.waiters_fresh(),
+        choosy: upstream.pool.is_choosy(),
         counters: UpstreamCounters {
             hits: counters.hits,
             misses: counters.misses,

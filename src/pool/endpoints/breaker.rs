@@ -81,6 +81,15 @@ impl Breaker {
         }
     }
 
+    /// Whether what is open may be used without reserve.
+    #[cfg(feature = "simulation")]
+    pub(super) fn is_trusted(&self) -> bool {
+        match self.state {
+            State::Closed | State::Unreachable(_) => true,
+            State::Ejected { .. } | State::HalfOpen(_) => false,
+        }
+    }
+
     // What holds now.
 
     #[inline]

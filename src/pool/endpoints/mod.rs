@@ -118,6 +118,13 @@ impl Endpoints {
             .is_some_and(|endpoint| endpoint.breaker.may_serve(now, config))
     }
 
+    /// Whether connections to some of them may not be used, or not all at once.
+    #[cfg(feature = "simulation")]
+    pub(super) fn is_choosy(&self) -> bool {
+        self.present()
+            .any(|endpoint| !endpoint.breaker.is_trusted())
+    }
+
     /// Whether some are known and none of them may be dialled now.
     pub(super) fn is_open(&self, now: Time, config: &BreakerConfig) -> bool {
         !self.dialable(now, config)

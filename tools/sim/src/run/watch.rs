@@ -67,7 +67,11 @@ impl Run {
                 reserved: settings.critical_reserved,
                 permit_left: returning
                     || permits.in_use < permits.max && permits.engine_in_use < permits.engine_max,
-                choosy: false,
+                choosy: self
+                    .looks
+                    .iter()
+                    .flat_map(|look| &look.upstreams)
+                    .any(|one| *one.name == *upstream.name && one.choosy),
             });
         }
         self.stage.oracle.borrow_mut().quiet(&starving);
