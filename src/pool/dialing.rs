@@ -40,6 +40,8 @@ pub(super) struct View {
     pub(super) serving: u64,
     /// Dials in flight.
     pub(super) flying: u32,
+    /// Those of them that will serve somebody who waits.
+    pub(super) covering: u32,
     /// How many one of them will serve at once.
     pub(super) flying_slots: u32,
     /// Those of them begun for fresh waiters.
@@ -57,7 +59,7 @@ pub(super) struct View {
 impl View {
     /// Waiters beyond the dials in flight.
     pub(super) fn uncovered(&self) -> u32 {
-        (self.fresh + self.plain).saturating_sub(self.flying.saturating_mul(self.flying_slots))
+        (self.fresh + self.plain).saturating_sub(self.covering.saturating_mul(self.flying_slots))
     }
 
     /// Fresh waiters without a dial in flight that will be theirs.
@@ -68,7 +70,7 @@ impl View {
 
     /// How many will be served at once when the dials in flight are done.
     fn connections(&self) -> u64 {
-        self.serving + u64::from(self.flying) * u64::from(self.flying_slots)
+        self.serving + u64::from(self.covering) * u64::from(self.flying_slots)
     }
 }
 

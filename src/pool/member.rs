@@ -122,8 +122,8 @@ pub(super) struct Members {
     dialing_fresh: u32,
     trials: u32,
     doomed: u32,
-    /// Over open members that are not doomed.
-    slots: u64,
+    /// Over open members that are not doomed, by tier.
+    slots: [u64; 2],
 }
 
 impl Members {
@@ -164,8 +164,8 @@ impl Members {
     }
 
     /// How many can be served at once by what is open.
-    pub(super) fn slots(&self) -> u64 {
-        self.slots
+    pub(super) fn slots(&self, tier: Tier) -> u64 {
+        self.slots[tier as usize]
     }
 
     pub(super) fn tier(&self, tier: Tier) -> TierCount {
@@ -278,7 +278,7 @@ impl Members {
         self.count_dialing(purpose, tier, -1);
         self.tiers[tier as usize].warm += 1;
         self.tiers[tier as usize].idle += 1;
-        self.slots += u64::from(slots);
+        self.slots[tier as usize] += u64::from(slots);
         self.idle.push(&mut self.all, id.0);
         if free {
             self.shelve(id);
@@ -332,8 +332,9 @@ impl Members {
         let was_free = member.is_free();
         let before = std::mem::replace(&mut member.slots, slots);
         let (free, doomed) = (member.is_free(), member.doomed.is_some());
+        let tier = member.tier as usize;
         if !doomed {
-            self.slots = self.slots - u64::from(before) + u64::from(slots);
+            self.slots[tier] = self.slots[tier] - u64::from(before) + u64::from(slots);
         }
         if free && !was_free {
             self.shelve(id);
@@ -352,7 +353,7 @@ impl Members {
         member.doomed = Some(reason);
         let (tier, slots, ending) = (member.tier, member.slots, member.ending);
         self.doomed += 1;
-        self.slots -= u64::from(slots);
+        self.slots[tier as usize] -= u64::from(slots);
         if !ending {
             self.tiers[tier as usize].warm -= 1;
         }
@@ -469,7 +470,7 @@ impl Members {
             && count(&|m| m.doomed.is_some()) == self.doomed
             && count(&Member::is_idle) == self.idle.len()
             && count(&Member::is_free) == shelved
-            && slots == self.slots
+            && slots == self.slots.iter().sum::<u64>()
     }
 }
 

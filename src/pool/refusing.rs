@@ -4,6 +4,7 @@
 
 use super::Pool;
 use super::message::{Action, Refusal, WaiterId};
+use super::permit::Tier;
 use super::queue::Left;
 use crate::config::{Class, ShedConfig};
 use crate::time::Time;
@@ -133,7 +134,7 @@ impl Pool {
         self.counters.refused += 1;
         // A full queue takes about so long to drain.
         let hold = self.dialing.hold.duration().unwrap_or_default();
-        let rounds = u64::from(self.queue.len()) / self.members.slots().max(1);
+        let rounds = u64::from(self.queue.len()) / self.members.slots(Tier::Open).max(1);
         let retry_after = hold.saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX));
         Refusal::QueueFull { retry_after }
     }

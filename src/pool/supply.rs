@@ -167,9 +167,18 @@ impl Pool {
 
     /// A picture for the dial rule.
     pub(super) fn view(&self, now: Time) -> View {
-        let open = self.members.live() - self.members.doomed();
+        // What is reserved for critical calls serves nobody else.
+        let critical = self.queue.critical_len() > 0;
+        let tiers = [(Tier::Open, true), (Tier::Reserved, critical)];
+        let (mut serving, mut covering) = (0, 0);
+        for (tier, _) in tiers.into_iter().filter(|(_, serves)| *serves) {
+            let count = self.members.tier(tier);
+            serving += self.members.slots(tier).max(u64::from(count.warm));
+            covering += count.dialing;
+        }
         View {
-            serving: self.members.slots().max(u64::from(open)),
+            serving,
+            covering,
             flying: self.members.dialing(),
             flying_slots: self.dialing.slots_expected(),
             flying_fresh: self.members.dialing_fresh(),
