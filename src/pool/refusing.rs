@@ -36,7 +36,7 @@ impl Pool {
             self.counters.hits += 1;
             let grant = self.lease(now, id, true);
             return actions.push(Action::Grant { waiter, grant });
-        } else if self.is_broken(now) {
+        } else if self.queue.len() >= self.dials_to_come() && self.is_broken(now) {
             self.counters.broken += 1;
             Refusal::Breaker {
                 retry_after: self.endpoints.retry_after(now),
@@ -93,7 +93,7 @@ impl Pool {
         if self.queue.is_empty() || !self.is_broken(now) {
             return;
         }
-        let under_way = self.members.dialing() - self.members.trials();
+        let under_way = self.dials_to_come();
         let retry_after = self.endpoints.retry_after(now);
         while self.queue.len() > under_way
             && let Some(waiter) = self.queue.pop_last()
@@ -106,6 +106,12 @@ impl Pool {
     pub(super) fn fail(&mut self, waiter: Left, refusal: Refusal, actions: &mut Vec<Action>) {
         let waiter = waiter.id;
         actions.push(Action::Fail { waiter, refusal });
+    }
+
+    /// Dials in flight that are more than an attempt to see who is there: whoever comes first in the
+    /// queue may wait for them, even where no other may begin.
+    fn dials_to_come(&self) -> u32 {
+        self.members.dialing() - self.members.trials()
     }
 
     /// Whether nothing may be dialled, and nothing open may serve either.

@@ -34,7 +34,9 @@ mod world;
 mod tests;
 
 pub use buffer::SimBuffer;
-pub use faults::{Fault, FaultCounts, Faults};
+#[cfg(feature = "simulation")]
+pub use faults::FaultCounts;
+pub use faults::{Fault, Faults};
 #[cfg(feature = "simulation")]
 pub use network::Names;
 pub use network::Network;
