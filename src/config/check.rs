@@ -42,15 +42,11 @@ pub(super) fn config(config: &Config) -> Result<(), Error> {
     if !config.defaults.endpoints.is_empty() {
         mistakes.add("endpoints", "is for named upstreams only".into());
     }
-    mistakes.prefix = String::new();
-    let reserved = config.upstreams.values();
-    let reserved: u64 = reserved.map(|u| u64::from(u.connections_reserved)).sum();
-    if reserved > config.connections_max.into() {
-        mistakes.add(
-            "connections_max",
-            format!("is below what the upstreams' connections_reserved add up to, {reserved}"),
-        );
+    if config.defaults.critical_reserved > 0 {
+        mistakes.add("critical_reserved", "is for named upstreams only".into());
     }
+    mistakes.prefix = String::new();
+    reserves(config, &mut mistakes);
     for (name, settings) in &config.upstreams {
         if name.is_empty() {
             mistakes.prefix = String::new();
@@ -60,6 +56,37 @@ pub(super) fn config(config: &Config) -> Result<(), Error> {
         upstream(settings, config, &mut mistakes);
     }
     mistakes.into_result()
+}
+
+/// What is reserved within the engine has to leave every upstream something: a caller for whom nothing
+/// can ever come free would wait to no end.
+fn reserves(config: &Config, mistakes: &mut Mistakes) {
+    let taken = |settings: &UpstreamConfig| {
+        let reserved = settings.connections_reserved;
+        u64::from(reserved.max(settings.critical_reserved))
+    };
+    let reserved: u64 = config.upstreams.values().map(taken).sum();
+    let max = u64::from(config.connections_max);
+    if reserved > max {
+        mistakes.add(
+            "connections_max",
+            format!(
+                "is below what the upstreams' connections_reserved and critical_reserved add up to, {reserved}"
+            ),
+        );
+        return;
+    }
+    let has_none = |settings: &UpstreamConfig| {
+        reserved == max && settings.connections_reserved <= settings.critical_reserved
+    };
+    for (name, _) in config.upstreams.iter().filter(|(_, s)| has_none(s)) {
+        mistakes.add(
+            "connections_max",
+            format!(
+                "leaves nothing for {name}: all of it is reserved for others or critical calls"
+            ),
+        );
+    }
 }
 
 fn upstream(settings: &UpstreamConfig, config: &Config, mistakes: &mut Mistakes) {
@@ -345,6 +372,33 @@ mod tests {
         ] {
             assert!(text.contains(part), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_reserved_leaves_every_upstream_something() {
+        let with = |max: u32, reserves: &[(u32, u32)]| {
+            let mut whole = Config {
+                connections_max: max,
+                ..Config::default()
+            };
+            for (index, &(own, critical)) in reserves.iter().enumerate() {
+                let mut settings = UpstreamConfig::at("http://users").unwrap();
+                (settings.connections_reserved, settings.critical_reserved) = (own, critical);
+                whole.upstreams.insert(format!("up{index}"), settings);
+            }
+            config(&whole).map_err(|error| error.to_string())
+        };
+        with(4, &[(2, 1), (2, 0)]).unwrap();
+        with(4, &[(0, 3), (0, 0)]).unwrap();
+        let over = with(4, &[(3, 0), (0, 2)]).unwrap_err();
+        assert!(over.contains("add up to, 5"), "{over}");
+        let starved = with(4, &[(2, 2), (2, 0)]).unwrap_err();
+        assert!(starved.contains("leaves nothing for up0"), "{starved}");
+        let starved = with(3, &[(0, 3), (0, 0)]).unwrap_err();
+        assert!(
+            starved.contains("up0") && starved.contains("up1"),
+            "{starved}"
+        );
     }
 
     #[test]

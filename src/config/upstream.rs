@@ -35,8 +35,9 @@ pub struct UpstreamConfig {
     /// it for an upstream that must work while others flood the engine.
     pub connections_reserved: u32,
     /// So many of this upstream's `connections_max` serve critical calls alone. They are kept warm,
-    /// beside `idle_min`. Default 0: it takes capacity from all other calls. With more, critical
-    /// calls find a connection at once while others wait.
+    /// beside `idle_min`, and no other upstream of the engine gets them either: what is reserved has to
+    /// leave each upstream one connection at least. Default 0: it takes capacity from all other calls.
+    /// With more, critical calls find a connection at once while others wait.
     pub critical_reserved: u32,
     /// Connections kept open, handshaken, before anyone asks; counts leased ones too. Spread evenly
     /// over the shards. Default 0: warmth costs the backend something, so it is asked for. Set it

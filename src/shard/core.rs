@@ -244,6 +244,9 @@ impl<D: Driver> Core<D> {
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
+        if self.timers.is_armed_again(connection.timer) {
+            return;
+        }
         connection.timer = None;
         let deadline = connection.deadline;
         if deadline > now {

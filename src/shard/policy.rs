@@ -108,6 +108,9 @@ impl<D: Driver> Core<D> {
         let Some(state) = self.upstreams.get_mut(upstream) else {
             return;
         };
+        if self.timers.is_armed_again(state.sweep) {
+            return;
+        }
         state.sweep = None;
         let due: Vec<Key> = self
             .connections

@@ -280,6 +280,9 @@ impl<D: Driver> Core<D> {
         let Some(state) = self.upstreams.get_mut(upstream) else {
             return;
         };
+        if self.timers.is_armed_again(state.tick) {
+            return;
+        }
         state.tick = None;
         match state.pool.deadline() {
             Some(at) if at <= self.now => self.pool_input(upstream, Input::Tick),

@@ -94,6 +94,12 @@ impl<T: Copy> Wheel<T> {
         })
     }
 
+    /// Whether a timer that is said to have fired was armed anew since, by whoever acted on an earlier one of
+    /// the same batch: then the new one counts, and this firing is nothing.
+    pub fn is_armed_again(&self, kept: Option<(Time, TimerKey)>) -> bool {
+        kept.is_some_and(|(_, key)| self.timers.contains(key.0))
+    }
+
     /// Arms a timer for `at`: the first [`expire`](Wheel::expire) more than a tick after `at` fires
     /// it at the latest, and none before `at`. Takes constant time.
     pub fn insert(&mut self, at: Time, what: T) -> TimerKey {

@@ -127,6 +127,7 @@ impl Knobs {
             config.upstreams.insert(knobs.name.clone(), settings);
             upstreams.push(knobs);
         }
+        leave_something(&mut config);
         Knobs {
             seed,
             shards,
@@ -229,6 +230,15 @@ fn settings(
     };
     policy(dice, &mut settings);
     settings
+}
+
+/// What is reserved for critical calls leaves the engine one connection at least for all others.
+fn leave_something(config: &mut Config) {
+    let mut left = config.connections_max - 1;
+    for settings in config.upstreams.values_mut() {
+        settings.critical_reserved = settings.critical_reserved.min(left);
+        left -= settings.critical_reserved;
+    }
 }
 
 fn policy(dice: &mut Dice, settings: &mut UpstreamConfig) {
