@@ -48,6 +48,22 @@ pub struct PermitsLook {
     pub engine_max: u32,
 }
 
+/// Looks at the permits of one upstream, as often as wanted: its name is looked up once.
+pub struct PermitsWatch(Arc<UpstreamShared>);
+
+impl PermitsWatch {
+    /// What is in use now.
+    pub fn look(&self) -> PermitsLook {
+        let (own, engine): (&Counter, &Counter) = (&self.0.connections, self.0.permits.engine());
+        PermitsLook {
+            in_use: own.in_use(),
+            max: own.max(),
+            engine_in_use: engine.in_use(),
+            engine_max: engine.max(),
+        }
+    }
+}
+
 impl Engine {
     /// Makes an engine with so many shards, whose names are those of the network. `seed` decides what
     /// chance decides in a service.
@@ -114,15 +130,15 @@ impl Engine {
     /// # Panics
     /// If the configuration has no upstream of that name.
     pub fn permits(&self, upstream: &str) -> PermitsLook {
-        let upstream = self.shared.named(upstream).expect("it is configured");
-        let (own, engine): (&Counter, &Counter) =
-            (&upstream.connections, upstream.permits.engine());
-        PermitsLook {
-            in_use: own.in_use(),
-            max: own.max(),
-            engine_in_use: engine.in_use(),
-            engine_max: engine.max(),
-        }
+        self.watch_permits(upstream).look()
+    }
+
+    /// For whoever looks at the permits of a named upstream again and again.
+    ///
+    /// # Panics
+    /// If the configuration has no upstream of that name.
+    pub fn watch_permits(&self, upstream: &str) -> PermitsWatch {
+        PermitsWatch(self.shared.named(upstream).expect("it is configured"))
     }
 
     /// What goes wrong in a shard's driver from now on.

@@ -46,12 +46,12 @@ mod stream;
 mod tests;
 
 pub use crate::driver::sim::{
-    Answers, Fault, FaultCounts, Faults, Network, Peer, SimConnection, Weather,
+    Answers, Fault, FaultCounts, Faults, Network, OpenWatch, Peer, SimConnection, Weather,
 };
 pub use crate::protocol::mux;
 pub use crate::shard::look::{ConnectionLook, Look, UpstreamCounters, UpstreamLook};
 pub use call::Call;
-pub use engine::{Engine, PermitsLook};
+pub use engine::{Engine, PermitsLook, PermitsWatch};
 pub use lease::{Checkout, RawLease};
 pub use shard::{Lease, Shard};
 pub use stream::Stream;

@@ -39,7 +39,7 @@ pub use faults::FaultCounts;
 pub use faults::{Fault, Faults};
 #[cfg(feature = "simulation")]
 pub use network::Names;
-pub use network::Network;
+pub use network::{Network, OpenWatch};
 pub use peer::{Answers, Peer, SimConnection};
 pub use weather::Weather;
 

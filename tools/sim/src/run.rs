@@ -13,7 +13,7 @@ use crate::panics;
 use crate::stage::Stage;
 use crate::trace::Trace;
 use crate::world::{Troubles, World};
-use ringpool::simulation::{Engine, FaultCounts, Faults, Look, Network};
+use ringpool::simulation::{Engine, FaultCounts, Faults, Look, Network, PermitsWatch};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
@@ -75,6 +75,8 @@ struct Run {
     network: Network,
     world: World,
     engine: Engine,
+    /// One for each upstream.
+    permits: Vec<PermitsWatch>,
     load: Load,
     troubles: Troubles,
     dice: Dice,
@@ -96,6 +98,8 @@ impl Run {
         for shard in 0..knobs.shards {
             engine.set_faults(shard, knobs.faults);
         }
+        let permits = knobs.upstreams.iter();
+        let permits = permits.map(|one| engine.watch_permits(&one.name));
         let expected = knobs.load.pause * knobs.load.calls;
         let mut caps: Vec<Cap> = (0..knobs.upstreams.len())
             .map(|index| {
@@ -115,6 +119,7 @@ impl Run {
             order: (0..knobs.shards).collect(),
             pauses: vec![vec![Pause::default(); knobs.upstreams.len()]; knobs.shards],
             faults_met: vec![FaultCounts::default(); knobs.shards],
+            permits: permits.collect(),
             caps,
             rounds: 0,
             stage: stage.clone(),
@@ -227,8 +232,8 @@ impl Run {
             let open = self.network.open_connections(endpoint);
             gauges.push((format!("sockets to {endpoint}"), open as u64));
         }
-        for upstream in &self.stage.knobs.upstreams {
-            let permits = self.engine.permits(&upstream.name).in_use;
+        for (upstream, permits) in self.stage.knobs.upstreams.iter().zip(&self.permits) {
+            let permits = permits.look().in_use;
             gauges.push((format!("permits of {}", upstream.name), permits.into()));
         }
         self.judge_rest(Remains {
@@ -259,8 +264,9 @@ impl Run {
         }
         moved |= self.turn_shards();
         moved |= self.load.poll();
-        self.look_around();
-        if !moved {
+        if moved {
+            self.look_around();
+        } else {
             moved |= self.load.begin(&self.engine);
         }
         if !moved && stormy {

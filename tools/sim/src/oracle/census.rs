@@ -6,20 +6,19 @@ use ringpool::simulation::Look;
 /// Whether the figures of every upstream are those of its connections.
 pub(super) fn check(look: &Look) -> Result<(), String> {
     for upstream in &look.upstreams {
-        let count = |states: &[State]| {
-            let its = look.connections.iter();
-            let its = its.filter(|connection| connection.upstream == upstream.id);
-            its.filter(|one| State::named(one.state).is_some_and(|state| states.contains(&state)))
-                .count() as u32
-        };
+        let mut counts = [0; State::ALL.len()];
+        let its = look.connections.iter();
+        for one in its.filter(|connection| connection.upstream == upstream.id) {
+            if let Some(state) = State::named(one.state) {
+                counts[state as usize] += 1;
+            }
+        }
+        let count = |state: State| counts[state as usize];
+        let dialing = count(State::Dialing) + count(State::Handshaking);
         let counted = [
-            ("idle", upstream.idle, count(&[State::Idle])),
-            ("leased", upstream.leased, count(&[State::Leased])),
-            (
-                "dialing",
-                upstream.dialing,
-                count(&[State::Dialing, State::Handshaking]),
-            ),
+            ("idle", upstream.idle, count(State::Idle)),
+            ("leased", upstream.leased, count(State::Leased)),
+            ("dialing", upstream.dialing, dialing),
         ];
         for (name, told, found) in counted {
             if told != found {

@@ -37,8 +37,15 @@ impl State {
 
     /// By its name in a look.
     pub fn named(name: &str) -> Option<State> {
-        let mut all = State::ALL.into_iter();
-        all.find(|state| name.eq_ignore_ascii_case(state.name()))
+        match name {
+            "dialing" => Some(State::Dialing),
+            "handshaking" => Some(State::Handshaking),
+            "idle" => Some(State::Idle),
+            "leased" => Some(State::Leased),
+            "draining" => Some(State::Draining),
+            "closing" => Some(State::Closing),
+            _ => None,
+        }
     }
 
     /// Its name.
@@ -102,15 +109,15 @@ impl Slots {
                 verdict = Err(what);
             }
         }
+        // Both are in the order of slots.
+        let mut there = look.connections.iter().peekable();
         self.0.retain(|slot, seen| {
-            let there = look
-                .connections
-                .iter()
-                .any(|one| one.slot == *slot && one.generation == seen.generation);
-            if !there {
+            while there.next_if(|one| one.slot < *slot).is_some() {}
+            let stays = there.peek().is_some_and(|one| one.slot == *slot);
+            if !stays {
                 coverage.freed(seen.state);
             }
-            there
+            stays
         });
         verdict
     }

@@ -14,7 +14,7 @@ impl Run {
             (cap.open, cap.connections) = (0, 0);
         }
         for (index, upstream) in knobs.upstreams.iter().enumerate() {
-            let permits = self.engine.permits(&upstream.name);
+            let permits = self.permits[index].look();
             let open = self.world.open_to(index);
             let cap = &mut self.caps[index];
             cap.open = open;
@@ -48,7 +48,7 @@ impl Run {
                 matches!(state, Some(State::Draining | State::Closing))
             });
         for (index, upstream) in knobs.upstreams.iter().enumerate() {
-            let permits = self.engine.permits(&upstream.name);
+            let permits = self.permits[index].look();
             let settings = knobs.settings(index);
             let shards = self.looks.iter().enumerate().map(|(shard, look)| {
                 let its = look.upstreams.iter();
@@ -100,8 +100,8 @@ impl Run {
                 });
             }
         }
-        for upstream in &self.stage.knobs.upstreams {
-            let permits = self.engine.permits(&upstream.name);
+        for (upstream, permits) in self.stage.knobs.upstreams.iter().zip(&self.permits) {
+            let permits = permits.look();
             self.stage
                 .tell(|| format!("{}: {permits:?}", upstream.name));
         }

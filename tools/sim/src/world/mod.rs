@@ -19,7 +19,7 @@ pub use trouble::{Trouble, Troubles};
 use crate::stage::Stage;
 use raw::LineServer;
 use ringpool::Endpoint;
-use ringpool::simulation::{Network, Peer, Weather};
+use ringpool::simulation::{Network, OpenWatch, Peer, Weather};
 use server::HttpServer;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -37,6 +37,7 @@ struct Server {
     upstream: usize,
     index: usize,
     endpoint: Endpoint,
+    open: OpenWatch,
     raw: bool,
     /// The connections that it accepted, in order.
     links: Rc<RefCell<Vec<Rc<Link>>>>,
@@ -55,6 +56,7 @@ impl World {
                     upstream,
                     index,
                     endpoint: address.into(),
+                    open: network.watch(&address.into()),
                     raw: one.raw,
                     links: Rc::default(),
                 });
@@ -90,9 +92,7 @@ impl World {
     /// How many sockets are open to an upstream's servers, connecting ones included.
     pub fn open_to(&self, upstream: usize) -> usize {
         let servers = self.servers.iter().filter(|one| one.upstream == upstream);
-        servers
-            .map(|one| self.network.open_connections(&one.endpoint))
-            .sum()
+        servers.map(|one| one.open.count()).sum()
     }
 
     /// Accepts connections from now on.
