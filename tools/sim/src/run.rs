@@ -81,6 +81,8 @@ struct Run {
     troubles: Troubles,
     dice: Dice,
     looks: Vec<Look>,
+    /// Room for the next look, which is one only if it shows something else.
+    fresh: Look,
     caps: Vec<Cap>,
     order: Vec<usize>,
     pauses: Vec<Vec<Pause>>,
@@ -116,6 +118,7 @@ impl Run {
             load: Load::new(stage),
             dice: Dice::new(knobs.seed, "run"),
             looks: vec![Look::default(); knobs.shards],
+            fresh: Look::default(),
             order: (0..knobs.shards).collect(),
             pauses: vec![vec![Pause::default(); knobs.upstreams.len()]; knobs.shards],
             faults_met: vec![FaultCounts::default(); knobs.shards],
@@ -303,8 +306,12 @@ impl Run {
                 .coverage
                 .borrow_mut()
                 .driver_faults(&before, &met);
+            self.engine.look(shard, &mut self.fresh);
             let look = &mut self.looks[shard];
-            self.engine.look(shard, look);
+            if *look == self.fresh {
+                continue;
+            }
+            std::mem::swap(look, &mut self.fresh);
             for (upstream, pause) in self
                 .stage
                 .knobs

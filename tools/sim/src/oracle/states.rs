@@ -60,28 +60,17 @@ impl State {
         }
     }
 
-    /// What may follow at once.
-    fn next(self) -> &'static [State] {
-        match self {
-            State::Dialing => &[State::Handshaking, State::Idle, State::Draining],
-            State::Handshaking => &[State::Idle, State::Draining],
-            State::Idle => &[State::Leased, State::Draining],
-            State::Leased => &[State::Idle, State::Draining],
-            State::Draining => &[State::Closing],
-            State::Closing => &[],
-        }
-    }
-
-    /// Whether `later` may be seen a turn after this: a turn can take several steps.
+    /// Whether `later` may be seen a turn after this: a turn can take several steps. A connection is made,
+    /// then serves by turns, then ends, and goes back in none of that.
     fn may_lead_to(self, later: State) -> bool {
-        let mut reached = [false; 6];
-        let mut open = vec![self];
-        while let Some(state) = open.pop() {
-            if !std::mem::replace(&mut reached[state as usize], true) {
-                open.extend(state.next());
-            }
+        use State::{Closing, Dialing, Draining, Handshaking, Idle, Leased};
+        match self {
+            Dialing => true,
+            Handshaking => !matches!(later, Dialing),
+            Idle | Leased => !matches!(later, Dialing | Handshaking),
+            Draining => matches!(later, Draining | Closing),
+            Closing => matches!(later, Closing),
         }
-        reached[later as usize]
     }
 }
 
