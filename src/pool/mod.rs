@@ -15,6 +15,9 @@
 //! | `queue`, `shed` | waiters by class; who is sent away under overload |
 //! | `refusing` | who is not let in, or sent away, and why |
 //! | `dialing`, `supply` | when to dial; doing it, or going without |
+//! | `outcome` | what becomes of a dial |
+//! | `releasing` | how a lease ends |
+//! | `verdicts` | what is learnt about endpoints |
 //! | `warmth`, `forecast`, `pace` | connections made ahead: how many, and how fast |
 //! | `retire`, `peak` | when a connection goes; how many were needed lately |
 //! | `endpoints` | which of several addresses; breakers |
@@ -33,11 +36,13 @@ mod limits;
 mod list;
 mod member;
 mod message;
+mod outcome;
 mod pace;
 mod peak;
 mod permit;
 mod queue;
 mod refusing;
+mod releasing;
 mod retire;
 mod retry;
 mod shed;
@@ -45,6 +50,7 @@ mod supply;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod verdicts;
 mod warmth;
 
 pub use counters::{Census, PoolCounters};
@@ -55,15 +61,13 @@ pub use retry::{RetryBudget, backoff};
 pub use tail::Tail;
 
 use crate::random::Random;
-use crate::slab::Key;
 use crate::time::Time;
 use dialing::Dialing;
 use due::Due;
-use endpoints::{Change, Endpoints};
-use member::{Members, Purpose, State};
+use endpoints::Endpoints;
+use member::{Members, State};
 use queue::Queue;
 use shed::Shedder;
-use std::time::Duration;
 use warmth::Warmth;
 
 /// One upstream's connections on one shard.
@@ -232,228 +236,6 @@ impl Pool {
         self.settle(now, actions);
     }
 
-    /// The endpoint for the dial of `member`, other than those `tried` already. `None`: there is none
-    /// left to try.
-    pub fn choose_endpoint(
-        &mut self,
-        now: Time,
-        id: MemberId,
-        tried: &[EndpointId],
-    ) -> Option<EndpointId> {
-        let member = self.members.get(id)?;
-        debug_assert!(matches!(member.state, State::Dialing(_)), "{id:?} is open");
-        match member.endpoint {
-            Some(chosen) if self.endpoints.contains(chosen) => {
-                debug_assert!(!tried.contains(&chosen), "{chosen:?} failed, untold");
-                return Some(chosen);
-            }
-            // It was chosen when the dial began, and has left since.
-            Some(left) => {
-                self.endpoints.ended(now, left);
-                self.members.set_endpoint(id, None);
-            }
-            None => {}
-        }
-        let Limits {
-            breaker, balance, ..
-        } = &self.limits;
-        let random = &mut self.random;
-        let chosen = self
-            .endpoints
-            .choose_dial(now, tried, breaker, balance, random)?;
-        self.endpoints.began(now, chosen);
-        self.members.set_endpoint(id, Some(chosen));
-        Some(chosen)
-    }
-
-    /// The endpoint chosen for the dial of `member` cannot be connected to; another one may be chosen.
-    pub fn endpoint_failed(&mut self, now: Time, id: MemberId) {
-        let Some(endpoint) = self.members.get(id).and_then(|member| member.endpoint) else {
-            return;
-        };
-        self.members.set_endpoint(id, None);
-        self.connect_failed(now, endpoint);
-    }
-
-    /// What `member` was used for went well, with `latency` until the first byte of the answer.
-    /// Its release follows.
-    #[inline]
-    pub fn served(&mut self, now: Time, id: MemberId, latency: Duration) {
-        let Some(endpoint) = self.members.get(id).and_then(|member| member.endpoint) else {
-            return;
-        };
-        let Limits {
-            breaker, balance, ..
-        } = &self.limits;
-        match self
-            .endpoints
-            .served(now, endpoint, latency, breaker, balance)
-        {
-            Change::None => {}
-            Change::Restored | Change::Lost | Change::Ejected => self.unsettled = true,
-        }
-    }
-
-    /// The same as `handle` with [`Input::Released`]. Constant time and no allocation while
-    /// nobody waits and the connection stays.
-    #[inline]
-    pub fn release(&mut self, now: Time, id: MemberId, held: Duration, actions: &mut Vec<Action>) {
-        let Some(member) = self.members.get(id) else {
-            return;
-        };
-        if !member.is_leased() {
-            debug_assert!(false, "{id:?} is released without a lease");
-            return;
-        }
-        let endpoint = member.endpoint;
-        let condemned = self.condemned(now, member);
-        self.dialing.lease_ended(now, held, condemned.is_none());
-        if let Some(endpoint) = endpoint {
-            self.endpoints.ended(now, endpoint);
-        }
-        if self.members.returned(id, now) {
-            self.rests(now);
-        }
-        if condemned.is_none() && self.queue.is_empty() && !self.unsettled {
-            return;
-        }
-        self.fail_late(now, actions);
-        if let Some(reason) = condemned {
-            self.retire(id, reason, actions);
-        } else if self.release_must_make_room(now, id) {
-            self.room_made += 1;
-            self.retire(id, CloseReason::Capacity, actions);
-        }
-        self.settle(now, actions);
-    }
-
-    fn dialed(
-        &mut self,
-        now: Time,
-        id: MemberId,
-        conn: Key,
-        slots: u32,
-        actions: &mut Vec<Action>,
-    ) {
-        let Some((began, purpose)) = self.dial_of(id) else {
-            return;
-        };
-        let endpoint = self.members.get(id).and_then(|member| member.endpoint);
-        let took = now.since(began);
-        self.dialing.succeeded(took, slots);
-        if let Some(endpoint) = endpoint {
-            self.endpoints
-                .connected(now, endpoint, &self.limits.balance);
-            self.endpoints.ended(now, endpoint);
-        }
-        let retire_at = retire::end_of_life(&self.limits, now, &mut self.random);
-        self.members.opened(id, conn, slots, now, retire_at);
-        self.look_at_age(id, retire_at);
-        self.rests(now);
-        self.fail_late(now, actions);
-        if self.draining {
-            return self.retire(id, CloseReason::Drained, actions);
-        }
-        if endpoint.is_some_and(|endpoint| !self.endpoints.contains(endpoint)) {
-            return self.retire(id, CloseReason::Endpoint, actions);
-        }
-        self.grant_dialed(now, id, purpose, actions);
-    }
-
-    fn dial_failed(&mut self, now: Time, id: MemberId, actions: &mut Vec<Action>) {
-        let Some((began, purpose)) = self.dial_of(id) else {
-            return;
-        };
-        let gone = self.members.get(id).and_then(|member| member.endpoint);
-        self.members.set_endpoint(id, None);
-        self.forget(id);
-        if let Some(endpoint) = gone {
-            self.connect_failed(now, endpoint);
-        }
-        self.counters.dials_failed += 1;
-        self.fail_late(now, actions);
-        if purpose == Purpose::Trial {
-            return;
-        }
-        self.dialing
-            .failed(now, began, &self.limits, &mut self.random);
-        // One failure fails at most one waiter: whoever is first of those whom nothing open or under
-        // way can serve. The others wait for the next dial, until their deadlines.
-        let victim = if self.members.dialing() > self.members.trials() {
-            None
-        } else if self.members.live() > self.members.doomed() {
-            self.queue.pop_fresh(queue::Who::Anyone)
-        } else {
-            self.queue.pop_first()
-        };
-        if let Some(waiter) = victim {
-            self.fail(waiter, Refusal::DialFailed, actions);
-        }
-    }
-
-    fn closed(&mut self, now: Time, id: MemberId) {
-        let Some(gone) = self.forget(id) else { return };
-        match gone.state {
-            State::Dialing(purpose) => self.dial_abandoned(now, purpose, gone.endpoint),
-            State::Open(_) => {
-                for _ in 0..gone.used {
-                    if let Some(endpoint) = gone.endpoint {
-                        self.endpoints.ended(now, endpoint);
-                    }
-                }
-                if gone.used > 0 {
-                    self.dialing.lease_ended(now, now.since(gone.since), false);
-                }
-            }
-        }
-    }
-
-    fn slots(&mut self, id: MemberId, slots: u32) {
-        match self.members.get(id).map(|member| member.state) {
-            Some(State::Open(_)) => {
-                self.dialing.slots_seen(slots);
-                self.members.set_slots(id, slots);
-            }
-            Some(State::Dialing(_)) => debug_assert!(false, "{id:?} is not open yet"),
-            None => {}
-        }
-    }
-
-    fn set_endpoints(&mut self, now: Time, ids: &[EndpointId], actions: &mut Vec<Action>) {
-        let left = self.endpoints.set_all(now, ids, &self.limits.balance);
-        if left.is_empty() {
-            return;
-        }
-        let stale = self.members.select(|member| {
-            matches!(member.state, State::Open(_))
-                && member
-                    .endpoint
-                    .is_some_and(|endpoint| left.contains(&endpoint))
-        });
-        for id in stale {
-            self.retire(id, CloseReason::Endpoint, actions);
-        }
-    }
-
-    fn faulted(&mut self, now: Time, id: MemberId, actions: &mut Vec<Action>) {
-        let Some(endpoint) = self.members.get(id).and_then(|member| member.endpoint) else {
-            return;
-        };
-        let (breaker, random) = (&self.limits.breaker, &mut self.random);
-        match self.endpoints.faulted(now, endpoint, breaker, random) {
-            Change::None | Change::Restored | Change::Lost => {}
-            Change::Ejected => {
-                self.counters.ejections += 1;
-                let there = self.members.select(|member| {
-                    matches!(member.state, State::Open(_)) && member.endpoint == Some(endpoint)
-                });
-                for id in there {
-                    self.retire(id, CloseReason::Endpoint, actions);
-                }
-            }
-        }
-    }
-
     fn capacity(&mut self) {
         self.dialing.capacity();
         self.room_made = 0;
@@ -500,34 +282,6 @@ impl Pool {
         self.refuse_the_broken(now, actions);
         self.supply(now, actions);
         self.check(now);
-    }
-
-    fn connect_failed(&mut self, now: Time, endpoint: EndpointId) {
-        let limits = &self.limits;
-        let change = self.endpoints.connect_failed(
-            now,
-            endpoint,
-            &limits.breaker,
-            limits.dial_backoff_max,
-            &mut self.random,
-        );
-        self.endpoints.ended(now, endpoint);
-        match change {
-            Change::None => {}
-            Change::Lost | Change::Restored | Change::Ejected => self.unsettled = true,
-        }
-    }
-
-    /// When the dial of `id` began, and what for, if it is being dialled.
-    fn dial_of(&self, id: MemberId) -> Option<(Time, Purpose)> {
-        let member = self.members.get(id)?;
-        match member.state {
-            State::Dialing(purpose) => Some((member.since, purpose)),
-            State::Open(_) => {
-                debug_assert!(false, "{id:?} was dialled already");
-                None
-            }
-        }
     }
 
     /// What holds after every input.

@@ -5,7 +5,7 @@
 use super::Pool;
 use super::dialing::View;
 use super::member::{Member, Purpose};
-use super::message::{Action, CloseReason, EndpointId, MemberId};
+use super::message::{Action, CloseReason, MemberId};
 use super::permit::{Exhausted, Permit, Tier};
 use crate::time::Time;
 use std::time::Duration;
@@ -76,27 +76,6 @@ impl Pool {
                 }
             }
         }
-    }
-
-    /// A dial ended without success or failure: it was given up.
-    pub(super) fn dial_abandoned(
-        &mut self,
-        now: Time,
-        purpose: Purpose,
-        endpoint: Option<EndpointId>,
-    ) {
-        let Some(endpoint) = endpoint else { return };
-        self.endpoints.ended(now, endpoint);
-        match purpose {
-            Purpose::Trial => self.trial_abandoned(now, endpoint),
-            Purpose::Fresh | Purpose::Queue | Purpose::Warmth => {}
-        }
-    }
-
-    fn trial_abandoned(&mut self, now: Time, endpoint: EndpointId) {
-        let pause = self.limits.dial_backoff_max;
-        self.endpoints
-            .trial_abandoned(now, endpoint, pause, &mut self.random);
     }
 
     /// Whether there is an endpoint to dial, or none is known yet (which a dial finds out).

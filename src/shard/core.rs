@@ -3,11 +3,11 @@
 //! Owns: the driver, the slab of connections, the upstreams with their pools, the timers. Never: runs
 //! anybody's code but its own; wakers only note down whom to run.
 
+use super::checkout::{Deferred, Waiter};
 use super::connection::{Connection, State};
 use super::figures::Tally;
 use super::lookup::Resolver;
 use super::mailbox::Mailbox;
-use super::pooling::{Deferred, Waiter};
 use super::streams::Stream;
 use super::upstream::{UpstreamId, UpstreamState};
 use crate::driver::{Driver, Event};

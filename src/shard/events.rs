@@ -5,7 +5,7 @@
 use super::bytes_in::{End, Piece};
 use super::connection::{Connection, State};
 use super::core::Core;
-use super::pooling::Eviction;
+use super::returning::Eviction;
 use crate::driver::{Driver, Event, Received, SendBuffer};
 use crate::slab::Key;
 use crate::tls::TlsError;

@@ -4,9 +4,9 @@
 //! gives it back.
 
 use super::bytes_in::{End, Piece};
+use super::checkout::CheckedOut;
 use super::core::Core;
 use super::local::LocalUpstream;
-use super::pooling::CheckedOut;
 use super::transport::{Expired, Readable};
 use crate::config::Class;
 use crate::driver::Driver;

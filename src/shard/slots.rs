@@ -4,9 +4,9 @@
 //! that is over, or a stream on a connection that is closed.
 
 use super::bytes_in::End;
+use super::checkout::Deferred;
 use super::connection::State;
 use super::core::{Core, Timer};
-use super::pooling::Deferred;
 use super::streams::Stream;
 use crate::driver::Driver;
 use crate::endpoint::Endpoint;

@@ -10,6 +10,7 @@ mod retiring;
 mod spike;
 
 use crate::config::{BalanceConfig, BreakerConfig, Class, ShedConfig, WarmConfig};
+use crate::slab::Key;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;

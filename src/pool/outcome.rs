@@ -1,0 +1,171 @@
+//! What becomes of a dial: where it goes, and what follows from its end.
+//!
+//! Owns: the news of dials, good and bad. Never: begins one.
+
+use super::Pool;
+use super::endpoints::Change;
+use super::limits::Limits;
+use super::member::{Purpose, State};
+use super::message::{Action, CloseReason, EndpointId, MemberId, Refusal};
+use super::queue::Who;
+use super::retire;
+use crate::slab::Key;
+use crate::time::Time;
+
+impl Pool {
+    /// The endpoint for the dial of `member`, other than those `tried` already. `None`: there is none
+    /// left to try.
+    pub fn choose_endpoint(
+        &mut self,
+        now: Time,
+        id: MemberId,
+        tried: &[EndpointId],
+    ) -> Option<EndpointId> {
+        let member = self.members.get(id)?;
+        debug_assert!(matches!(member.state, State::Dialing(_)), "{id:?} is open");
+        match member.endpoint {
+            Some(chosen) if self.endpoints.contains(chosen) => {
+                debug_assert!(!tried.contains(&chosen), "{chosen:?} failed, untold");
+                return Some(chosen);
+            }
+            // It was chosen when the dial began, and has left since.
+            Some(left) => {
+                self.endpoints.ended(now, left);
+                self.members.set_endpoint(id, None);
+            }
+            None => {}
+        }
+        let Limits {
+            breaker, balance, ..
+        } = &self.limits;
+        let random = &mut self.random;
+        let chosen = self
+            .endpoints
+            .choose_dial(now, tried, breaker, balance, random)?;
+        self.endpoints.began(now, chosen);
+        self.members.set_endpoint(id, Some(chosen));
+        Some(chosen)
+    }
+
+    /// The endpoint chosen for the dial of `member` cannot be connected to; another one may be chosen.
+    pub fn endpoint_failed(&mut self, now: Time, id: MemberId) {
+        let Some(endpoint) = self.members.get(id).and_then(|member| member.endpoint) else {
+            return;
+        };
+        self.members.set_endpoint(id, None);
+        self.connect_failed(now, endpoint);
+    }
+
+    pub(super) fn dialed(
+        &mut self,
+        now: Time,
+        id: MemberId,
+        conn: Key,
+        slots: u32,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some((began, purpose)) = self.dial_of(id) else {
+            return;
+        };
+        let endpoint = self.members.get(id).and_then(|member| member.endpoint);
+        let took = now.since(began);
+        self.dialing.succeeded(took, slots);
+        if let Some(endpoint) = endpoint {
+            self.endpoints
+                .connected(now, endpoint, &self.limits.balance);
+            self.endpoints.ended(now, endpoint);
+        }
+        let retire_at = retire::end_of_life(&self.limits, now, &mut self.random);
+        self.members.opened(id, conn, slots, now, retire_at);
+        self.look_at_age(id, retire_at);
+        self.rests(now);
+        self.fail_late(now, actions);
+        if self.draining {
+            return self.retire(id, CloseReason::Drained, actions);
+        }
+        if endpoint.is_some_and(|endpoint| !self.endpoints.contains(endpoint)) {
+            return self.retire(id, CloseReason::Endpoint, actions);
+        }
+        self.grant_dialed(now, id, purpose, actions);
+    }
+
+    pub(super) fn dial_failed(&mut self, now: Time, id: MemberId, actions: &mut Vec<Action>) {
+        let Some((began, purpose)) = self.dial_of(id) else {
+            return;
+        };
+        let gone = self.members.get(id).and_then(|member| member.endpoint);
+        self.members.set_endpoint(id, None);
+        self.forget(id);
+        if let Some(endpoint) = gone {
+            self.connect_failed(now, endpoint);
+        }
+        self.counters.dials_failed += 1;
+        self.fail_late(now, actions);
+        if purpose == Purpose::Trial {
+            return;
+        }
+        self.dialing
+            .failed(now, began, &self.limits, &mut self.random);
+        // One failure fails at most one waiter: whoever is first of those whom nothing open or under
+        // way can serve. The others wait for the next dial, until their deadlines.
+        let victim = if self.members.dialing() > self.members.trials() {
+            None
+        } else if self.members.live() > self.members.doomed() {
+            self.queue.pop_fresh(Who::Anyone)
+        } else {
+            self.queue.pop_first()
+        };
+        if let Some(waiter) = victim {
+            self.fail(waiter, Refusal::DialFailed, actions);
+        }
+    }
+
+    pub(super) fn connect_failed(&mut self, now: Time, endpoint: EndpointId) {
+        let limits = &self.limits;
+        let change = self.endpoints.connect_failed(
+            now,
+            endpoint,
+            &limits.breaker,
+            limits.dial_backoff_max,
+            &mut self.random,
+        );
+        self.endpoints.ended(now, endpoint);
+        match change {
+            Change::None => {}
+            Change::Lost | Change::Restored | Change::Ejected => self.unsettled = true,
+        }
+    }
+
+    /// A dial ended without success or failure: it was given up.
+    pub(super) fn dial_abandoned(
+        &mut self,
+        now: Time,
+        purpose: Purpose,
+        endpoint: Option<EndpointId>,
+    ) {
+        let Some(endpoint) = endpoint else { return };
+        self.endpoints.ended(now, endpoint);
+        match purpose {
+            Purpose::Trial => self.trial_abandoned(now, endpoint),
+            Purpose::Fresh | Purpose::Queue | Purpose::Warmth => {}
+        }
+    }
+
+    pub(super) fn trial_abandoned(&mut self, now: Time, endpoint: EndpointId) {
+        let pause = self.limits.dial_backoff_max;
+        self.endpoints
+            .trial_abandoned(now, endpoint, pause, &mut self.random);
+    }
+
+    /// When the dial of `id` began, and what for, if it is being dialled.
+    pub(super) fn dial_of(&self, id: MemberId) -> Option<(Time, Purpose)> {
+        let member = self.members.get(id)?;
+        match member.state {
+            State::Dialing(purpose) => Some((member.since, purpose)),
+            State::Open(_) => {
+                debug_assert!(false, "{id:?} was dialled already");
+                None
+            }
+        }
+    }
+}

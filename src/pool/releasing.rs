@@ -1,0 +1,72 @@
+//! How a lease ends, and what changes on an open connection meanwhile.
+//!
+//! Owns: the way back of a member, or its way out. Never: decides who gets it next.
+
+use super::Pool;
+use super::member::State;
+use super::message::{Action, CloseReason, MemberId};
+use crate::time::Time;
+use std::time::Duration;
+
+impl Pool {
+    /// The same as `handle` with [`Input::Released`]. Constant time and no allocation while
+    /// nobody waits and the connection stays.
+    #[inline]
+    pub fn release(&mut self, now: Time, id: MemberId, held: Duration, actions: &mut Vec<Action>) {
+        let Some(member) = self.members.get(id) else {
+            return;
+        };
+        if !member.is_leased() {
+            debug_assert!(false, "{id:?} is released without a lease");
+            return;
+        }
+        let endpoint = member.endpoint;
+        let condemned = self.condemned(now, member);
+        self.dialing.lease_ended(now, held, condemned.is_none());
+        if let Some(endpoint) = endpoint {
+            self.endpoints.ended(now, endpoint);
+        }
+        if self.members.returned(id, now) {
+            self.rests(now);
+        }
+        if condemned.is_none() && self.queue.is_empty() && !self.unsettled {
+            return;
+        }
+        self.fail_late(now, actions);
+        if let Some(reason) = condemned {
+            self.retire(id, reason, actions);
+        } else if self.release_must_make_room(now, id) {
+            self.room_made += 1;
+            self.retire(id, CloseReason::Capacity, actions);
+        }
+        self.settle(now, actions);
+    }
+
+    pub(super) fn closed(&mut self, now: Time, id: MemberId) {
+        let Some(gone) = self.forget(id) else { return };
+        match gone.state {
+            State::Dialing(purpose) => self.dial_abandoned(now, purpose, gone.endpoint),
+            State::Open(_) => {
+                for _ in 0..gone.used {
+                    if let Some(endpoint) = gone.endpoint {
+                        self.endpoints.ended(now, endpoint);
+                    }
+                }
+                if gone.used > 0 {
+                    self.dialing.lease_ended(now, now.since(gone.since), false);
+                }
+            }
+        }
+    }
+
+    pub(super) fn slots(&mut self, id: MemberId, slots: u32) {
+        match self.members.get(id).map(|member| member.state) {
+            Some(State::Open(_)) => {
+                self.dialing.slots_seen(slots);
+                self.members.set_slots(id, slots);
+            }
+            Some(State::Dialing(_)) => debug_assert!(false, "{id:?} is not open yet"),
+            None => {}
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! How connections leave those who held them: back to the pool, or out.
+//!
+//! Owns: the question whether a connection is clean. Never: gives a connection back that may not be.
+
+use super::checkout::Deferred;
+use super::connection::State;
+use super::core::Core;
+use crate::driver::Driver;
+use crate::pool::Input;
+use crate::slab::Key;
+use crate::time::Time;
+use std::time::Duration;
+
+/// Why an idle connection was found unusable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Eviction {
+    PeerClosed,
+    StrayBytes,
+    Failed,
+}
+
+impl<D: Driver> Core<D> {
+    /// Gives a connection back for others to use. The caller vouches that it is clean; one that
+    /// evidently is not is discarded instead.
+    pub(crate) fn release(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        if connection.streams.is_some() {
+            // A grant that nobody made a stream of.
+            self.release_slot(key, Duration::ZERO);
+            return;
+        }
+        let unused = connection.outbound.handed == 0 && !connection.expired;
+        let is_raw = |key| {
+            let upstream = self.upstreams.get(key);
+            upstream.is_some_and(|upstream| !upstream.shared.url.is_http())
+        };
+        let early_bytes_are_kept = unused && connection.uses <= 1 && is_raw(connection.upstream);
+        let clean = connection.state() == State::Leased
+            && (connection.inbound.is_empty() || early_bytes_are_kept)
+            && connection.inbound.end().is_none()
+            && connection.outbound.is_empty()
+            && connection.outbound.failed.is_none()
+            && !connection.operations.send
+            && !connection.expired
+            && !connection.detaching
+            && connection.fault.is_none();
+        if !clean || self.stopping {
+            self.discard(key);
+            return;
+        }
+        connection.become_state(State::Idle);
+        connection.deadline = Time::NEVER;
+        connection.reader = None;
+        connection.writer = None;
+        connection.outbound.rest(&mut self.blocks);
+        let upstream = connection.upstream;
+        let Some(state) = self.upstreams.get(upstream) else {
+            return;
+        };
+        if state.pool.census().waiters > 0 && self.driver.pending() {
+            connection.releasing = true;
+            self.deferred.push_back(Deferred::Release(key));
+            return;
+        }
+        self.release_to_pool(key);
+    }
+
+    /// Closes a connection that somebody holds.
+    pub(crate) fn discard(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        match connection.state() {
+            State::Leased => {
+                self.tally.discards += 1;
+                self.leave_pool(key);
+                self.condemn(key);
+            }
+            State::Dialing
+            | State::Handshaking
+            | State::Idle
+            | State::Draining
+            | State::Closing => {}
+        }
+    }
+
+    /// Whether a connection turned out to be unusable between its grant and its holder's first look:
+    /// the peer closed it, or sent what nobody had asked for. It is closed then.
+    pub(crate) fn is_stale(&mut self, key: Key) -> bool {
+        let Some(connection) = self.connections.get(key) else {
+            return true;
+        };
+        let upstream = self.upstreams.get(connection.upstream);
+        let speaks_first =
+            connection.uses <= 1 && upstream.is_some_and(|u| !u.shared.url.is_http());
+        let stray = !connection.inbound.is_empty() && !speaks_first;
+        let closed = connection.inbound.end().is_some() && !speaks_first;
+        if stray {
+            self.tally.evicted_stray_bytes += 1;
+        } else if closed || connection.outbound.failed.is_some() {
+            self.tally.evicted_peer_closed += 1;
+        } else {
+            return false;
+        }
+        self.leave_pool(key);
+        self.condemn(key);
+        true
+    }
+
+    /// The pool forgets this connection: it is about to be closed, or given away.
+    pub(super) fn leave_pool(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        let upstream = connection.upstream;
+        if let Some(member) = connection.member.take() {
+            self.pool_input(upstream, Input::Closed { member });
+        }
+    }
+
+    /// An idle connection turned out to be unusable: nobody gets it.
+    pub(super) fn evict(&mut self, key: Key, why: Eviction) {
+        match why {
+            Eviction::PeerClosed => self.tally.evicted_peer_closed += 1,
+            Eviction::StrayBytes => self.tally.evicted_stray_bytes += 1,
+            Eviction::Failed => self.tally.evicted_failed += 1,
+        }
+        self.leave_pool(key);
+        self.condemn(key);
+    }
+
+    pub(super) fn release_to_pool(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        connection.releasing = false;
+        let held = self.now.since(connection.granted_at);
+        self.slot_to_pool(key, held);
+    }
+
+    /// Tells the pool of a slot that is free again, if it still knows the connection.
+    pub(super) fn slot_to_pool(&mut self, key: Key, held: Duration) {
+        let Some(connection) = self.connections.get(key) else {
+            return;
+        };
+        let upstream = connection.upstream;
+        let (Some(member), Some(state)) = (connection.member, self.upstreams.get_mut(upstream))
+        else {
+            return;
+        };
+        let mut actions = std::mem::take(&mut self.actions);
+        state.pool.release(self.now, member, held, &mut actions);
+        if !actions.is_empty() {
+            self.perform(upstream, &mut actions);
+        }
+        self.actions = actions;
+        self.schedule(upstream);
+    }
+}
