@@ -44,6 +44,7 @@ mod endpoint;
 mod error;
 mod random;
 mod slab;
+mod sync;
 mod time;
 mod trip;
 

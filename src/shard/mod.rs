@@ -30,6 +30,7 @@ mod executor;
 mod faults;
 pub(crate) mod figures;
 mod framing;
+mod hunger;
 pub(crate) mod lease;
 pub(crate) mod local;
 #[cfg(feature = "simulation")]
