@@ -49,6 +49,11 @@ impl<D: Driver> LocalShard<D> {
         self.core.borrow().now()
     }
 
+    /// Whether this is the end: nothing begins any more.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.core.borrow().stopping
+    }
+
     pub(crate) fn clock_now(&self) -> Time {
         self.core.borrow().clock_now()
     }
