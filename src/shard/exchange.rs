@@ -33,6 +33,9 @@ pub(crate) struct Exchange<D: Driver> {
     written: bool,
     /// The pool has been told how it went.
     judged: bool,
+    /// By then a response's head should have come, whatever time the caller has: silence from then on
+    /// speaks against the endpoint.
+    overdue: Time,
     terms: Terms,
     facts: Facts,
 }
@@ -103,6 +106,7 @@ impl<D: Driver> Exchange<D> {
             head: None,
             written: false,
             judged: false,
+            overdue: limit.min(terms.begun + terms.call_timeout),
             terms: *terms,
             facts,
         })
@@ -444,10 +448,20 @@ impl<D: Driver> Exchange<D> {
             return;
         };
         let mut core = lease.core.borrow_mut();
+        let now = core.now();
+        let impatient = match kind {
+            ErrorKind::Timeout(Phase::Send | Phase::Head) => now < self.overdue,
+            ErrorKind::Timeout(Phase::Body) => self.terms.body_timeout < self.terms.call_timeout,
+            _ => false,
+        };
+        if impatient {
+            // It was the caller who had no more time: that others would not have been answered either is
+            // not known.
+            return;
+        }
         if kind == ErrorKind::Timeout(Phase::Head) {
             // Cut off, it counts as having taken that long: else the limit would never rise again.
-            let took = core.now().since(self.facts.granted);
-            core.note_latency(lease.key, took);
+            core.note_latency(lease.key, now.since(self.facts.granted));
         }
         let stale = self.failure(kind) == Failure::Stale;
         if speaks_against_endpoint(kind) && !stale && !std::mem::replace(&mut self.judged, true) {
