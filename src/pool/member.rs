@@ -52,6 +52,8 @@ pub(super) struct Member {
     pub(super) uses: u64,
     pub(super) slots: u32,
     pub(super) used: u32,
+    /// How many of those who use it have had their verdict.
+    pub(super) judged: u32,
     /// It ends soon, and is not counted as warm any more.
     pub(super) ending: bool,
     /// It goes as soon as nobody uses it.
@@ -242,6 +244,7 @@ impl Members {
             uses: 0,
             slots: 0,
             used: 0,
+            judged: 0,
             ending: false,
             doomed: None,
             idle_links: Links::default(),
@@ -305,6 +308,22 @@ impl Members {
             self.unshelve(id);
         }
         conn
+    }
+
+    /// One of those who use a member has its verdict, if none had it already.
+    #[inline]
+    pub(super) fn judge(&mut self, id: MemberId) {
+        let member = self.member(id);
+        member.judged = member.used.min(member.judged + 1);
+    }
+
+    /// One slot of a leased member is about to be free again: whether its use had a verdict.
+    #[inline]
+    pub(super) fn take_verdict(&mut self, id: MemberId) -> bool {
+        let member = self.member(id);
+        let judged = member.judged > 0;
+        member.judged -= u32::from(judged);
+        judged
     }
 
     /// One slot of a leased member is free again. True if nobody uses it any more.

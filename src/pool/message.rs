@@ -85,6 +85,8 @@ pub enum Input {
     Faulted {
         /// A leased connection.
         member: MemberId,
+        /// It had been [`served`](super::Pool::served) before: a good answer that broke off.
+        served: bool,
     },
     /// The dial of `member` failed, and its permit has been dropped or soon will be.
     DialFailed {

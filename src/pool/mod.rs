@@ -223,7 +223,7 @@ impl Pool {
             Input::Slots { member, slots } => self.slots(member, slots),
             Input::Retire { member } => self.retire(member, CloseReason::Retired, actions),
             Input::Endpoints(ids) => self.set_endpoints(now, &ids, actions),
-            Input::Faulted { member } => self.faulted(now, member, actions),
+            Input::Faulted { member, served } => self.faulted(now, member, served, actions),
             Input::Capacity => self.capacity(),
             Input::GiveUp => self.give_up(now, actions),
             Input::Tick => self.tick(now, actions),

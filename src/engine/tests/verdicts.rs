@@ -4,6 +4,8 @@ use super::rig::{Call, Rig};
 use super::{SECOND, config};
 use crate::config::CallOptions;
 use crate::error::ErrorKind;
+use crate::protocol::http1::Head;
+use crate::shard::call;
 
 /// So many failures in a row eject an endpoint, by default.
 const FAILURES: usize = 5;
@@ -84,6 +86,38 @@ fn a_call_that_goes_well_between_counts() {
         }
         assert!(!is_ejected(&mut rig));
     }
+    rig.stop();
+}
+
+/// Who reads only heads, and who reads bodies that break off.
+#[test]
+fn a_good_head_counts_and_a_body_that_breaks_off_takes_it_back() {
+    let mut rig = serving();
+    let local = rig.shards[0].local().clone();
+    let upstream = rig.upstream("a");
+    let head_of = |path: &'static str| {
+        let upstream = local.upstream(upstream.clone());
+        local.spawn(async move {
+            let head = Head::get(path);
+            let exchange = call::exchange(&upstream, &head, None).await;
+            assert_eq!(exchange.expect("a head").head().status(), 200);
+        });
+    };
+    for _ in 0..2 {
+        for _ in 1..FAILURES {
+            post(&mut rig, "/503/x", None);
+        }
+        head_of("/part/x");
+        rig.settle();
+        assert!(!is_ejected(&mut rig));
+    }
+    drop(local);
+    for _ in 0..FAILURES {
+        let mut call = post(&mut rig, "/part/x", None);
+        let error = call.error().expect("it breaks off");
+        assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
+    }
+    assert!(is_ejected(&mut rig));
     rig.stop();
 }
 
