@@ -58,6 +58,8 @@ pub(super) struct Member {
     pub(super) ending: bool,
     /// It goes as soon as nobody uses it.
     pub(super) doomed: Option<CloseReason>,
+    /// It goes because there are too many: no other one has to go in its stead.
+    pub(super) claimed: bool,
     idle_links: Links,
     shelf_links: Links,
 }
@@ -245,6 +247,7 @@ impl Members {
             slots: 0,
             used: 0,
             judged: 0,
+            claimed: false,
             ending: false,
             doomed: None,
             idle_links: Links::default(),
@@ -308,6 +311,11 @@ impl Members {
             self.unshelve(id);
         }
         conn
+    }
+
+    /// It goes because there are too many.
+    pub(super) fn set_claimed(&mut self, id: MemberId) {
+        self.member(id).claimed = true;
     }
 
     /// One of those who use a member has its verdict, if none had it already.

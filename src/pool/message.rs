@@ -165,6 +165,8 @@ pub enum Action {
         conn: Key,
         /// Why.
         reason: CloseReason,
+        /// Its permit [leaves](super::Permit::leave).
+        claimed: bool,
     },
     /// A waiter needs a dial, no permit is free, and the pool has no idle connection of its own
     /// to give up. Said once per need, and again when a `Capacity` turned out to be taken or nothing

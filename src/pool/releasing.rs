@@ -21,7 +21,7 @@ impl Pool {
             return;
         }
         let endpoint = member.endpoint;
-        let condemned = self.condemned(now, member);
+        let condemned = self.condemned(now, id);
         self.dialing.lease_ended(now, held, condemned.is_none());
         let judged = self.members.take_verdict(id);
         if let Some(endpoint) = endpoint {
@@ -48,6 +48,9 @@ impl Pool {
         match gone.state {
             State::Dialing(purpose) => self.dial_abandoned(now, purpose, gone.endpoint),
             State::Open(_) => {
+                if gone.claimed {
+                    self.permits.unclaim(gone.tier);
+                }
                 for n in 0..gone.used {
                     if let Some(endpoint) = gone.endpoint {
                         self.endpoints.ended(endpoint, n < gone.judged);
