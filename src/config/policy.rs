@@ -76,7 +76,9 @@ impl Default for WarmConfig {
 /// Two kinds of failure are told apart. An endpoint that *cannot be connected to* gets no dials but one on
 /// trial every `dial_backoff_max` or less, made in the background, until one succeeds. One that *connects and
 /// then fails* (a call closed, timed out, garbled, or answered by 502, 503 or 504) is ejected for
-/// a time that grows, and then tried with a few calls. Where no endpoint is left, calls are refused at once with
+/// a time that grows, and then tried with a few calls. A call that its caller gave less time than the
+/// upstream's own settings do (`call_timeout`, `attempt`) is not held against the endpoint when that time is over:
+/// callers in a hurry eject nobody. Where no endpoint is left, calls are refused at once with
 /// [`Breaker`](crate::ErrorKind::Breaker).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -184,16 +186,17 @@ impl Default for RetryConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct AttemptConfig {
     /// The shortest time limit that observation may lead to. Default `"off"`, attempts are bounded
-    /// by `timeout_max` alone: an upstream with a rare slow answer among many quick ones would find
+    /// by `timeout_max` alone, if that is set: an upstream with a rare slow answer among many quick ones would find
     /// it cut off, so adapting is asked for. 1 s is a good beginning. Lower retries a stuck call
     /// sooner, and cuts off more that would have come.
     #[serde(with = "serial::duration_or_off")]
     pub timeout_min: Option<Duration>,
-    /// The longest, in force until enough was observed. Default 30 s, as long as a call may take:
-    /// an attempt is not cut off for want of knowledge. Lower leaves time in the call for another
-    /// attempt, which a single slow one would use up.
-    #[serde(with = "serial::duration")]
-    pub timeout_max: Duration,
+    /// The longest, in force until enough was observed. Default `"off"`: an attempt may take what
+    /// is left of its call's own time, long or short, and is not cut off for want of knowledge. A
+    /// limit leaves time in the call for another attempt, which a single slow one would use up;
+    /// calls that may take longer than it are cut off by it too.
+    #[serde(with = "serial::duration_or_off")]
+    pub timeout_max: Option<Duration>,
     /// How many times the 99th percentile. Default 4: a tail within a factor of four of it is left
     /// alone. Lower cuts off sooner, good answers among them; higher waits longer for what is
     /// stuck.
@@ -204,7 +207,7 @@ impl Default for AttemptConfig {
     fn default() -> AttemptConfig {
         AttemptConfig {
             timeout_min: None,
-            timeout_max: Duration::from_secs(30),
+            timeout_max: None,
             multiple: 4.0,
         }
     }

@@ -77,6 +77,7 @@ impl<D: Driver> Core<D> {
                     member,
                     conn,
                     reason,
+                    claimed,
                 } => {
                     self.tally.closed(reason);
                     if let Some(connection) = self.connections.get_mut(conn) {
@@ -86,6 +87,9 @@ impl<D: Driver> Core<D> {
                             "the pool's names are the shard's"
                         );
                         connection.member = None;
+                        if claimed && let Some(permit) = &mut connection.permit {
+                            permit.leave();
+                        }
                     }
                     self.condemn(conn);
                 }

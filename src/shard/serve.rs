@@ -40,6 +40,32 @@ pub(crate) struct RemoteCall {
     pub(crate) reply: oneshot::Sender<Result<http::Response<RemoteBody>, Error>>,
 }
 
+/// A call that no task has taken up yet. Dropped as it is, with a mailbox that was closed, it tells its
+/// caller that nothing of it was sent.
+pub(crate) struct Unbegun(Option<RemoteCall>);
+
+impl Unbegun {
+    pub(crate) fn new(call: RemoteCall) -> Unbegun {
+        Unbegun(Some(call))
+    }
+
+    pub(crate) fn begin<D: Driver>(mut self, shard: &LocalShard<D>, underway: Underway<D>) {
+        if let Some(remote) = self.0.take() {
+            shard.spawn_serving(call(shard.clone(), remote, underway));
+        }
+    }
+}
+
+impl Drop for Unbegun {
+    fn drop(&mut self) {
+        if let Some(call) = self.0.take() {
+            let error = Error::draining().at_upstream(&call.upstream.name);
+            // A caller who has gone in the meantime does not mind.
+            let _ = call.reply.send(Err(error));
+        }
+    }
+}
+
 /// A response's body, as it crosses to the caller.
 pub(crate) enum RemoteBody {
     /// All of it.
@@ -70,11 +96,7 @@ impl<D: Driver> Drop for Underway<D> {
 }
 
 /// Runs a call to its end, unless the caller goes before.
-pub(crate) async fn call<D: Driver>(
-    shard: LocalShard<D>,
-    mut remote: RemoteCall,
-    underway: Underway<D>,
-) {
+async fn call<D: Driver>(shard: LocalShard<D>, mut remote: RemoteCall, underway: Underway<D>) {
     let upstream = shard.upstream(remote.upstream);
     let upstream = upstream.with_options(remote.options);
     let answer = unless_gone(
@@ -154,8 +176,17 @@ async fn pump<D: Driver>(
 ) {
     loop {
         // Room first: what was read from the connection has a place to go.
-        if poll_fn(|cx| pipe.poll_room(cx)).await.is_err() {
-            return;
+        let room = poll_fn(|cx| match body.is_interrupted() {
+            true => Poll::Ready(None),
+            false => pipe.poll_room(cx).map(Some),
+        });
+        match room.await {
+            Some(Ok(())) => {}
+            Some(Err(_)) => return,
+            None => {
+                drop(underway);
+                return last_word(body, pipe);
+            }
         }
         let piece = poll_fn(|cx| {
             if pipe.poll_gone(cx).is_ready() {
@@ -184,6 +215,15 @@ async fn pump<D: Driver>(
                 return;
             }
         }
+    }
+}
+
+/// The shard stops: tells a reader who is behind how far it came.
+fn last_word<D: Driver>(mut body: LocalBody<D>, pipe: PipeSender<Result<Frame<Bytes>, Error>>) {
+    match (body.interrupt(), body.take_trailers()) {
+        (Some(error), _) => pipe.send_last(Err(error)),
+        (None, Some(trailers)) => pipe.send_last(Ok(Frame::trailers(trailers))),
+        (None, None) => pipe.finish(),
     }
 }
 
