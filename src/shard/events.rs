@@ -3,7 +3,7 @@
 //! Never acts for a user: it changes states, and notes down whom to wake.
 
 use super::bytes_in::{End, Piece};
-use super::connection::{Connection, State};
+use super::connection::{self, Connection, State};
 use super::core::Core;
 use super::returning::Eviction;
 use crate::driver::{Driver, Event, Received, SendBuffer};
@@ -24,6 +24,7 @@ impl<D: Driver> Core<D> {
             Event::Connected { key, result } => self.on_connected(key, result),
             Event::Cancelled { key } => {
                 if let Some(connection) = self.connections.get_mut(key) {
+                    connection.on(connection::Event::Cancelled);
                     connection.operations.cancels -= 1;
                 }
                 self.after_operation(key);
@@ -39,13 +40,9 @@ impl<D: Driver> Core<D> {
         if !more {
             connection.operations.receive = false;
         }
-        match connection.state() {
-            State::Draining | State::Closing => {
-                self.after_operation(key);
-                return;
-            }
-            State::Dialing => unreachable!("receiving begins when the connection is made"),
-            State::Handshaking | State::Idle | State::Leased => {}
+        if connection.on(connection::Event::Received) == State::Draining {
+            self.after_operation(key);
+            return;
         }
         match outcome {
             Received::Data(buffer) => self.on_bytes(key, buffer),
@@ -242,11 +239,10 @@ impl<D: Driver> Core<D> {
             return;
         };
         connection.operations.send = false;
-        match (connection.state(), result) {
-            (State::Draining | State::Closing, _) => {}
+        match (connection.on(connection::Event::Sent), result) {
+            (State::Draining, _) => {}
             // What is left of it is not sent on.
             (_, _) if connection.cut => {}
-            (State::Dialing, _) => unreachable!("sending begins when the connection is made"),
             (_, Ok(n)) => {
                 connection.outbound.sent(n);
                 if !buffer.remaining().is_empty() {
