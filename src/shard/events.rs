@@ -77,21 +77,7 @@ impl<D: Driver> Core<D> {
         } else {
             Piece::Ring(buffer)
         };
-        if connection.streams.is_some() {
-            self.on_stream_bytes(key, &piece);
-            return;
-        }
-        match connection.state() {
-            State::Leased => {
-                connection.inbound.push(piece);
-                connection.wake_reader();
-                self.pause_if_unread(key);
-            }
-            State::Idle => self.on_idle_bytes(key, piece),
-            State::Dialing | State::Handshaking | State::Draining | State::Closing => {
-                unreachable!("plain bytes come to connections in use or at rest")
-            }
-        }
+        self.deliver(key, piece);
     }
 
     /// A raw server may speak first: what it says before the first use waits for the first user.
@@ -138,7 +124,8 @@ impl<D: Driver> Core<D> {
         }
         // First what was sound: a response is none the worse for a broken record behind it.
         if !plaintext.is_empty() {
-            self.on_plaintext(key, &plaintext);
+            let piece = Piece::Heap(Bytes::copy_from_slice(&plaintext));
+            self.deliver(key, piece);
         }
         match result {
             Err(error) => self.on_tls_failed(key, error),
@@ -148,11 +135,11 @@ impl<D: Driver> Core<D> {
         self.plaintext = plaintext;
     }
 
-    fn on_plaintext(&mut self, key: Key, plaintext: &[u8]) {
+    /// Plain bytes have come: from the wire, or from within TLS.
+    fn deliver(&mut self, key: Key, piece: Piece<D::Buffer>) {
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
-        let piece = Piece::Heap(Bytes::copy_from_slice(plaintext));
         if connection.streams.is_some() {
             self.on_stream_bytes(key, &piece);
             return;
@@ -164,6 +151,7 @@ impl<D: Driver> Core<D> {
                 self.pause_if_unread(key);
             }
             State::Idle => self.on_idle_bytes(key, piece),
+            // What came with them has ended it.
             State::Dialing | State::Handshaking | State::Draining | State::Closing => {}
         }
     }

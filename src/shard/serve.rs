@@ -75,8 +75,7 @@ pub(crate) async fn call<D: Driver>(
     mut remote: RemoteCall,
     underway: Underway<D>,
 ) {
-    let upstream = shard.upstream(remote.upstream);
-    let upstream = upstream.with_options(remote.options);
+    let upstream = shard.upstream(remote.upstream).with_options(remote.options);
     let answer = unless_gone(
         &mut remote.reply,
         call::call(&upstream, remote.parts, remote.source),
