@@ -55,6 +55,8 @@ pub(crate) enum Event {
 }
 
 impl State {
+    /// What an event makes of it.
+    ///
     /// # Panics
     /// If this cannot happen in this state.
     #[inline(always)]
