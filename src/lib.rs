@@ -40,6 +40,8 @@ mod driver;
 
 mod block_on;
 pub mod config;
+#[cfg(test)]
+mod diagram;
 mod endpoint;
 mod error;
 mod random;

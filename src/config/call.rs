@@ -50,6 +50,16 @@ impl CallOptions {
     }
 }
 
+impl From<Class> for CallOptions {
+    /// Nothing but the class.
+    fn from(class: Class) -> CallOptions {
+        CallOptions {
+            class: Some(class),
+            ..CallOptions::default()
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,7 @@
 //!
 //! Owns: the carrying out of the pool's actions, and its timer. Never: decides who gets a connection.
 
-use super::connection::State;
+use super::connection::Event;
 use super::core::{Core, Timer};
 use crate::driver::Driver;
 use crate::pool::{Action, Grant, Input};
@@ -109,14 +109,14 @@ impl<D: Driver> Core<D> {
         connection.granted_at = self.now;
         match connection.streams.as_deref_mut() {
             None => {
-                connection.become_state(State::Leased);
+                connection.on(Event::Granted);
                 connection.expired = false;
                 connection.outbound.handed = 0;
             }
             Some(streams) => {
                 streams.take_slot();
                 if streams.leases() == 1 {
-                    connection.become_state(State::Leased);
+                    connection.on(Event::Granted);
                 }
             }
         }

@@ -97,8 +97,7 @@ impl<D: Driver> Drop for Underway<D> {
 
 /// Runs a call to its end, unless the caller goes before.
 async fn call<D: Driver>(shard: LocalShard<D>, mut remote: RemoteCall, underway: Underway<D>) {
-    let upstream = shard.upstream(remote.upstream);
-    let upstream = upstream.with_options(remote.options);
+    let upstream = shard.upstream(remote.upstream).with_options(remote.options);
     let answer = unless_gone(
         &mut remote.reply,
         call::call(&upstream, remote.parts, remote.source),

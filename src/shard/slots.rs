@@ -5,7 +5,7 @@
 
 use super::bytes_in::End;
 use super::checkout::Deferred;
-use super::connection::State;
+use super::connection::Event;
 use super::core::{Core, Timer};
 use super::streams::Stream;
 use crate::driver::Driver;
@@ -90,7 +90,7 @@ impl<D: Driver> Core<D> {
             return;
         }
         if last {
-            connection.become_state(State::Idle);
+            connection.on(Event::Released);
             if connection.outbound.is_empty() {
                 connection.outbound.rest(&mut self.blocks);
             }
