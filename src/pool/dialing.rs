@@ -116,7 +116,25 @@ impl Dialing {
 
     /// Whether to begin a dial now, and what for.
     pub(super) fn wanted(&self, now: Time, view: View, limits: &Limits) -> Option<Purpose> {
-        if now < self.blocked_until || view.flying >= self.flying_max(limits) {
+        if self.is_pausing(now) {
+            return None;
+        }
+        self.wanted_but_for_pauses(now, view, limits)
+    }
+
+    /// Whether there is no dial because one has failed lately.
+    pub(super) fn is_pausing(&self, now: Time) -> bool {
+        now < self.blocked_until
+    }
+
+    /// As [`wanted`](Dialing::wanted), whether a pause is to pass before or not.
+    pub(super) fn wanted_but_for_pauses(
+        &self,
+        now: Time,
+        view: View,
+        limits: &Limits,
+    ) -> Option<Purpose> {
+        if view.flying >= self.flying_max(limits) {
             None
         } else if view.uncovered_fresh() > 0 {
             Some(Purpose::Fresh)
@@ -131,7 +149,7 @@ impl Dialing {
 
     /// When to ask [`wanted`](Dialing::wanted) again if nothing happens until then.
     pub(super) fn ask_again_at(&self, now: Time, view: View, limits: &Limits) -> Option<Time> {
-        if now < self.blocked_until {
+        if self.is_pausing(now) {
             // With nobody waiting too: a pool is not vacant, and so its back-off not forgotten,
             // before the pause is over.
             return Some(self.blocked_until);

@@ -44,7 +44,7 @@ impl Pool {
     }
 
     /// The tier that has fewer connections than its floor.
-    pub(super) fn cold(&self, _now: Time) -> Option<Tier> {
+    pub(super) fn cold(&self) -> Option<Tier> {
         [Tier::Open, Tier::Reserved].into_iter().find(|&tier| {
             let count = self.members.tier(tier);
             count.warm + count.dialing < self.floor_of(tier)
@@ -94,7 +94,7 @@ impl Pool {
 
     /// When the forecast wants to look again.
     pub(super) fn foresee_at(&self) -> Option<Time> {
-        self.warmth.forecast.next(Time::ZERO)
+        self.warmth.forecast.next()
     }
 
     /// How long before its end the successor of a connection that lives for `life` is dialled.

@@ -432,23 +432,25 @@ impl<D: Driver> Exchange<D> {
             },
             None => RequestSent::Whole,
         };
-        let sent = sent.max(self.facts.sent_before);
         self.judge_failure(error.kind());
         self.lease = None;
-        let facts = &self.facts;
-        let mut history = facts.failed.clone();
-        history.push(Attempt {
-            endpoint: facts.endpoint.clone(),
-            reused: facts.reused,
-            begun: facts.attempt.since(facts.begun),
-            took: self.upstream.shard.now().since(facts.attempt),
-            failure: error.kind(),
-        });
-        self.upstream
+        let (facts, upstream) = (&self.facts, &self.upstream);
+        let error = upstream
             .name_error(error)
-            .at_endpoint(facts.endpoint.as_ref())
-            .after_sending(sent, self.terms.idempotent)
-            .with_history(history)
+            .at_endpoint(facts.endpoint.as_ref());
+        let again = Again {
+            fresh: false,
+            sent: facts.sent_before,
+            failed: facts.failed.clone(),
+        };
+        again.on_connection(
+            upstream,
+            &self.terms,
+            facts.attempt,
+            error,
+            facts.reused,
+            sent,
+        )
     }
 
     /// Tells the pool, before the connection goes, what the failure says about its endpoint.

@@ -55,7 +55,8 @@ impl<D: Driver> Future for StreamCheckout<'_, D> {
             let stream = core.borrow_mut().take_stream(grant);
             // A slot that is none any more has been given back: the pool will not grant it again.
             if let Some(key) = stream {
-                return Poll::Ready(Ok(StreamLease { core, key }));
+                let reused = grant.reused;
+                return Poll::Ready(Ok(StreamLease { core, key, reused }));
             }
         }
         Poll::Ready(Err(Error::new(
@@ -69,9 +70,15 @@ impl<D: Driver> Future for StreamCheckout<'_, D> {
 pub(crate) struct StreamLease<D: Driver> {
     core: Rc<RefCell<Core<D>>>,
     key: Key,
+    reused: bool,
 }
 
 impl<D: Driver> StreamLease<D> {
+    /// Whether the connection had carried something before.
+    pub(crate) fn reused(&self) -> bool {
+        self.reused
+    }
+
     /// Bounds what is done with the stream from now on.
     pub(crate) fn expect_by(&self, at: Time) {
         self.core.borrow_mut().set_stream_deadline(self.key, at);

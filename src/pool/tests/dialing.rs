@@ -108,6 +108,23 @@ fn one_failed_dial_fails_one_waiter_and_the_others_wait_out_the_back_off() {
     assert_eq!(rig.pool.counters().dials_failed, 12);
 }
 
+/// Siblings hear of it while the pause lasts, not after it.
+#[test]
+fn who_waits_out_a_pause_without_a_permit_asks_for_one() {
+    let mut rig = Rig::new(1, roomy());
+    assert_eq!(rig.enqueue(1), [Did::Dial(0)]);
+    assert_eq!(rig.enqueue(2), []);
+    assert_eq!(rig.failed(0), [Did::Fail(1, Refusal::DialFailed)]);
+    let siblings = rig.pool.permits.try_acquire(Tier::Open).ok();
+    assert!(siblings.is_some());
+    assert_eq!(rig.enqueue(3), [Did::Starving(Exhausted::Upstream)]);
+    drop(siblings);
+    let back = rig.handle(Input::Capacity);
+    assert_eq!(back, [], "there is one, and the pause goes on");
+    rig.now = rig.pool.deadline().expect("the pause ends");
+    assert_eq!(rig.tick(), [Did::Dial(1)]);
+}
+
 #[test]
 fn a_failed_dial_fails_nobody_whom_another_connection_may_serve() {
     let mut rig = Rig::with_idle(1, 10, roomy());
