@@ -1,6 +1,8 @@
 //! When to dial: the rule, its memory, and the back-off after failures.
 //!
-//! Owns: the observed hold and dial times, how fast dials ramp up, and until when they must wait.
+//! Owns: the observed hold and dial times, how fast dials ramp up, and until when they must wait: while it
+//! is not clear yet which endpoint is to blame, or there is none known. One that is judged unreachable has pauses of
+//! its own, and this rule none because of it.
 //! Never: dials, or takes a permit. It is asked with a picture of the pool, and answers.
 //!
 //! For plain waiters, the rule weighs a dial against the queue it would shorten:
@@ -276,6 +278,13 @@ impl Dialing {
         let pause = floor.saturating_mul(1 << doublings);
         let pause = pause.min(limits.dial_backoff_max.max(floor));
         self.blocked_until = now + random.shorten(pause, 0.5);
+    }
+
+    /// The endpoint that failed is tried in the background from now on, with pauses of its own: there is none
+    /// here any more.
+    pub(super) fn handed_over(&mut self) {
+        self.failures = 0;
+        self.blocked_until = Time::ZERO;
     }
 
     /// No permit was free. One for warmth is not asked for again for a while.

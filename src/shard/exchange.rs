@@ -475,7 +475,7 @@ impl<D: Driver> Exchange<D> {
             core.note_latency(lease.key, now.since(self.facts.granted));
         }
         let stale = self.failure(kind) == Failure::Stale;
-        if !speaks_against_endpoint(kind) || stale {
+        if !speaks_against_endpoint(kind) || stale || self.facts.has_failed_here() {
             return;
         }
         match std::mem::replace(&mut self.told, Told::Fault) {
@@ -483,6 +483,19 @@ impl<D: Driver> Exchange<D> {
             Told::Served => core.note_fault(lease.key, true),
             Told::Fault => {}
         }
+    }
+}
+
+impl Facts {
+    /// Whether the endpoint was told of a failure of this call already. It is calls that are counted: one that
+    /// no server survives says no more by its third attempt than by its first.
+    fn has_failed_here(&self) -> bool {
+        self.failed.iter().any(|attempt| {
+            let failure = Failure::of_exchange(attempt.failure, attempt.reused, false);
+            attempt.endpoint == self.endpoint
+                && speaks_against_endpoint(attempt.failure)
+                && failure != Failure::Stale
+        })
     }
 }
 

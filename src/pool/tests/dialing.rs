@@ -125,6 +125,36 @@ fn who_waits_out_a_pause_without_a_permit_asks_for_one() {
     assert_eq!(rig.tick(), [Did::Dial(1)]);
 }
 
+/// Until it is judged, a failed dial is followed by a pause, whichever endpoint it went to; an endpoint that
+/// was judged holds up no dial to another one.
+#[test]
+fn an_unreachable_endpoint_makes_nobody_wait_for_another() {
+    let mut rig = Rig::new(1000, roomy());
+    let (bad, good) = (EndpointId(0), EndpointId(1));
+    rig.handle(Input::Endpoints(vec![bad, good]));
+    let mut failed = 0;
+    for waiter in 0..200 {
+        let begun = rig.enqueue_fresh(waiter);
+        assert_eq!(begun, [Did::Dial(waiter as usize)], "{failed} failed");
+        let id = rig.members[waiter as usize].0;
+        match rig.pool.choose_endpoint(rig.now, id, &[]) {
+            Some(endpoint) if endpoint == bad => {
+                failed += 1;
+                rig.failed(waiter as usize);
+                assert!(failed <= 5, "it is unreachable by now");
+                if failed < 5 {
+                    assert!(rig.pool.dialing.is_pausing(rig.now));
+                    rig.now = rig.now + 1000 * MS;
+                } else {
+                    assert!(!rig.pool.dialing.is_pausing(rig.now));
+                }
+            }
+            _ => drop(rig.dialed(waiter as usize)),
+        }
+    }
+    assert_eq!(failed, 5);
+}
+
 #[test]
 fn a_failed_dial_fails_nobody_whom_another_connection_may_serve() {
     let mut rig = Rig::with_idle(1, 10, roomy());
