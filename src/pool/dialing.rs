@@ -33,7 +33,7 @@ const DIAL_TIME_ASSUMED: Duration = Duration::from_millis(100);
 
 /// No stall is declared, and no pause taken, shorter than this: a queue's deadline is a timer's, and
 /// timers are no finer.
-const PAUSE_MIN: Duration = Duration::from_millis(1);
+pub(super) const PAUSE_MIN: Duration = Duration::from_millis(1);
 
 /// The pool at the moment of a decision.
 #[derive(Clone, Copy, Debug)]

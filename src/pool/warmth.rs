@@ -5,10 +5,13 @@
 //!
 //! A connection that ends soon is not counted as warm any more, so that its successor is there when it
 //! goes (make before break). *Soon* is two dial times, and as long as the pace needs for the whole floor,
-//! but never more than a quarter of a connection's life: or else successors would have successors at once.
+//! but never more than a quarter of a connection's life: or else successors would have successors at once. Where
+//! a connection's uses are numbered, so are those in which its successor is dialled. (Where the cap leaves no
+//! room for a successor, the old one has to go first.)
 
 use super::Pool;
 use super::forecast::Forecast;
+use super::member::Member;
 use super::message::MemberId;
 use super::pace::Pace;
 use super::peak::Peak;
@@ -114,6 +117,19 @@ impl Pool {
         self.lead(self.limits.age_max.unwrap_or(self.limits.dial_backoff_max))
     }
 
+    /// Whether a member has few uses left: no more than there are likely to be in two dial times, and than a
+    /// quarter of all.
+    pub(super) fn is_worn(&self, member: &Member) -> bool {
+        let Some(max) = self.limits.uses_max else {
+            return false;
+        };
+        let soon = self.dialing.dial_time().saturating_mul(2).as_nanos();
+        let hold = self.dialing.hold.nanos().unwrap_or(1).max(1);
+        let uses = u64::try_from(soon / u128::from(hold)).unwrap_or(u64::MAX);
+        let lead = uses.min(max / 4).max(1);
+        member.uses.saturating_add(lead) >= max
+    }
+
     /// A member is idle from now on: notes when it, and surplus, are to be looked at.
     #[inline]
     pub(super) fn rests(&mut self, now: Time) {
@@ -146,7 +162,8 @@ impl Pool {
             let end = end_of_idling(&self.limits, member.since);
             member.is_idle() && end <= now + self.lead(timeout)
         });
-        let ending = idles_out || member.retire_at <= now + self.lead_of_age();
+        let aged = member.retire_at <= now + self.lead_of_age();
+        let ending = idles_out || aged || self.is_worn(member);
         self.members.set_ending(id, ending);
     }
 
