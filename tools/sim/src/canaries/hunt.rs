@@ -1,0 +1,161 @@
+//! How many seeds it takes until a canary is found.
+//!
+//! Owns: which seeds are tried. Never: takes a simulator that dies, or does not end, for a find.
+
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// So many seeds are tried in a window before it is given up.
+pub const SEEDS_MAX: u64 = 10_000;
+
+/// What came of a window.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Find {
+    /// Found with the so-manieth seed.
+    After {
+        /// How many seeds it took.
+        seeds: u64,
+        /// Which of the invariants was violated.
+        invariant: String,
+        /// What was seen.
+        what: String,
+    },
+    /// Not found by any of them.
+    Never,
+}
+
+/// What came of all windows of one canary.
+#[derive(Clone, Debug, Default)]
+pub struct Hunt {
+    /// Window by window.
+    pub finds: Vec<Find>,
+}
+
+impl Hunt {
+    /// Runs `simulator` on so many windows of seeds that have none in common.
+    ///
+    /// # Errors
+    /// What went wrong, other than what is to go wrong.
+    pub fn run(simulator: &Path, report: &Path, windows: u64) -> Result<Hunt, String> {
+        let finds = (0..windows).map(|window| look(simulator, report, window * SEEDS_MAX));
+        Ok(Hunt {
+            finds: finds.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// How many seeds the first window took.
+    pub fn first(&self) -> Option<u64> {
+        match self.finds.first()? {
+            Find::After { seeds, .. } => Some(*seeds),
+            Find::Never => None,
+        }
+    }
+
+    /// How many the window in the middle took.
+    pub fn median(&self) -> Option<u64> {
+        let mut all: Vec<u64> = self.finds.iter().map(Find::seeds).collect();
+        all.sort_unstable();
+        let middle = all.get(all.len() / 2).copied()?;
+        (middle < u64::MAX).then_some(middle)
+    }
+
+    /// In how many windows it was found.
+    pub fn found(&self) -> usize {
+        let found = self.finds.iter();
+        found.filter(|find| **find != Find::Never).count()
+    }
+
+    /// Which invariants were seen violated, and how often.
+    pub fn invariants(&self) -> BTreeMap<&str, usize> {
+        let mut counts = BTreeMap::new();
+        for find in &self.finds {
+            if let Find::After { invariant, .. } = find {
+                *counts.entry(invariant.as_str()).or_default() += 1;
+            }
+        }
+        counts
+    }
+}
+
+impl Find {
+    fn seeds(&self) -> u64 {
+        match self {
+            Find::After { seeds, .. } => *seeds,
+            Find::Never => u64::MAX,
+        }
+    }
+}
+
+fn look(simulator: &Path, report: &Path, from: u64) -> Result<Find, String> {
+    let output = Command::new(simulator)
+        .args(["--from", &from.to_string()])
+        .args(["--seeds", &SEEDS_MAX.to_string()])
+        .arg("--json")
+        .arg(report)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("its simulator cannot be run: {error}"))?;
+    if !matches!(output.status.code(), Some(0 | 1)) {
+        return Err(format!("its simulator died: {}", output.status));
+    }
+    let text =
+        std::fs::read(report).map_err(|error| format!("its simulator told nothing: {error}"))?;
+    let value: Value = serde_json::from_slice(&text)
+        .map_err(|error| format!("its simulator's report: {error}"))?;
+    read(&value, from).ok_or_else(|| "its simulator's report makes no sense".to_owned())
+}
+
+fn read(report: &Value, from: u64) -> Option<Find> {
+    let Some(failed) = report["failed"].as_array()?.first() else {
+        return Some(Find::Never);
+    };
+    Some(Find::After {
+        seeds: failed["seed"].as_u64()?.checked_sub(from)? + 1,
+        invariant: failed["invariant"].as_str()?.to_owned(),
+        what: failed["what"].as_str()?.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(seeds: u64) -> Find {
+        Find::After {
+            seeds,
+            invariant: "Baton".into(),
+            what: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_window_without_a_find_is_the_longest() {
+        let hunt = |finds: &[Find]| Hunt {
+            finds: finds.to_vec(),
+        };
+        let all = hunt(&[after(7), Find::Never, after(3)]);
+        assert_eq!(
+            (all.first(), all.median(), all.found()),
+            (Some(7), Some(7), 2)
+        );
+        let most = hunt(&[Find::Never, Find::Never, after(3)]);
+        assert_eq!((most.first(), most.median(), most.found()), (None, None, 1));
+        assert_eq!(all.invariants()["Baton"], 2);
+    }
+
+    #[test]
+    fn a_report_is_read_as_it_is_written() {
+        let report = serde_json::json!({
+            "failed": [{"seed": 105, "invariant": "Caps", "what": "too many"}],
+        });
+        let found = read(&report, 100).unwrap();
+        assert_eq!(found.seeds(), 6);
+        assert_eq!(
+            read(&serde_json::json!({"failed": []}), 0),
+            Some(Find::Never)
+        );
+        assert_eq!(read(&serde_json::json!({}), 0), None);
+    }
+}
