@@ -57,6 +57,8 @@ pub struct ConnectionLook {
     pub timer_armed: bool,
     /// Whether it holds a permit.
     pub has_permit: bool,
+    /// Whether its socket is being closed, or is closed, under whoever holds it.
+    pub cut: bool,
 }
 
 /// One upstream on one shard.
@@ -168,6 +170,7 @@ impl<D: Driver> Core<D> {
             operations: in_flight + u32::from(operations.cancels),
             timer_armed: connection.timer.is_some(),
             has_permit: connection.permit.is_some(),
+            cut: connection.cut,
         }
     }
 }

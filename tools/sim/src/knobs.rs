@@ -3,6 +3,10 @@
 //! Owns: every choice that is made once. Never: what happens in the course of a run; that is thrown
 //! from dice of its own, so that a knob more does not change the rest.
 
+mod reload;
+
+pub use reload::Reload;
+
 use crate::dice::Dice;
 use ringpool::Config;
 use ringpool::config::{Class, EndpointAddress, UpstreamConfig};
@@ -33,6 +37,8 @@ pub struct Knobs {
     pub trouble: TroubleKnobs,
     /// Times out of 1024 that a shard which is awake is passed over in a round.
     pub skip: u16,
+    /// Settings that are replaced on the way.
+    pub reloads: Vec<Reload>,
 }
 
 /// One upstream and its servers.
@@ -128,7 +134,9 @@ impl Knobs {
             upstreams.push(knobs);
         }
         leave_something(&mut config);
+        let reloads = reload::all(seed, &upstreams, &weather, &config);
         Knobs {
+            reloads,
             seed,
             shards,
             config,
@@ -150,7 +158,7 @@ impl Knobs {
         self.weather.latency_max * 8 + self.faults.late_max * times + Duration::from_millis(10)
     }
 
-    /// The settings of an upstream.
+    /// The settings of an upstream when it begins.
     pub fn settings(&self, upstream: usize) -> &UpstreamConfig {
         &self.config.upstreams[&self.upstreams[upstream].name]
     }
@@ -335,8 +343,19 @@ mod tests {
     fn every_seed_picks_a_valid_configuration() {
         for seed in 0..2000 {
             let knobs = Knobs::of(seed);
-            if let Err(error) = knobs.config.validate() {
+            let mut config = knobs.config.clone();
+            if let Err(error) = config.validate() {
                 panic!("seed {seed}: {error}");
+            }
+            for Reload {
+                upstream, settings, ..
+            } in knobs.reloads
+            {
+                let name = knobs.upstreams[upstream].name.clone();
+                config.upstreams.insert(name, settings);
+                if let Err(error) = config.validate() {
+                    panic!("seed {seed}, reloaded: {error}");
+                }
             }
         }
     }

@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    sim::panics::keep();
     if let Some(wanted) = &arguments.canaries {
         return hunt(wanted, &arguments);
     }
-    sim::panics::keep();
     let Some(scenario) = scenario::named(&arguments.scenario) else {
         eprintln!(
             "sim: there is no scenario {:?}; there are:",

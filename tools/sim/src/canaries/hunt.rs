@@ -1,9 +1,11 @@
 //! How many seeds it takes until a canary is found.
 //!
-//! Owns: which seeds are tried. Never: takes a simulator that dies, or does not end, for a find.
+//! Owns: which seeds are tried. Never: takes for a find a simulator that dies, or a seed that fails without the
+//! canary, too.
 
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -34,14 +36,35 @@ pub struct Hunt {
 }
 
 impl Hunt {
-    /// Runs `simulator` on so many windows of seeds that have none in common.
+    /// Runs `simulator` on so many windows of seeds that have none in common. `fails` says whether a
+    /// seed does so anyway.
     ///
     /// # Errors
     /// What went wrong, other than what is to go wrong.
-    pub fn run(simulator: &Path, report: &Path, windows: u64) -> Result<Hunt, String> {
-        let finds = (0..windows).map(|window| look(simulator, report, window * SEEDS_MAX));
+    pub fn run(
+        simulator: &Path,
+        report: &Path,
+        windows: u64,
+        fails: impl Fn(u64) -> bool,
+    ) -> Result<Hunt, String> {
+        let look = |window: u64| -> Result<Find, String> {
+            let begin = window * SEEDS_MAX;
+            let end = begin + SEEDS_MAX;
+            let mut next = begin;
+            while let Some((seed, invariant, what)) = first_failure(simulator, report, next..end)? {
+                if !fails(seed) {
+                    return Ok(Find::After {
+                        seeds: seed - begin + 1,
+                        invariant,
+                        what,
+                    });
+                }
+                next = seed + 1;
+            }
+            Ok(Find::Never)
+        };
         Ok(Hunt {
-            finds: finds.collect::<Result<_, _>>()?,
+            finds: (0..windows).map(look).collect::<Result<_, _>>()?,
         })
     }
 
@@ -88,10 +111,17 @@ impl Find {
     }
 }
 
-fn look(simulator: &Path, report: &Path, from: u64) -> Result<Find, String> {
+/// A seed that failed, which of the invariants it violated, and what was seen.
+type Failure = (u64, String, String);
+
+fn first_failure(
+    simulator: &Path,
+    report: &Path,
+    seeds: Range<u64>,
+) -> Result<Option<Failure>, String> {
     let output = Command::new(simulator)
-        .args(["--from", &from.to_string()])
-        .args(["--seeds", &SEEDS_MAX.to_string()])
+        .args(["--from", &seeds.start.to_string()])
+        .args(["--seeds", &(seeds.end - seeds.start).to_string()])
         .arg("--json")
         .arg(report)
         .stdin(Stdio::null())
@@ -100,22 +130,22 @@ fn look(simulator: &Path, report: &Path, from: u64) -> Result<Find, String> {
     if !matches!(output.status.code(), Some(0 | 1)) {
         return Err(format!("its simulator died: {}", output.status));
     }
-    let text =
-        std::fs::read(report).map_err(|error| format!("its simulator told nothing: {error}"))?;
+    let text = std::fs::read(report);
+    let text = text.map_err(|error| format!("its simulator told nothing: {error}"))?;
     let value: Value = serde_json::from_slice(&text)
         .map_err(|error| format!("its simulator's report: {error}"))?;
-    read(&value, from).ok_or_else(|| "its simulator's report makes no sense".to_owned())
+    read(&value).ok_or_else(|| "its simulator's report makes no sense".to_owned())
 }
 
-fn read(report: &Value, from: u64) -> Option<Find> {
+fn read(report: &Value) -> Option<Option<Failure>> {
     let Some(failed) = report["failed"].as_array()?.first() else {
-        return Some(Find::Never);
+        return Some(None);
     };
-    Some(Find::After {
-        seeds: failed["seed"].as_u64()?.checked_sub(from)? + 1,
-        invariant: failed["invariant"].as_str()?.to_owned(),
-        what: failed["what"].as_str()?.to_owned(),
-    })
+    Some(Some((
+        failed["seed"].as_u64()?,
+        failed["invariant"].as_str()?.to_owned(),
+        failed["what"].as_str()?.to_owned(),
+    )))
 }
 
 #[cfg(test)]
@@ -150,12 +180,9 @@ mod tests {
         let report = serde_json::json!({
             "failed": [{"seed": 105, "invariant": "Caps", "what": "too many"}],
         });
-        let found = read(&report, 100).unwrap();
-        assert_eq!(found.seeds(), 6);
-        assert_eq!(
-            read(&serde_json::json!({"failed": []}), 0),
-            Some(Find::Never)
-        );
-        assert_eq!(read(&serde_json::json!({}), 0), None);
+        let (seed, invariant, _) = read(&report).unwrap().unwrap();
+        assert_eq!((seed, invariant.as_str()), (105, "Caps"));
+        assert_eq!(read(&serde_json::json!({"failed": []})), Some(None));
+        assert_eq!(read(&serde_json::json!({})), None);
     }
 }

@@ -19,8 +19,9 @@ pub struct Canary {
 /// One change in one place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Edit {
-    file: String,
-    /// The place is in the item that begins with a line that has this.
+    /// The place is in this file, or in one of those below this directory.
+    below: String,
+    /// It is in an item that begins with a line that has this.
     within: String,
     before: Vec<String>,
     after: Vec<String>,
@@ -59,16 +60,16 @@ impl Canary {
         if canary.about.is_empty() {
             return Err(canary.misfit("its first line does not say what it is".into()));
         }
-        let mut file = None;
+        let mut below = None;
         for line in lines {
             if let Some(path) = line.strip_prefix("--- ") {
-                file = Some(path.trim().to_owned());
+                below = Some(path.trim().to_owned());
             } else if let Some(within) = line.strip_prefix("@@ ") {
-                let Some(file) = file.clone() else {
-                    return Err(canary.misfit(format!("no file is named before {line:?}")));
+                let Some(below) = below.clone() else {
+                    return Err(canary.misfit(format!("no place is named before {line:?}")));
                 };
                 canary.edits.push(Edit {
-                    file,
+                    below,
                     within: within.trim().to_owned(),
                     before: Vec::new(),
                     after: Vec::new(),
@@ -100,27 +101,20 @@ impl Canary {
         Ok(())
     }
 
-    /// The files that it changes, changed. `read` gives a file as it is.
+    /// Those of the product's files that it changes, changed.
     ///
     /// # Errors
     /// Where it does not fit.
     pub fn apply(
         &self,
-        read: impl Fn(&str) -> std::io::Result<String>,
+        files: &BTreeMap<String, String>,
     ) -> Result<BTreeMap<String, String>, Misfit> {
         let mut changed = BTreeMap::new();
         for edit in &self.edits {
-            let Edit { file, .. } = edit;
-            if !file.starts_with("src/") {
-                return Err(self.misfit(format!("{file} is not the product's code")));
-            }
-            let text = match changed.remove(file) {
-                Some(text) => text,
-                None => read(file).map_err(|error| self.misfit(format!("{file}: {error}")))?,
-            };
-            let text = edit.apply(&text);
-            let text = text.map_err(|what| self.misfit(format!("{file}: {what}")))?;
-            changed.insert(file.clone(), text);
+            let below = files.iter().filter(|(name, _)| edit.reaches(name));
+            let now = below.map(|(name, text)| (name, changed.get(name).unwrap_or(text)));
+            let (name, text) = edit.apply(now).map_err(|what| self.misfit(what))?;
+            changed.insert(name, text);
         }
         Ok(changed)
     }
@@ -134,47 +128,65 @@ impl Canary {
 }
 
 impl Edit {
-    fn apply(&self, text: &str) -> Result<String, String> {
-        let lines: Vec<&str> = text.lines().collect();
-        let (begin, end) = self.item(&lines)?;
-        let len = self.before.len();
-        let fits = |at: &usize| {
-            let there = &lines[*at..*at + len];
-            there
-                .iter()
-                .zip(&self.before)
-                .all(|(line, wanted)| line.trim() == wanted.trim())
-        };
-        let mut places = (begin..=(end + 1).saturating_sub(len)).filter(fits);
-        let first = self.before.first().map_or("", |line| line.trim());
-        let at = match (places.next(), places.next()) {
-            (Some(at), None) if len > 0 => at,
-            (None, _) => return Err(format!("nothing like {first:?} in {:?}", self.within)),
-            (Some(_), _) => return Err(format!("{first:?} fits twice in {:?}", self.within)),
-        };
-        let after = self.after.iter().map(String::as_str);
-        let whole = lines[..at].iter().copied().chain(after);
-        let whole = whole.chain(lines[at + len..].iter().copied());
-        Ok(whole.map(|line| format!("{line}\n")).collect())
+    fn reaches(&self, file: &str) -> bool {
+        let rest = file.strip_prefix(self.below.as_str());
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
-    /// The first and the last line of the item that it is in: up to the brace that closes it.
-    fn item(&self, lines: &[&str]) -> Result<(usize, usize), String> {
-        let mut named = (0..lines.len()).filter(|&at| lines[at].contains(&self.within));
-        let begin = match (named.next(), named.next()) {
-            (Some(begin), None) => begin,
-            (None, _) => return Err(format!("there is no {:?}", self.within)),
-            (Some(_), Some(_)) => return Err(format!("there are two of {:?}", self.within)),
-        };
-        let indent = |line: &str| line.len() - line.trim_start().len();
-        let own = indent(lines[begin]);
-        let closes = |&at: &usize| {
-            let line: &str = lines[at];
-            indent(line) == own && line.trim_start().starts_with('}')
-        };
-        let end = (begin + 1..lines.len()).find(closes);
-        Ok((begin, end.unwrap_or(lines.len() - 1)))
+    /// The one file that has its place, with the change made.
+    fn apply<'a>(
+        &self,
+        files: impl Iterator<Item = (&'a String, &'a String)>,
+    ) -> Result<(String, String), String> {
+        let Edit { below, within, .. } = self;
+        let mut places = Vec::new();
+        for (name, text) in files {
+            let lines: Vec<&str> = text.lines().collect();
+            places.extend(self.places(&lines).into_iter().map(|at| (name, text, at)));
+        }
+        let first = self.before.first().map_or("", |line| line.trim());
+        match places[..] {
+            [(name, text, at)] => Ok((name.clone(), self.change(text, at))),
+            [] => Err(format!("no {within:?} below {below} has {first:?}")),
+            [(one, ..), (other, ..), ..] => Err(format!(
+                "{first:?} in {within:?} is in two places, in {one} and {other}"
+            )),
+        }
     }
+
+    /// The lines at which what is there before begins.
+    fn places(&self, lines: &[&str]) -> Vec<usize> {
+        let len = self.before.len();
+        let fits = |&at: &usize| {
+            let there = lines[at..].iter().map(|line| line.trim());
+            let wanted = self.before.iter().map(|line| line.trim());
+            len > 0 && there.take(len).eq(wanted)
+        };
+        let named = (0..lines.len()).filter(|&at| lines[at].contains(&self.within));
+        let mut places: Vec<usize> = named
+            .flat_map(|begin| (begin..end_of_item(lines, begin)).filter(fits))
+            .collect();
+        // An item may be within one that is named as well.
+        places.sort_unstable();
+        places.dedup();
+        places
+    }
+
+    fn change(&self, text: &str, at: usize) -> String {
+        let before = text.lines().take(at);
+        let after = text.lines().skip(at + self.before.len());
+        let lines = before.chain(self.after.iter().map(String::as_str));
+        lines.chain(after).map(|line| format!("{line}\n")).collect()
+    }
+}
+
+/// The line after the brace that closes the item which begins here: it is no further in.
+fn end_of_item(lines: &[&str], begin: usize) -> usize {
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let own = indent(lines[begin]);
+    let closes = |line: &&str| indent(line) == own && line.trim_start().starts_with('}');
+    let inside = lines[begin + 1..].iter().position(closes);
+    inside.map_or(lines.len(), |inside| begin + 2 + inside)
 }
 
 #[cfg(test)]
@@ -185,7 +197,12 @@ mod tests {
 
     fn applied(patch: &str) -> Result<String, String> {
         let canary = Canary::parse("it", patch).map_err(|misfit| misfit.to_string())?;
-        let changed = canary.apply(|_| Ok(CODE.to_owned()));
+        let files = [
+            ("src/a.rs", CODE),
+            ("src/b/c.rs", "fn four() {\n    skip();\n}\n"),
+        ];
+        let files = files.map(|(name, text)| (name.to_owned(), text.to_owned()));
+        let changed = canary.apply(&files.into_iter().collect());
         let changed = changed.map_err(|misfit| misfit.to_string())?;
         Ok(changed["src/a.rs"].clone())
     }
@@ -200,7 +217,7 @@ mod tests {
 
     #[test]
     fn edits_of_one_file_add_up() {
-        let patch = "It drifts.\n--- src/a.rs\n@@ fn one(\n-keep();\n@@ fn one(\n-count += 1;\n";
+        let patch = "It drifts.\n--- src\n@@ fn one(\n-keep();\n@@ fn one(\n-count += 1;\n";
         let gone = CODE.replacen("    keep();\n    count += 1;\n", "", 1);
         assert_eq!(applied(patch), Ok(gone));
     }
@@ -213,10 +230,10 @@ mod tests {
             "It floats.\n@@ fn one(\n-keep();\n",
             "It is lost.\n--- src/a.rs\n@@ fn three(\n-keep();\n",
             "It is lost.\n--- src/a.rs\n@@ fn two(\n-keep();\n",
-            "It is in two places.\n--- src/a.rs\n@@ fn\n-keep();\n",
+            "It is in two places.\n--- src\n@@ fn\n-count += 1;\n",
+            "It is elsewhere.\n--- src/b\n@@ fn one(\n-keep();\n",
             "It adds only.\n--- src/a.rs\n@@ fn one(\n+keep();\n",
             "It is odd.\n--- src/a.rs\n@@ fn one(\n*keep();\n",
-            "It is elsewhere.\n--- tools/a.rs\n@@ fn one(\n-keep();\n",
         ] {
             let misfit = applied(patch).expect_err(patch);
             assert!(misfit.starts_with("canary it: "), "{misfit}");

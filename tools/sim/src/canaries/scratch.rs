@@ -111,6 +111,29 @@ pub fn workspace() -> PathBuf {
     root.expect("the simulator is in tools/sim").to_owned()
 }
 
+/// The product's own files, by their names from the root on.
+///
+/// # Errors
+/// What could not be read.
+pub fn product() -> io::Result<BTreeMap<String, String>> {
+    let root = workspace();
+    let (mut files, mut left) = (BTreeMap::new(), vec![root.join("src")]);
+    while let Some(path) = left.pop() {
+        if path.is_dir() {
+            for entry in fs::read_dir(path)? {
+                left.push(entry?.path());
+            }
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            let name = path.strip_prefix(&root).unwrap_or(&path);
+            files.insert(
+                name.to_string_lossy().into_owned(),
+                fs::read_to_string(&path)?,
+            );
+        }
+    }
+    Ok(files)
+}
+
 /// Makes `to` equal to `from`, but for what `instead` has for a file.
 fn mirror<'a>(
     from: &Path,

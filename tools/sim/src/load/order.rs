@@ -3,7 +3,7 @@
 use crate::dice::Dice;
 use crate::knobs::Knobs;
 use crate::oracle::CallFacts;
-use ringpool::config::Class;
+use ringpool::config::{Class, UpstreamConfig};
 use std::time::Duration;
 
 /// What is to be called, and how the caller behaves.
@@ -153,10 +153,10 @@ impl Order {
     /// Until the head: one deadline, whatever is tried. Then the body has to move: a server may pause in
     /// it, be cut off, and fall silent, one after the other.
     fn lasts_at_most(&self, knobs: &Knobs) -> Duration {
-        let settings = knobs.settings(self.upstream);
+        let most = |of: fn(&UpstreamConfig) -> Duration| knobs.most(self.upstream, of);
         let limit = match self.method {
-            "LINE" => settings.wait_timeout + TALK_MAX,
-            _ => settings.call_timeout * 2,
+            "LINE" => most(|settings| settings.wait_timeout) + TALK_MAX,
+            _ => most(|settings| settings.call_timeout) * 2,
         };
         limit
             + knobs.mischief.slow_max * 3

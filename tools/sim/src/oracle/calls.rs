@@ -163,6 +163,9 @@ impl Oracle {
     /// only now, and has from now on to move again.
     pub fn jumped(&mut self, from: Duration, to: Duration) {
         self.jumps.push((from, to));
+        self.replaced
+            .iter_mut()
+            .for_each(|one| one.excuse(to - from));
         for call in self
             .calls
             .iter_mut()

@@ -8,7 +8,7 @@ pub(super) fn check(look: &Look) -> Result<(), String> {
     for upstream in &look.upstreams {
         let mut counts = [0; State::ALL.len()];
         let its = look.connections.iter();
-        for one in its.filter(|connection| connection.upstream == upstream.id) {
+        for one in its.filter(|one| one.upstream == upstream.id && !one.cut) {
             if let Some(state) = State::named(one.state) {
                 counts[state as usize] += 1;
             }
@@ -37,7 +37,8 @@ pub(super) fn check(look: &Look) -> Result<(), String> {
         ));
     }
     for connection in &look.connections {
-        if !connection.has_permit {
+        // Who holds one that was cut off has no socket any more.
+        if !connection.has_permit && !connection.cut {
             return Err(format!("slot {} has no permit", connection.slot));
         }
         let known = look

@@ -5,7 +5,7 @@
 
 use super::connection::Link;
 use super::filler;
-use super::plan::{After, AnswerFault, Cut, Plan, Shape, Where};
+use super::plan::{After, AnswerFault, Cut, HeadLimits, Plan, Shape, Where};
 use super::request::{Found, RequestHead, Requests};
 use super::signature::{Signature, Stray};
 use crate::oracle::Arrival;
@@ -118,8 +118,12 @@ impl HttpServer {
         if self.stage.calm.get() {
             return Plan::honest(dice);
         }
-        let limits = self.stage.knobs.settings(self.link.upstream);
-        Plan::mischievous(dice, &self.stage.knobs.mischief, limits)
+        let (knobs, upstream) = (&self.stage.knobs, self.link.upstream);
+        let limits = HeadLimits {
+            bytes_max: knobs.most(upstream, |settings| settings.head_bytes_max),
+            informational_max: knobs.least(upstream, |settings| settings.informational_max),
+        };
+        Plan::mischievous(dice, &knobs.mischief, limits)
     }
 
     fn on_body(&mut self, piece: &[u8]) {
