@@ -54,6 +54,8 @@ pub struct UpstreamKnobs {
     pub addresses: Vec<SocketAddr>,
     /// Whether it is a byte stream rather than HTTP.
     pub raw: bool,
+    /// Whose servers these are: its own, or those of an upstream before it, under another name.
+    pub home: usize,
 }
 
 /// How often a server misbehaves, out of 1024 requests.
@@ -128,7 +130,10 @@ impl Knobs {
         let mut upstreams = Vec::new();
         for index in 0..count {
             let raw = index > 0 && dice.one_in(4);
-            let knobs = upstream(dice, index, raw);
+            let mut knobs = upstream(dice, index, raw);
+            if let Some(host) = host_of(seed, index, &upstreams) {
+                knobs.move_in(host);
+            }
             let settings = settings(dice, &knobs, &weather, config.connections_max);
             config.upstreams.insert(knobs.name.clone(), settings);
             upstreams.push(knobs);
@@ -158,6 +163,13 @@ impl Knobs {
         self.weather.latency_max * 8 + self.faults.late_max * times + Duration::from_millis(10)
     }
 
+    /// The upstreams at the servers of this one, itself included.
+    pub fn at_home(&self, home: usize) -> impl Iterator<Item = usize> {
+        let all = self.upstreams.iter().enumerate();
+        all.filter(move |(_, one)| one.home == home)
+            .map(|(index, _)| index)
+    }
+
     /// The settings of an upstream when it begins.
     pub fn settings(&self, upstream: usize) -> &UpstreamConfig {
         &self.config.upstreams[&self.upstreams[upstream].name]
@@ -185,6 +197,24 @@ fn upstream(dice: &mut Dice, index: usize, raw: bool) -> UpstreamKnobs {
         host,
         addresses,
         raw,
+        home: index,
+    }
+}
+
+/// The upstream at whose servers this one is, under a name of its own, if it has none itself.
+fn host_of(seed: u64, index: usize, before: &[UpstreamKnobs]) -> Option<&UpstreamKnobs> {
+    let dice = &mut Dice::new(seed + index as u64, "guests");
+    let host = dice.one_in(3).then(|| before.last()).flatten()?;
+    before.get(host.home)
+}
+
+impl UpstreamKnobs {
+    /// From now on these servers are its own, too: nothing but its name tells it from `host`.
+    fn move_in(&mut self, host: &UpstreamKnobs) {
+        let port = host.addresses[0].port();
+        self.authority = format!("{}:{port}", self.host);
+        self.addresses = host.addresses.clone();
+        (self.raw, self.home) = (host.raw, host.home);
     }
 }
 

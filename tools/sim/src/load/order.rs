@@ -141,6 +141,7 @@ impl Order {
     pub fn facts(&self, knobs: &Knobs, now: Duration, must_succeed: bool) -> CallFacts {
         CallFacts {
             upstream: self.upstream,
+            home: knobs.upstreams[self.upstream].home,
             method: self.method,
             wants: self.wants,
             brings: self.brings,

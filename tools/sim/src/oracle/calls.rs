@@ -104,7 +104,7 @@ impl Oracle {
             return 0;
         }
         let call = &self.calls[nonce as usize];
-        let host = &self.hosts[arrival.upstream];
+        let host = &self.hosts[call.facts.upstream];
         let known = arrival.spoiled.is_some_and(|since| {
             self.was_known(arrival.upstream, arrival.server, since, call.facts.begun)
         });
@@ -194,6 +194,7 @@ pub(super) mod tests {
     pub(in crate::oracle) fn facts(method: &'static str) -> CallFacts {
         CallFacts {
             upstream: 0,
+            home: 0,
             method,
             wants: 3,
             brings: 0,
@@ -223,6 +224,7 @@ pub(super) mod tests {
             uses_before: 0,
             method: "GET".into(),
             host: "up0.test:8000".into(),
+            made_for: "up0.test:8000".into(),
             at: Duration::from_secs(1),
             pipelined: false,
             spoiled: None,

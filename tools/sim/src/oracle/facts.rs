@@ -8,6 +8,8 @@ use std::time::Duration;
 pub struct CallFacts {
     /// Which upstream it is for.
     pub upstream: usize,
+    /// Whose servers it is for: see [`UpstreamKnobs::home`](crate::knobs::UpstreamKnobs::home).
+    pub home: usize,
     /// Its method; `LINE` for a raw checkout.
     pub method: &'static str,
     /// How much response body it asks for.
@@ -46,6 +48,8 @@ pub struct Arrival {
     pub method: String,
     /// What Host said.
     pub host: String,
+    /// What Host said in the first request on this connection.
+    pub made_for: String,
     /// When.
     pub at: Duration,
     /// Whether the one before it on this connection was still being answered.

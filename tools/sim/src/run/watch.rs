@@ -16,8 +16,11 @@ impl Run {
         for (index, upstream) in knobs.upstreams.iter().enumerate() {
             let permits = self.permits[index].look();
             let open = self.world.open_to(index);
+            let guests = knobs.at_home(index).filter(|&guest| guest != index);
+            let guests = guests.map(|guest| self.permits[guest].look().in_use as usize);
             let cap = &mut self.caps[index];
-            cap.open = open;
+            // Sockets that have a guest's permit are the guest's.
+            cap.open = open.saturating_sub(guests.sum());
             cap.permits = permits.in_use as usize;
             cap.connections = connections_of(&self.looks, &upstream.name);
             let connections = cap.connections;

@@ -70,6 +70,7 @@ impl HttpServer {
             uses_before: self.uses,
             method: head.method.clone(),
             host: head.host.clone(),
+            made_for: self.link.made_for(&head.host),
             at: now,
             pipelined,
             spoiled: self.link.spoiled.get(),
@@ -118,10 +119,13 @@ impl HttpServer {
         if self.stage.calm.get() {
             return Plan::honest(dice);
         }
-        let (knobs, upstream) = (&self.stage.knobs, self.link.upstream);
+        let knobs = &self.stage.knobs;
+        let all = || knobs.at_home(self.link.upstream);
+        let bytes_max = all().map(|one| knobs.most(one, |settings| settings.head_bytes_max));
+        let interim = all().map(|one| knobs.least(one, |settings| settings.informational_max));
         let limits = HeadLimits {
-            bytes_max: knobs.most(upstream, |settings| settings.head_bytes_max),
-            informational_max: knobs.least(upstream, |settings| settings.informational_max),
+            bytes_max: bytes_max.max().unwrap_or_default(),
+            informational_max: interim.min().unwrap_or_default(),
         };
         Plan::mischievous(dice, &knobs.mischief, limits)
     }
