@@ -80,6 +80,8 @@ pub struct UpstreamLook {
     pub waiters_fresh: u32,
     /// Whether some of what is idle may not be granted: its endpoint is ejected, or on trial.
     pub choosy: bool,
+    /// Whether some endpoint's trials are not those that are under way.
+    pub trials_adrift: bool,
     /// Totals since the shard met it.
     pub counters: UpstreamCounters,
 }
@@ -187,6 +189,7 @@ fn upstream_look(upstream: &UpstreamState) -> UpstreamLook {
         waiters: census.waiters,
         waiters_fresh: upstream.pool.waiters_fresh(),
         choosy: upstream.pool.is_choosy(),
+        trials_adrift: !upstream.pool.trials_add_up(),
         counters: UpstreamCounters {
             hits: counters.hits,
             misses: counters.misses,

@@ -5,12 +5,17 @@
 
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::io;
 use std::ops::Range;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 /// So many seeds are tried in a window before it is given up.
 pub const SEEDS_MAX: u64 = 10_000;
+
+/// No window takes longer than this, unless something spins.
+const WINDOW_MAX: Duration = Duration::from_secs(600);
 
 /// What came of a window.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,22 +124,39 @@ fn first_failure(
     report: &Path,
     seeds: Range<u64>,
 ) -> Result<Option<Failure>, String> {
-    let output = Command::new(simulator)
+    let child = Command::new(simulator)
         .args(["--from", &seeds.start.to_string()])
         .args(["--seeds", &(seeds.end - seeds.start).to_string()])
         .arg("--json")
         .arg(report)
         .stdin(Stdio::null())
-        .output()
-        .map_err(|error| format!("its simulator cannot be run: {error}"))?;
-    if !matches!(output.status.code(), Some(0 | 1)) {
-        return Err(format!("its simulator died: {}", output.status));
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let mut child = child.map_err(|error| format!("its simulator cannot be run: {error}"))?;
+    let ended = wait(&mut child).map_err(|error| format!("its simulator is lost: {error}"))?;
+    if !matches!(ended.code(), Some(0 | 1)) {
+        return Err(format!("its simulator died, or had to be ended: {ended}"));
     }
     let text = std::fs::read(report);
     let text = text.map_err(|error| format!("its simulator told nothing: {error}"))?;
     let value: Value = serde_json::from_slice(&text)
         .map_err(|error| format!("its simulator's report: {error}"))?;
     read(&value).ok_or_else(|| "its simulator's report makes no sense".to_owned())
+}
+
+/// Waits for the end of a simulator. A bug can make it spin where no oracle looks: then it is ended.
+fn wait(child: &mut Child) -> io::Result<ExitStatus> {
+    let begun = Instant::now();
+    loop {
+        if let Some(ended) = child.try_wait()? {
+            return Ok(ended);
+        }
+        if begun.elapsed() > WINDOW_MAX {
+            child.kill()?;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 fn read(report: &Value) -> Option<Option<Failure>> {

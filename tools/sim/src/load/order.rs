@@ -147,8 +147,18 @@ impl Order {
             brings: self.brings,
             begun: now,
             bound: now + self.lasts_at_most(knobs),
+            arrives_by: now + self.arrives_within(knobs),
             must_succeed,
         }
+    }
+
+    /// One deadline over all attempts until the response's head.
+    fn arrives_within(&self, knobs: &Knobs) -> Duration {
+        if self.method == "LINE" {
+            return self.lasts_at_most(knobs);
+        }
+        let limit = knobs.most(self.upstream, |settings| settings.call_timeout);
+        limit + self.pause.unwrap_or_default() + Duration::from_millis(30)
     }
 
     /// Until the head: one deadline, whatever is tried. Then the body has to move: a server may pause in

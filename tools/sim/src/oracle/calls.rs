@@ -33,7 +33,8 @@ impl Call {
     }
 
     pub(super) fn is_late(&self, now: Duration) -> bool {
-        self.course == Course::Open && now > self.facts.bound
+        let lost = self.arrivals.is_empty() && now > self.facts.arrives_by;
+        self.course == Course::Open && (lost || now > self.facts.bound)
     }
 
     pub(super) fn late_story(&self, nonce: usize) -> String {
@@ -43,7 +44,11 @@ impl Call {
             facts.method,
             facts.upstream,
             facts.begun,
-            facts.bound,
+            if self.arrivals.is_empty() {
+                facts.arrives_by.min(facts.bound)
+            } else {
+                facts.bound
+            },
             self.arrivals.len()
         )
     }
@@ -172,6 +177,7 @@ impl Oracle {
             .filter(|call| call.course == Course::Open)
         {
             call.facts.bound += to - from;
+            call.facts.arrives_by += to - from;
         }
     }
 }
@@ -199,7 +205,8 @@ pub(super) mod tests {
             wants: 3,
             brings: 0,
             begun: Duration::from_secs(1),
-            bound: Duration::from_secs(2),
+            bound: Duration::from_secs(3),
+            arrives_by: Duration::from_secs(2),
             must_succeed: false,
         }
     }

@@ -29,6 +29,12 @@ pub(super) fn check(look: &Look) -> Result<(), String> {
             }
         }
     }
+    if let Some(adrift) = look.upstreams.iter().find(|one| one.trials_adrift) {
+        return Err(format!(
+            "{} has an endpoint on trial that counts other work than there is",
+            adrift.name
+        ));
+    }
     let told: u32 = look.upstreams.iter().map(|upstream| upstream.waiters).sum();
     if told as usize > look.waiters {
         return Err(format!(
@@ -106,11 +112,12 @@ pub(super) mod tests {
     #[test]
     fn figures_that_drift_are_seen() {
         check(&look()).unwrap();
-        let drifts: [fn(&mut Look); 6] = [
+        let drifts: [fn(&mut Look); 7] = [
             |look| look.upstreams[0].idle += 1,
             |look| look.upstreams[0].leased -= 1,
             |look| look.upstreams[0].dialing += 1,
             |look| look.waiters = 2,
+            |look| look.upstreams[0].trials_adrift = true,
             |look| look.connections[0].has_permit = false,
             |look| look.connections[5].upstream = 7,
         ];

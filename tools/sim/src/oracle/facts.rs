@@ -20,6 +20,8 @@ pub struct CallFacts {
     pub begun: Duration,
     /// When it has to be over.
     pub bound: Duration,
+    /// When it has to be over if it has not come to any server.
+    pub arrives_by: Duration,
     /// Whether it has to succeed.
     pub must_succeed: bool,
 }
