@@ -172,6 +172,12 @@ impl Pool {
         self.endpoints.is_choosy()
     }
 
+    /// Whether what is on trial adds up to the work that is outstanding.
+    #[cfg(feature = "simulation")]
+    pub fn trials_add_up(&self) -> bool {
+        self.endpoints.trials_add_up()
+    }
+
     /// Totals so far.
     pub fn counters(&self) -> PoolCounters {
         PoolCounters {

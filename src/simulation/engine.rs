@@ -12,7 +12,7 @@ use crate::client::upstream::{Addressed, checkout, send};
 use crate::config::{CallOptions, Config, UpstreamConfig};
 use crate::driver::sim::{FaultCounts, Faults, Names, Network, Sim};
 use crate::engine::EngineShared;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::pool::Counter;
 use crate::random::Random;
 use crate::shard::look::Look;
@@ -223,13 +223,14 @@ impl Engine {
         )
     }
 
-    /// Changes a named upstream's settings.
+    /// Puts other settings in force for a named upstream: caps at once, the rest as each shard turns.
     ///
     /// # Errors
-    /// Always, as yet: engines are not reconfigured.
-    pub fn configure(&self, upstream: &str, _config: UpstreamConfig) -> Result<(), Error> {
-        let what = "upstreams cannot be configured anew";
-        Err(Error::new(ErrorKind::Unsupported, what).at_upstream(&upstream.into()))
+    /// What is wrong with them. Nothing has changed then.
+    pub fn configure(&self, name: &str, settings: UpstreamConfig) -> Result<(), Error> {
+        let upstream = self.shared.named(name);
+        let upstream = upstream.ok_or_else(|| unknown(name))?;
+        self.shared.reconfigure(&upstream, settings).map(drop)
     }
 
     /// Stops every shard, letting as much time go by as that takes. Each line names something that was

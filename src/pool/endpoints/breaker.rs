@@ -92,6 +92,15 @@ impl Breaker {
         }
     }
 
+    /// While half-open, how much work it knows of that is not over.
+    #[cfg(feature = "simulation")]
+    pub(super) fn outstanding(&self) -> Option<u32> {
+        match &self.state {
+            State::HalfOpen(trials) => Some(trials.outstanding()),
+            State::Closed | State::Unreachable(_) | State::Ejected { .. } => None,
+        }
+    }
+
     // What holds now.
 
     #[inline]

@@ -127,6 +127,17 @@ impl Endpoints {
             .any(|endpoint| !endpoint.breaker.is_trusted())
     }
 
+    /// Whether the half-open ones know of as much work as there is: else they could be stuck.
+    #[cfg(feature = "simulation")]
+    pub(super) fn trials_add_up(&self) -> bool {
+        self.slots.iter().all(|slot| {
+            let known = slot.endpoint.as_ref().map(|one| one.breaker.outstanding());
+            known
+                .flatten()
+                .is_none_or(|known| known == slot.outstanding)
+        })
+    }
+
     /// Whether some are known and none of them may be dialled now.
     pub(super) fn is_open(&self, now: Time, config: &BreakerConfig) -> bool {
         !self.dialable(now, config)

@@ -61,6 +61,12 @@ impl Trials {
         [self.older, self.running, self.older_judged, self.successes]
     }
 
+    /// All work, on trial or not, that is not over.
+    #[cfg(feature = "simulation")]
+    pub(super) fn outstanding(&self) -> u32 {
+        self.older + self.running + self.judged
+    }
+
     pub(super) fn began(&mut self, now: Time) {
         self.running += 1;
         self.last_began = now;

@@ -34,4 +34,13 @@ pub struct Arguments {
     /// Write the figures to this file, as JSON
     #[arg(long, value_name = "PATH")]
     pub json: Option<PathBuf>,
+    /// Build known bugs, all or the one of this name, and see how many seeds find each
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["seed", "seeds", "from", "coverage"])]
+    pub canaries: Option<String>,
+    /// See only whether they apply and compile
+    #[arg(long, requires = "canaries")]
+    pub check: bool,
+    /// In how many windows of seeds each is looked for
+    #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u64).range(1..))]
+    pub windows: u64,
 }

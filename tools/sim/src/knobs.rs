@@ -3,6 +3,10 @@
 //! Owns: every choice that is made once. Never: what happens in the course of a run; that is thrown
 //! from dice of its own, so that a knob more does not change the rest.
 
+mod reload;
+
+pub use reload::Reload;
+
 use crate::dice::Dice;
 use ringpool::Config;
 use ringpool::config::{Class, EndpointAddress, UpstreamConfig};
@@ -33,6 +37,8 @@ pub struct Knobs {
     pub trouble: TroubleKnobs,
     /// Times out of 1024 that a shard which is awake is passed over in a round.
     pub skip: u16,
+    /// Settings that are replaced on the way.
+    pub reloads: Vec<Reload>,
 }
 
 /// One upstream and its servers.
@@ -48,6 +54,8 @@ pub struct UpstreamKnobs {
     pub addresses: Vec<SocketAddr>,
     /// Whether it is a byte stream rather than HTTP.
     pub raw: bool,
+    /// Whose servers these are: its own, or those of an upstream before it, under another name.
+    pub home: usize,
 }
 
 /// How often a server misbehaves, out of 1024 requests.
@@ -122,13 +130,18 @@ impl Knobs {
         let mut upstreams = Vec::new();
         for index in 0..count {
             let raw = index > 0 && dice.one_in(4);
-            let knobs = upstream(dice, index, raw);
+            let mut knobs = upstream(dice, index, raw);
+            if let Some(host) = host_of(seed, index, &upstreams) {
+                knobs.move_in(host);
+            }
             let settings = settings(dice, &knobs, &weather, config.connections_max);
             config.upstreams.insert(knobs.name.clone(), settings);
             upstreams.push(knobs);
         }
         leave_something(&mut config);
+        let reloads = reload::all(seed, &upstreams, &weather, &config);
         Knobs {
+            reloads,
             seed,
             shards,
             config,
@@ -150,7 +163,14 @@ impl Knobs {
         self.weather.latency_max * 8 + self.faults.late_max * times + Duration::from_millis(10)
     }
 
-    /// The settings of an upstream.
+    /// The upstreams at the servers of this one, itself included.
+    pub fn at_home(&self, home: usize) -> impl Iterator<Item = usize> {
+        let all = self.upstreams.iter().enumerate();
+        all.filter(move |(_, one)| one.home == home)
+            .map(|(index, _)| index)
+    }
+
+    /// The settings of an upstream when it begins.
     pub fn settings(&self, upstream: usize) -> &UpstreamConfig {
         &self.config.upstreams[&self.upstreams[upstream].name]
     }
@@ -177,6 +197,24 @@ fn upstream(dice: &mut Dice, index: usize, raw: bool) -> UpstreamKnobs {
         host,
         addresses,
         raw,
+        home: index,
+    }
+}
+
+/// The upstream at whose servers this one is, under a name of its own, if it has none itself.
+fn host_of(seed: u64, index: usize, before: &[UpstreamKnobs]) -> Option<&UpstreamKnobs> {
+    let dice = &mut Dice::new(seed + index as u64, "guests");
+    let host = dice.one_in(3).then(|| before.last()).flatten()?;
+    before.get(host.home)
+}
+
+impl UpstreamKnobs {
+    /// From now on these servers are its own, too: nothing but its name tells it from `host`.
+    fn move_in(&mut self, host: &UpstreamKnobs) {
+        let port = host.addresses[0].port();
+        self.authority = format!("{}:{port}", self.host);
+        self.addresses = host.addresses.clone();
+        (self.raw, self.home) = (host.raw, host.home);
     }
 }
 
@@ -335,8 +373,19 @@ mod tests {
     fn every_seed_picks_a_valid_configuration() {
         for seed in 0..2000 {
             let knobs = Knobs::of(seed);
-            if let Err(error) = knobs.config.validate() {
+            let mut config = knobs.config.clone();
+            if let Err(error) = config.validate() {
                 panic!("seed {seed}: {error}");
+            }
+            for Reload {
+                upstream, settings, ..
+            } in knobs.reloads
+            {
+                let name = knobs.upstreams[upstream].name.clone();
+                config.upstreams.insert(name, settings);
+                if let Err(error) = config.validate() {
+                    panic!("seed {seed}, reloaded: {error}");
+                }
             }
         }
     }

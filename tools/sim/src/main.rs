@@ -3,6 +3,7 @@
 
 use clap::Parser;
 use sim::campaign::{self, Sums};
+use sim::canaries;
 use sim::cli::Arguments;
 use sim::run::Outcome;
 use sim::scenario::{self, SCENARIOS, Scenario};
@@ -14,6 +15,9 @@ use std::time::{Duration, Instant};
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     sim::panics::keep();
+    if let Some(wanted) = &arguments.canaries {
+        return hunt(wanted, &arguments);
+    }
     let Some(scenario) = scenario::named(&arguments.scenario) else {
         eprintln!(
             "sim: there is no scenario {:?}; there are:",
@@ -28,6 +32,46 @@ fn main() -> ExitCode {
         Some(seed) => one(scenario, seed, arguments.trace),
         None => many(scenario, &arguments),
     }
+}
+
+fn hunt(wanted: &str, arguments: &Arguments) -> ExitCode {
+    let canaries = match canaries::all(Some(wanted).filter(|name| !name.is_empty())) {
+        Ok(canaries) => canaries,
+        Err(error) => {
+            eprintln!("sim: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let complaints = if arguments.check {
+        canaries::check(&canaries)
+    } else {
+        println!("{}", canaries::head());
+        let verdicts = canaries::hunt(&canaries, arguments.windows, |verdict| {
+            println!("{}", canaries::row(verdict));
+        });
+        let report = canaries::json(&verdicts, arguments.windows);
+        let complaints = verdicts.iter().filter_map(canaries::Verdict::complaint);
+        complaints.chain(write(arguments, report).err()).collect()
+    };
+    for complaint in &complaints {
+        println!("{complaint}");
+    }
+    match complaints.len() {
+        0 => {
+            println!("{} canaries: fine", canaries.len());
+            ExitCode::SUCCESS
+        }
+        _ => ExitCode::FAILURE,
+    }
+}
+
+/// Writes a report to where it is wanted.
+fn write(arguments: &Arguments, report: String) -> Result<(), String> {
+    let Some(path) = &arguments.json else {
+        return Ok(());
+    };
+    let written = std::fs::write(path, report);
+    written.map_err(|error| format!("sim: cannot write {}: {error}", path.display()))
 }
 
 fn one(scenario: &Scenario, seed: u64, traced: bool) -> ExitCode {
@@ -75,12 +119,9 @@ fn many(scenario: &Scenario, arguments: &Arguments) -> ExitCode {
     for one in &missing {
         println!("never met: {one}");
     }
-    if let Some(path) = &arguments.json {
-        let text = json(scenario, &sums, took, &missing);
-        if let Err(error) = std::fs::write(path, text) {
-            eprintln!("sim: cannot write {}: {error}", path.display());
-            return ExitCode::FAILURE;
-        }
+    if let Err(error) = write(arguments, json(scenario, &sums, took, &missing)) {
+        eprintln!("{error}");
+        return ExitCode::FAILURE;
     }
     match sums.failed.is_empty() && missing.is_empty() {
         true => ExitCode::SUCCESS,

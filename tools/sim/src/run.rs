@@ -6,13 +6,14 @@ mod watch;
 
 use crate::coverage::Coverage;
 use crate::dice::Dice;
-use crate::knobs::Knobs;
+use crate::knobs::{Knobs, Reload};
 use crate::load::Load;
 use crate::oracle::{Cap, Invariant, Remains, Violation};
 use crate::panics;
 use crate::stage::Stage;
 use crate::trace::Trace;
-use crate::world::{Troubles, World};
+use crate::world::{Trouble, Troubles, World};
+use ringpool::config::UpstreamConfig;
 use ringpool::simulation::{Engine, FaultCounts, Faults, Look, Network, PermitsWatch};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -169,9 +170,11 @@ impl Run {
         }
         let knobs = &self.stage.knobs;
         let recovery = (0..knobs.upstreams.len()).map(|index| {
-            let settings = knobs.settings(index);
-            let retries = settings.dial_backoff_max + settings.breaker.ejection_max;
-            settings.call_timeout * 2 + settings.dial_timeout + retries + settings.drain_timeout
+            let most = |of: fn(&UpstreamConfig) -> Duration| knobs.most(index, of);
+            let retries =
+                most(|settings| settings.dial_backoff_max + settings.breaker.ejection_max);
+            let calls = most(|settings| settings.call_timeout * 2 + settings.dial_timeout);
+            calls + retries + most(|settings| settings.drain_timeout)
         });
         let longest = recovery.max().unwrap_or_default();
         let begin = self.stage.now.get() + longest + knobs.news() + Duration::from_secs(1);
@@ -273,12 +276,32 @@ impl Run {
             moved |= self.load.begin(&self.engine);
         }
         if !moved && stormy {
-            moved |= self.troubles.happen(&self.stage, &self.world).is_some();
+            let trouble = self.troubles.happen(&self.stage, &self.world);
+            if let Some(Trouble::Reload(index)) = trouble {
+                self.reload(index);
+            }
+            moved |= trouble.is_some();
         }
         if !moved {
             self.quiet();
         }
         moved
+    }
+
+    /// Puts other settings in force: the caps are others from now on.
+    fn reload(&mut self, index: usize) {
+        let Reload {
+            upstream, settings, ..
+        } = &self.stage.knobs.reloads[index];
+        let name = &self.stage.knobs.upstreams[*upstream].name;
+        let reloaded = self.engine.configure(name, settings.clone());
+        reloaded.expect("every seed's configuration is valid");
+        let permits = self.permits[*upstream].look();
+        let max = settings.connections_max as usize;
+        self.caps[*upstream].set(max, permits.in_use as usize);
+        let open = watch::open_to(&self.looks, name);
+        let oracle = &mut self.stage.oracle.borrow_mut();
+        oracle.reloaded(*upstream, settings, open);
     }
 
     fn turn_shards(&mut self) -> bool {

@@ -33,7 +33,8 @@ impl Call {
     }
 
     pub(super) fn is_late(&self, now: Duration) -> bool {
-        self.course == Course::Open && now > self.facts.bound
+        let lost = self.arrivals.is_empty() && now > self.facts.arrives_by;
+        self.course == Course::Open && (lost || now > self.facts.bound)
     }
 
     pub(super) fn late_story(&self, nonce: usize) -> String {
@@ -43,7 +44,11 @@ impl Call {
             facts.method,
             facts.upstream,
             facts.begun,
-            facts.bound,
+            if self.arrivals.is_empty() {
+                facts.arrives_by.min(facts.bound)
+            } else {
+                facts.bound
+            },
             self.arrivals.len()
         )
     }
@@ -104,7 +109,7 @@ impl Oracle {
             return 0;
         }
         let call = &self.calls[nonce as usize];
-        let host = &self.hosts[arrival.upstream];
+        let host = &self.hosts[call.facts.upstream];
         let known = arrival.spoiled.is_some_and(|since| {
             self.was_known(arrival.upstream, arrival.server, since, call.facts.begun)
         });
@@ -163,12 +168,16 @@ impl Oracle {
     /// only now, and has from now on to move again.
     pub fn jumped(&mut self, from: Duration, to: Duration) {
         self.jumps.push((from, to));
+        self.replaced
+            .iter_mut()
+            .for_each(|one| one.excuse(to - from));
         for call in self
             .calls
             .iter_mut()
             .filter(|call| call.course == Course::Open)
         {
             call.facts.bound += to - from;
+            call.facts.arrives_by += to - from;
         }
     }
 }
@@ -191,11 +200,13 @@ pub(super) mod tests {
     pub(in crate::oracle) fn facts(method: &'static str) -> CallFacts {
         CallFacts {
             upstream: 0,
+            home: 0,
             method,
             wants: 3,
             brings: 0,
             begun: Duration::from_secs(1),
-            bound: Duration::from_secs(2),
+            bound: Duration::from_secs(3),
+            arrives_by: Duration::from_secs(2),
             must_succeed: false,
         }
     }
@@ -220,6 +231,7 @@ pub(super) mod tests {
             uses_before: 0,
             method: "GET".into(),
             host: "up0.test:8000".into(),
+            made_for: "up0.test:8000".into(),
             at: Duration::from_secs(1),
             pipelined: false,
             spoiled: None,

@@ -12,6 +12,7 @@ mod facts;
 mod identity;
 mod once;
 mod ownership;
+mod replaced;
 mod rest;
 mod reuse;
 mod states;
@@ -19,11 +20,13 @@ mod states;
 pub use baton::{Place, Starving};
 pub use caps::Cap;
 pub use facts::{Answer, Arrival, CallFacts, Ending, Failure, Said};
+pub use replaced::Named;
 pub use rest::Remains;
 pub use states::State;
 
 use crate::coverage::Coverage;
 use crate::knobs::Knobs;
+use ringpool::config::UpstreamConfig;
 use ringpool::simulation::Look;
 use states::Slots;
 use std::fmt;
@@ -52,6 +55,8 @@ pub enum Invariant {
     Rest,
     /// 10: no buffer or descriptor is reused before its final completion; the contract with the driver.
     Driver,
+    /// What was made under replaced settings goes within a bound.
+    Replaced,
     /// What holds for the whole: once faults have stopped, calls succeed.
     Liveness,
 }
@@ -89,6 +94,8 @@ pub struct Oracle {
     gaps: Vec<(usize, usize, Duration, Option<Duration>)>,
     jumps: Vec<(Duration, Duration)>,
     slots: Vec<Slots>,
+    user_timeouts: Vec<Option<Duration>>,
+    replaced: Vec<replaced::Replaced>,
     first: Option<Violation>,
     now: Duration,
 }
@@ -106,13 +113,17 @@ impl Oracle {
                 })
                 .collect(),
             attempts_max: upstreams()
-                .map(|index| knobs.settings(index).retry.attempts_max)
+                .map(|index| knobs.most(index, |settings| settings.retry.attempts_max))
                 .collect(),
             calls: Vec::new(),
             open: 0,
             gaps: Vec::new(),
             jumps: Vec::new(),
             slots: (0..knobs.shards).map(|_| Slots::default()).collect(),
+            user_timeouts: upstreams()
+                .map(|index| knobs.settings(index).user_timeout)
+                .collect(),
+            replaced: Vec::new(),
             first: None,
             now: Duration::ZERO,
         }
@@ -141,10 +152,28 @@ impl Oracle {
         self.judge(Invariant::Ownership, ownership::check(look));
     }
 
+    /// An upstream's settings have been replaced, with these connections open. Where sockets are made
+    /// otherwise now, they are to be gone in time.
+    pub fn reloaded(
+        &mut self,
+        upstream: usize,
+        settings: &UpstreamConfig,
+        open: impl Iterator<Item = Named>,
+    ) {
+        let before = &mut self.user_timeouts[upstream];
+        if std::mem::replace(before, settings.user_timeout) != settings.user_timeout {
+            let by = self.now + settings.drain_timeout;
+            let open = open.map(|named| replaced::Replaced::new(named, by));
+            self.replaced.extend(open);
+        }
+    }
+
     /// Looks at the shards when nothing moves any more at this moment.
     pub fn quiet(&mut self, starving: &[Starving]) {
         self.judge(Invariant::Baton, baton::check(starving));
         let now = self.now;
+        let gone = replaced::check(&mut self.replaced, &self.slots, now);
+        self.judge(Invariant::Replaced, gone);
         let late = self
             .calls
             .iter()

@@ -21,7 +21,7 @@ use raw::LineServer;
 use ringpool::Endpoint;
 use ringpool::simulation::{Network, OpenWatch, Peer, Weather};
 use server::HttpServer;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
 /// The servers of a run.
@@ -50,6 +50,9 @@ impl World {
         let mut servers = Vec::new();
         for (upstream, one) in knobs.upstreams.iter().enumerate() {
             network.set_names(&one.host, one.addresses.clone());
+            if one.home != upstream {
+                continue;
+            }
             for (index, &address) in one.addresses.iter().enumerate() {
                 network.set_weather(address.into(), knobs.weather);
                 servers.push(Server {
@@ -112,6 +115,7 @@ impl World {
                 busy_until: Cell::default(),
                 gone: Cell::new(false),
                 until_close: Cell::new(false),
+                first: OnceCell::new(),
             });
             links.borrow_mut().push(link.clone());
             let peer: Box<dyn Peer> = if raw {

@@ -43,6 +43,7 @@ impl LineServer {
             uses_before: self.uses,
             method: "LINE".to_owned(),
             host: host.to_owned(),
+            made_for: self.link.made_for(host),
             at: self.stage.now.get(),
             pipelined: false,
             spoiled: self.link.spoiled.get(),

@@ -5,7 +5,7 @@
 
 use super::connection::Link;
 use super::filler;
-use super::plan::{After, AnswerFault, Cut, Plan, Shape, Where};
+use super::plan::{After, AnswerFault, Cut, HeadLimits, Plan, Shape, Where};
 use super::request::{Found, RequestHead, Requests};
 use super::signature::{Signature, Stray};
 use crate::oracle::Arrival;
@@ -70,6 +70,7 @@ impl HttpServer {
             uses_before: self.uses,
             method: head.method.clone(),
             host: head.host.clone(),
+            made_for: self.link.made_for(&head.host),
             at: now,
             pipelined,
             spoiled: self.link.spoiled.get(),
@@ -118,8 +119,15 @@ impl HttpServer {
         if self.stage.calm.get() {
             return Plan::honest(dice);
         }
-        let limits = self.stage.knobs.settings(self.link.upstream);
-        Plan::mischievous(dice, &self.stage.knobs.mischief, limits)
+        let knobs = &self.stage.knobs;
+        let all = || knobs.at_home(self.link.upstream);
+        let bytes_max = all().map(|one| knobs.most(one, |settings| settings.head_bytes_max));
+        let interim = all().map(|one| knobs.least(one, |settings| settings.informational_max));
+        let limits = HeadLimits {
+            bytes_max: bytes_max.max().unwrap_or_default(),
+            informational_max: interim.min().unwrap_or_default(),
+        };
+        Plan::mischievous(dice, &knobs.mischief, limits)
     }
 
     fn on_body(&mut self, piece: &[u8]) {

@@ -42,6 +42,8 @@ pub enum Trouble {
     Forget(usize),
     /// It resolves again.
     Know(usize),
+    /// An upstream's settings are replaced: which of the seed's reloads.
+    Reload(usize),
 }
 
 impl Trouble {
@@ -59,6 +61,7 @@ impl Trouble {
             Trouble::Slow(_) => "slow_weather",
             Trouble::Forget(_) => "name_gone",
             Trouble::Know(_) => "name_back",
+            Trouble::Reload(_) => "reconfigured",
         }
     }
 }
@@ -76,6 +79,10 @@ impl Troubles {
             let most = knobs.trouble.lasts_max.as_millis() as u64;
             let lasts = troubles.dice.millis(1, most.max(1));
             troubles.plan(world, knobs, begin, (begin + lasts).min(end));
+        }
+        for (index, reload) in knobs.reloads.iter().enumerate() {
+            let at = end.mul_f64(reload.at as f64 / 1024.0);
+            troubles.at(at, Trouble::Reload(index));
         }
         troubles
     }
@@ -128,6 +135,8 @@ impl Troubles {
             ),
             Trouble::Forget(upstream) => world.forget_name(upstream),
             Trouble::Know(upstream) => world.know_name(upstream),
+            // The engine is not of this world: whoever has it does that.
+            Trouble::Reload(_) => {}
         }
         Some(trouble)
     }
