@@ -127,6 +127,11 @@ impl Knobs {
             config.upstreams.insert(knobs.name.clone(), settings);
             upstreams.push(knobs);
         }
+        // Dice of their own: what came before keeps the seeds that it has.
+        let eager = &mut Dice::new(seed, "eager dials");
+        for settings in config.upstreams.values_mut() {
+            settings.dials_eager = eager.one_in(6);
+        }
         Knobs {
             seed,
             shards,
