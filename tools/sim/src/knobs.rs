@@ -31,6 +31,10 @@ pub struct Knobs {
     pub load: LoadKnobs,
     /// What happens to whole endpoints, and to time itself.
     pub trouble: TroubleKnobs,
+    /// How long servers take to set a connection up, and no longer to answer for it.
+    pub setup: Duration,
+    /// How long they take to answer, where chance does not decide.
+    pub service: Option<Duration>,
     /// Times out of 1024 that a shard which is awake is passed over in a round.
     pub skip: u16,
 }
@@ -142,6 +146,8 @@ impl Knobs {
             mischief: mischief(dice),
             load: load(dice, &weather),
             trouble: trouble(dice),
+            setup: Duration::ZERO,
+            service: None,
             skip: *dice.pick(&[0, 100, 400]),
         }
     }

@@ -32,8 +32,12 @@ impl Call {
         }
     }
 
+    pub(super) fn is_open(&self) -> bool {
+        self.course == Course::Open
+    }
+
     pub(super) fn is_late(&self, now: Duration) -> bool {
-        self.course == Course::Open && now > self.facts.bound
+        self.is_open() && now > self.facts.bound
     }
 
     pub(super) fn late_story(&self, nonce: usize) -> String {

@@ -54,6 +54,8 @@ pub enum Invariant {
     Driver,
     /// What holds for the whole: once faults have stopped, calls succeed.
     Liveness,
+    /// What a named scenario asks for beside all these.
+    Scenario,
 }
 
 /// Something that must never be, and was.
@@ -84,6 +86,8 @@ pub struct Oracle {
     hosts: Vec<String>,
     attempts_max: Vec<u32>,
     calls: Vec<calls::Call>,
+    /// All calls before this one are over.
+    over: usize,
     open: usize,
     /// Server by server: when it was cut off, from and to.
     gaps: Vec<(usize, usize, Duration, Option<Duration>)>,
@@ -109,6 +113,7 @@ impl Oracle {
                 .map(|index| knobs.settings(index).retry.attempts_max)
                 .collect(),
             calls: Vec::new(),
+            over: 0,
             open: 0,
             gaps: Vec::new(),
             jumps: Vec::new(),
@@ -145,10 +150,13 @@ impl Oracle {
     pub fn quiet(&mut self, starving: &[Starving]) {
         self.judge(Invariant::Baton, baton::check(starving));
         let now = self.now;
+        let ended = self.calls[self.over..].iter();
+        self.over += ended.take_while(|call| !call.is_open()).count();
         let late = self
             .calls
             .iter()
             .enumerate()
+            .skip(self.over)
             .find(|(_, call)| call.is_late(now));
         if let Some((nonce, call)) = late {
             let what = call.late_story(nonce);

@@ -103,10 +103,10 @@ impl Slots {
             }
         }
         self.0.retain(|slot, seen| {
-            let there = look
-                .connections
-                .iter()
-                .any(|one| one.slot == *slot && one.generation == seen.generation);
+            // They are in the order of slots; that no slot has two, another invariant says.
+            let connections = &look.connections;
+            let found = connections.binary_search_by_key(slot, |one| one.slot);
+            let there = found.is_ok_and(|at| connections[at].generation == seen.generation);
             if !there {
                 coverage.freed(seen.state);
             }
@@ -137,10 +137,10 @@ impl Slots {
         };
         if before.state != state {
             coverage.moved(before.state, state);
-        }
-        if !before.state.may_lead_to(state) {
-            let (from, to) = (before.state.name(), state.name());
-            return Err(format!("slot {slot} went from {from} to {to}"));
+            if !before.state.may_lead_to(state) {
+                let (from, to) = (before.state.name(), state.name());
+                return Err(format!("slot {slot} went from {from} to {to}"));
+            }
         }
         if before.upstream != connection.upstream {
             return Err(format!("slot {slot} changed its upstream"));

@@ -51,6 +51,7 @@ impl World {
             network.set_names(&one.host, one.addresses.clone());
             for (index, &address) in one.addresses.iter().enumerate() {
                 network.set_weather(address.into(), knobs.weather);
+                network.set_setup_time(address.into(), knobs.setup);
                 servers.push(Server {
                     upstream,
                     index,

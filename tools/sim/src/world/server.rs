@@ -115,11 +115,16 @@ impl HttpServer {
 
     fn plan(&self) -> Plan {
         let dice = &mut self.stage.dice.borrow_mut();
-        if self.stage.calm.get() {
-            return Plan::honest(dice);
-        }
-        let limits = self.stage.knobs.settings(self.link.upstream);
-        Plan::mischievous(dice, &self.stage.knobs.mischief, limits)
+        let knobs = &self.stage.knobs;
+        let mut plan = match self.stage.calm.get() {
+            true => Plan::honest(dice),
+            false => {
+                let limits = knobs.settings(self.link.upstream);
+                Plan::mischievous(dice, &knobs.mischief, limits)
+            }
+        };
+        plan.think = knobs.service.unwrap_or(plan.think);
+        plan
     }
 
     fn on_body(&mut self, piece: &[u8]) {
