@@ -38,7 +38,8 @@ pub const CALLERS_COLD: u32 = 1000;
 
 /// The most connections in all, the warm ones included.
 const OPENED_MAX: u32 = IDLE + 1;
-/// One set-up to learn how long calls take, one to act on it, and as long again to serve those left.
+/// One set-up to learn how long calls take; then the rule keeps the queue to two of them: one until what it dials is
+/// there, and no longer to serve whoever is left.
 const SETUPS_MAX: f64 = 3.0;
 
 /// The settings, given where the upstream is: HikariCP's, and for the rest the defaults.
@@ -101,16 +102,19 @@ pub fn judge_cold(
     setup: Duration,
 ) -> Findings {
     let mut findings = table(ours, each, from, CALLERS_COLD);
-    let last = ranks(ours, from).last().copied().unwrap_or_default();
+    let [last, last_of_each] = [ours, each].map(|rounds| {
+        let last = ranks(rounds, from).last().copied();
+        millis(last.unwrap_or_default())
+    });
     findings.must(
         "last_served",
         format!(
-            "the last is served within so many set-up times of {}",
+            "the last is served within {SETUPS_MAX} set-up times of {}, or no later than with a dial each",
             Unit::Millis.show(millis(setup))
         ),
-        Unit::Times,
-        last.as_secs_f64() / setup.as_secs_f64(),
-        Bound::AtMost(SETUPS_MAX),
+        Unit::Millis,
+        last,
+        Bound::AtMost((SETUPS_MAX * millis(setup)).max(last_of_each)),
     );
     answered(&mut findings, ours, from, CALLERS_COLD);
     findings
