@@ -228,8 +228,7 @@ impl Engine {
     /// # Errors
     /// What is wrong with them. Nothing has changed then.
     pub fn configure(&self, name: &str, settings: UpstreamConfig) -> Result<(), Error> {
-        let upstream = self.shared.named(name);
-        let upstream = upstream.ok_or_else(|| unknown(name))?;
+        let upstream = self.shared.named(name)?;
         self.shared.reconfigure(&upstream, settings).map(drop)
     }
 

@@ -131,10 +131,12 @@ impl Endpoints {
     #[cfg(feature = "simulation")]
     pub(super) fn trials_add_up(&self) -> bool {
         self.slots.iter().all(|slot| {
-            let known = slot.endpoint.as_ref().map(|one| one.breaker.outstanding());
-            known
-                .flatten()
-                .is_none_or(|known| known == slot.outstanding)
+            let known = slot
+                .endpoint
+                .as_ref()
+                .and_then(|one| one.breaker.unjudged());
+            let unjudged = slot.outstanding.saturating_sub(slot.judged);
+            known.is_none_or(|known| known == unjudged)
         })
     }
 

@@ -61,10 +61,10 @@ impl Trials {
         [self.older, self.running, self.older_judged, self.successes]
     }
 
-    /// All work, on trial or not, that is not over.
+    /// All work, on trial or not, that has no verdict yet.
     #[cfg(feature = "simulation")]
-    pub(super) fn outstanding(&self) -> u32 {
-        self.older + self.running + self.judged
+    pub(super) fn unjudged(&self) -> u32 {
+        self.older + self.running
     }
 
     pub(super) fn began(&mut self, now: Time) {

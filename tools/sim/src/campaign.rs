@@ -6,6 +6,8 @@ use crate::coverage::Coverage;
 use crate::run::Outcome;
 use crate::scenario::Scenario;
 use crate::trace::Trace;
+use scenarios::Findings;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,14 +25,19 @@ pub struct Sums {
     pub coverage: Coverage,
     /// Those that failed, by seed.
     pub failed: Vec<Outcome>,
+    /// What a named scenario found, by seed.
+    pub findings: BTreeMap<u64, Findings>,
 }
 
 impl Sums {
-    fn add(&mut self, outcome: Outcome) {
+    fn add(&mut self, mut outcome: Outcome) {
         self.runs += 1;
         self.events += outcome.events;
         self.seconds += outcome.lasted.as_secs_f64();
         self.coverage.add(&outcome.coverage);
+        if let Some(findings) = outcome.findings.take() {
+            self.findings.insert(outcome.seed, findings);
+        }
         if outcome.violation.is_some() {
             self.failed.push(outcome);
         }
@@ -70,6 +77,7 @@ pub fn run(
                 all.seconds += own.seconds;
                 all.coverage.add(&own.coverage);
                 all.failed.append(&mut own.failed);
+                all.findings.append(&mut own.findings);
             });
         }
     });

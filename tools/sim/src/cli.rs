@@ -7,9 +7,9 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "sim", version)]
 pub struct Arguments {
-    /// How many seeds
-    #[arg(long, value_name = "N", default_value_t = 1000)]
-    pub seeds: u64,
+    /// How many seeds [default: 1000 of storm, 20 of any other scenario]
+    #[arg(long, value_name = "N")]
+    pub seeds: Option<u64>,
     /// The first of them
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub from: u64,

@@ -35,6 +35,10 @@ pub struct Knobs {
     pub load: LoadKnobs,
     /// What happens to whole endpoints, and to time itself.
     pub trouble: TroubleKnobs,
+    /// How long servers take to set a connection up, and no longer to answer for it.
+    pub setup: Duration,
+    /// How long they take to answer, where chance does not decide.
+    pub service: Option<Duration>,
     /// Times out of 1024 that a shard which is awake is passed over in a round.
     pub skip: u16,
     /// Settings that are replaced on the way.
@@ -139,6 +143,11 @@ impl Knobs {
             upstreams.push(knobs);
         }
         leave_something(&mut config);
+        // Dice of their own: what came before keeps the seeds that it has.
+        let eager = &mut Dice::new(seed, "eager dials");
+        for settings in config.upstreams.values_mut() {
+            settings.dials_eager = eager.one_in(6);
+        }
         let reloads = reload::all(seed, &upstreams, &weather, &config);
         Knobs {
             reloads,
@@ -151,6 +160,8 @@ impl Knobs {
             mischief: mischief(dice),
             load: load(dice, &weather),
             trouble: trouble(dice),
+            setup: Duration::ZERO,
+            service: None,
             skip: *dice.pick(&[0, 100, 400]),
         }
     }

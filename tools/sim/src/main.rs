@@ -2,6 +2,7 @@
 //! 2 usage.
 
 use clap::Parser;
+use scenarios::Findings;
 use sim::campaign::{self, Sums};
 use sim::canaries;
 use sim::cli::Arguments;
@@ -84,6 +85,9 @@ fn one(scenario: &Scenario, seed: u64, traced: bool) -> ExitCode {
         false => Trace::none(),
     };
     let outcome = (scenario.run)(seed, trace);
+    if let Some(findings) = &outcome.findings {
+        print!("{}", findings.table());
+    }
     match &outcome.violation {
         Some(_) => {
             tell_failure(scenario, &outcome);
@@ -99,7 +103,8 @@ fn one(scenario: &Scenario, seed: u64, traced: bool) -> ExitCode {
 
 fn many(scenario: &Scenario, arguments: &Arguments) -> ExitCode {
     let begun = Instant::now();
-    let seeds = arguments.from..arguments.from.saturating_add(arguments.seeds);
+    let count = arguments.seeds.unwrap_or(scenario.seeds);
+    let seeds = arguments.from..arguments.from.saturating_add(count);
     let sums = campaign::run(
         scenario,
         seeds,
@@ -108,6 +113,10 @@ fn many(scenario: &Scenario, arguments: &Arguments) -> ExitCode {
         |outcome| tell_failure(scenario, outcome),
     );
     let took = begun.elapsed();
+    let findings = Findings::over(&sums.findings.values().cloned().collect::<Vec<_>>());
+    if let Some(findings) = &findings {
+        tell_findings(findings, &sums);
+    }
     tell_sums(&sums, took);
     let missing = match arguments.coverage {
         true => {
@@ -119,7 +128,10 @@ fn many(scenario: &Scenario, arguments: &Arguments) -> ExitCode {
     for one in &missing {
         println!("never met: {one}");
     }
-    if let Err(error) = write(arguments, json(scenario, &sums, took, &missing)) {
+    if let Err(error) = write(
+        arguments,
+        json(scenario, &sums, took, &missing, findings.as_ref()),
+    ) {
         eprintln!("{error}");
         return ExitCode::FAILURE;
     }
@@ -127,6 +139,19 @@ fn many(scenario: &Scenario, arguments: &Arguments) -> ExitCode {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     }
+}
+
+/// Of one seed as it was; of several, medians and what was worst.
+fn tell_findings(findings: &Findings, sums: &Sums) {
+    let seeds = sums.findings.len();
+    if seeds > 1 {
+        let first = sums.findings.keys().next().copied().unwrap_or_default();
+        println!(
+            "Of {seeds} seeds: medians of figures, the worst of what has to hold; what is shown over \
+             time is of seed {first}.\n"
+        );
+    }
+    print!("{}\n{}: ", findings.table(), findings.outcome().name());
 }
 
 fn tell_failure(scenario: &Scenario, outcome: &Outcome) {
@@ -151,7 +176,13 @@ fn tell_sums(sums: &Sums, took: Duration) {
     );
 }
 
-fn json(scenario: &Scenario, sums: &Sums, took: Duration, missing: &[String]) -> String {
+fn json(
+    scenario: &Scenario,
+    sums: &Sums,
+    took: Duration,
+    missing: &[String],
+    findings: Option<&Findings>,
+) -> String {
     let failed = sums.failed.iter().filter_map(|outcome| {
         let violation = outcome.violation.as_ref()?;
         Some(serde_json::json!({
@@ -169,6 +200,7 @@ fn json(scenario: &Scenario, sums: &Sums, took: Duration, missing: &[String]) ->
         "virtual_seconds": sums.seconds,
         "failed": failed.collect::<Vec<_>>(),
         "never_met": missing,
+        "findings": findings.map(Findings::json),
     });
     format!("{report:#}\n")
 }

@@ -2,6 +2,7 @@
 //!
 //! Owns: the order of things and the passing of time. Never: reads a clock, and never decides what is right.
 
+mod script;
 mod watch;
 
 use crate::coverage::Coverage;
@@ -15,6 +16,7 @@ use crate::trace::Trace;
 use crate::world::{Trouble, Troubles, World};
 use ringpool::config::UpstreamConfig;
 use ringpool::simulation::{Engine, FaultCounts, Faults, Look, Network, PermitsWatch};
+use scenarios::{Evidence, Findings};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
@@ -33,6 +35,8 @@ pub struct Outcome {
     pub lasted: Duration,
     /// What was met.
     pub coverage: Coverage,
+    /// What a named scenario found.
+    pub findings: Option<Findings>,
 }
 
 /// Rounds at one moment after which something spins.
@@ -40,8 +44,20 @@ const ROUNDS_MAX: u32 = 20_000;
 /// Calls that have to succeed once faults have stopped.
 const CALM_CALLS: u32 = 25;
 
+pub use script::Script;
+
 /// Runs a seed; its story goes to `trace`.
 pub fn run(knobs: Knobs, trace: Trace) -> Outcome {
+    start(knobs, None, trace).0
+}
+
+/// Runs a seed in which what happens is given: calls and troubles. Then as any other: faults stop, calls have to
+/// succeed, and nothing may be left.
+pub fn play(knobs: Knobs, script: Script, trace: Trace) -> (Outcome, Evidence) {
+    start(knobs, Some(script), trace)
+}
+
+fn start(knobs: Knobs, script: Option<Script>, trace: Trace) -> (Outcome, Evidence) {
     let seed = knobs.seed;
     let stage = Stage::new(knobs, trace);
     let network = Network::new(seed);
@@ -52,8 +68,12 @@ pub fn run(knobs: Knobs, trace: Trace) -> Outcome {
         })));
     }
     let mut run = Run::new(&stage, &network);
+    if let Some(script) = script {
+        run.follow(script);
+    }
     let ended = catch_unwind(AssertUnwindSafe(|| run.play()));
     run.tell_looks();
+    let seen = std::mem::take(&mut run.seen);
     if ended.is_err() {
         let what = format!("the engine panicked: {}", panics::last());
         stage.oracle.borrow_mut().found(Invariant::Driver, what);
@@ -62,13 +82,15 @@ pub fn run(knobs: Knobs, trace: Trace) -> Outcome {
     }
     let violation = stage.oracle.borrow().verdict().cloned();
     let coverage = stage.coverage.borrow().clone();
-    Outcome {
+    let outcome = Outcome {
         seed,
         violation,
         events: network.events(),
         lasted: network.now(),
         coverage,
-    }
+        findings: None,
+    };
+    (outcome, seen)
 }
 
 struct Run {
@@ -89,6 +111,10 @@ struct Run {
     pauses: Vec<Vec<Pause>>,
     faults_met: Vec<FaultCounts>,
     rounds: u32,
+    /// Whether a script decides what happens.
+    scripted: bool,
+    /// What became of it.
+    seen: Evidence,
 }
 
 impl Run {
@@ -126,6 +152,8 @@ impl Run {
             permits: permits.collect(),
             caps,
             rounds: 0,
+            scripted: false,
+            seen: Evidence::default(),
             stage: stage.clone(),
             network: network.clone(),
             world,
@@ -138,7 +166,9 @@ impl Run {
         if self.is_over() {
             return;
         }
-        if self.dice.one_in(5) {
+        if self.scripted {
+            self.conclude();
+        } else if self.dice.one_in(5) {
             return self.stop();
         }
         self.heal();
@@ -193,14 +223,19 @@ impl Run {
         }
     }
 
-    /// All calls are over: a while later nothing may be left of them.
-    fn rest(&mut self) {
-        let until = self.stage.now.get() + self.stage.knobs.news() + Duration::from_millis(50);
+    /// Lets so much time go by.
+    fn settle(&mut self, time: Duration) {
+        let until = self.stage.now.get() + time;
         while !self.is_over() && self.stage.now.get() < until {
             if !self.round(false) {
                 self.pass(Some(until));
             }
         }
+    }
+
+    /// All calls are over: a while later nothing may be left of them.
+    fn rest(&mut self) {
+        self.settle(self.stage.knobs.news() + Duration::from_millis(50));
         let mut gauges = Vec::new();
         for (shard, look) in self.looks.iter().enumerate() {
             let leased: u32 = look.upstreams.iter().map(|upstream| upstream.leased).sum();
@@ -269,6 +304,9 @@ impl Run {
             moved |= self.load.begin(&self.engine);
         }
         moved |= self.turn_shards();
+        if self.scripted {
+            self.count_dials();
+        }
         moved |= self.load.poll();
         if moved {
             self.look_around();

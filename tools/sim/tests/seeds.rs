@@ -39,3 +39,17 @@ fn a_seed_tells_the_same_story_twice() {
         assert!(first == second, "seed {seed} told two stories");
     }
 }
+
+#[test]
+fn the_named_scenarios_pass() {
+    sim::panics::keep();
+    for scenario in &SCENARIOS[1..] {
+        let outcome = (scenario.run)(1, Trace::none());
+        if let Some(violation) = outcome.violation {
+            panic!("{}: {violation}", scenario.name);
+        }
+        let findings = outcome.findings.expect("a named scenario finds something");
+        assert_eq!(findings.outcome(), scenarios::Conclusion::Pass);
+        assert!(!findings.criteria.is_empty() && !findings.figures.is_empty());
+    }
+}

@@ -32,9 +32,13 @@ impl Call {
         }
     }
 
+    pub(super) fn is_open(&self) -> bool {
+        self.course == Course::Open
+    }
+
     pub(super) fn is_late(&self, now: Duration) -> bool {
         let lost = self.arrivals.is_empty() && now > self.facts.arrives_by;
-        self.course == Course::Open && (lost || now > self.facts.bound)
+        self.is_open() && (lost || now > self.facts.bound)
     }
 
     pub(super) fn late_story(&self, nonce: usize) -> String {

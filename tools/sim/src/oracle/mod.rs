@@ -59,6 +59,8 @@ pub enum Invariant {
     Replaced,
     /// What holds for the whole: once faults have stopped, calls succeed.
     Liveness,
+    /// What a named scenario asks for beside all these.
+    Scenario,
 }
 
 /// Something that must never be, and was.
@@ -89,6 +91,8 @@ pub struct Oracle {
     hosts: Vec<String>,
     attempts_max: Vec<u32>,
     calls: Vec<calls::Call>,
+    /// All calls before this one are over.
+    over: usize,
     open: usize,
     /// Server by server: when it was cut off, from and to.
     gaps: Vec<(usize, usize, Duration, Option<Duration>)>,
@@ -116,6 +120,7 @@ impl Oracle {
                 .map(|index| knobs.most(index, |settings| settings.retry.attempts_max))
                 .collect(),
             calls: Vec::new(),
+            over: 0,
             open: 0,
             gaps: Vec::new(),
             jumps: Vec::new(),
@@ -174,10 +179,13 @@ impl Oracle {
         let now = self.now;
         let gone = replaced::check(&mut self.replaced, &self.slots, now);
         self.judge(Invariant::Replaced, gone);
+        let ended = self.calls[self.over..].iter();
+        self.over += ended.take_while(|call| !call.is_open()).count();
         let late = self
             .calls
             .iter()
             .enumerate()
+            .skip(self.over)
             .find(|(_, call)| call.is_late(now));
         if let Some((nonce, call)) = late {
             let what = call.late_story(nonce);

@@ -143,10 +143,10 @@ impl Slots {
         };
         if before.state != state {
             coverage.moved(before.state, state);
-        }
-        if !before.state.may_lead_to(state) {
-            let (from, to) = (before.state.name(), state.name());
-            return Err(format!("slot {slot} went from {from} to {to}"));
+            if !before.state.may_lead_to(state) {
+                let (from, to) = (before.state.name(), state.name());
+                return Err(format!("slot {slot} went from {from} to {to}"));
+            }
         }
         if before.upstream != connection.upstream {
             return Err(format!("slot {slot} changed its upstream"));

@@ -55,6 +55,7 @@ impl World {
             }
             for (index, &address) in one.addresses.iter().enumerate() {
                 network.set_weather(address.into(), knobs.weather);
+                network.set_setup_time(address.into(), knobs.setup);
                 servers.push(Server {
                     upstream,
                     index,

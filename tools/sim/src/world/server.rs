@@ -116,18 +116,24 @@ impl HttpServer {
 
     fn plan(&self) -> Plan {
         let dice = &mut self.stage.dice.borrow_mut();
-        if self.stage.calm.get() {
-            return Plan::honest(dice);
-        }
         let knobs = &self.stage.knobs;
-        let all = || knobs.at_home(self.link.upstream);
-        let bytes_max = all().map(|one| knobs.most(one, |settings| settings.head_bytes_max));
-        let interim = all().map(|one| knobs.least(one, |settings| settings.informational_max));
-        let limits = HeadLimits {
-            bytes_max: bytes_max.max().unwrap_or_default(),
-            informational_max: interim.min().unwrap_or_default(),
+        let mut plan = match self.stage.calm.get() {
+            true => Plan::honest(dice),
+            false => {
+                let all = || knobs.at_home(self.link.upstream);
+                let bytes_max =
+                    all().map(|one| knobs.most(one, |settings| settings.head_bytes_max));
+                let interim =
+                    all().map(|one| knobs.least(one, |settings| settings.informational_max));
+                let limits = HeadLimits {
+                    bytes_max: bytes_max.max().unwrap_or_default(),
+                    informational_max: interim.min().unwrap_or_default(),
+                };
+                Plan::mischievous(dice, &knobs.mischief, limits)
+            }
         };
-        Plan::mischievous(dice, &knobs.mischief, limits)
+        plan.think = knobs.service.unwrap_or(plan.think);
+        plan
     }
 
     fn on_body(&mut self, piece: &[u8]) {

@@ -69,11 +69,7 @@ impl Trouble {
 impl Troubles {
     /// What a seed has in store, all of it over by `end`.
     pub fn new(knobs: &Knobs, world: &World, end: Duration) -> Troubles {
-        let mut troubles = Troubles {
-            dice: Dice::new(knobs.seed, "troubles"),
-            due: Vec::new(),
-            orders: 0,
-        };
+        let mut troubles = Troubles::given(knobs.seed, &[]);
         for _ in 0..knobs.trouble.count {
             let begin = end.mul_f64(troubles.dice.below(1024) as f64 / 1024.0);
             let most = knobs.trouble.lasts_max.as_millis() as u64;
@@ -85,6 +81,19 @@ impl Troubles {
             troubles.at(at, Trouble::Reload(index));
         }
         troubles
+    }
+
+    /// Those that are given, and none by chance.
+    pub fn given(seed: u64, troubles: &[(Duration, Trouble)]) -> Troubles {
+        let mut given = Troubles {
+            dice: Dice::new(seed, "troubles"),
+            due: Vec::new(),
+            orders: 0,
+        };
+        for &(at, trouble) in troubles {
+            given.at(at, trouble);
+        }
+        given
     }
 
     /// When the next one is due.
