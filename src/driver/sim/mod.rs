@@ -40,6 +40,8 @@ pub use faults::{Fault, Faults};
 #[cfg(feature = "simulation")]
 pub use network::Names;
 pub use network::Network;
+#[cfg(feature = "simulation")]
+pub use peer::Answer;
 pub use peer::{Answers, Peer, SimConnection};
 pub use weather::Weather;
 
