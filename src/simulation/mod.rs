@@ -44,6 +44,8 @@ mod shard;
 mod stream;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tls_tests;
 mod wall_clock;
 
 pub use crate::driver::sim::{
