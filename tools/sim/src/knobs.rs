@@ -3,6 +3,10 @@
 //! Owns: every choice that is made once. Never: what happens in the course of a run; that is thrown
 //! from dice of its own, so that a knob more does not change the rest.
 
+mod tls;
+
+pub use tls::{Imposture, SHARE as TLS_SHARE, TlsKnobs, UpstreamTls, is_spoken as speaks_tls};
+
 use crate::dice::Dice;
 use ringpool::Config;
 use ringpool::config::{Class, EndpointAddress, UpstreamConfig};
@@ -33,6 +37,8 @@ pub struct Knobs {
     pub trouble: TroubleKnobs,
     /// Times out of 1024 that a shard which is awake is passed over in a round.
     pub skip: u16,
+    /// What goes wrong with TLS, where it is spoken.
+    pub tls: Option<TlsKnobs>,
 }
 
 /// One upstream and its servers.
@@ -48,6 +54,8 @@ pub struct UpstreamKnobs {
     pub addresses: Vec<SocketAddr>,
     /// Whether it is a byte stream rather than HTTP.
     pub raw: bool,
+    /// How it speaks TLS, if it does.
+    pub tls: Option<UpstreamTls>,
 }
 
 /// How often a server misbehaves, out of 1024 requests.
@@ -120,14 +128,17 @@ impl Knobs {
             config.mailbox_max = dice.within(2, 8) as usize;
         }
         let mut upstreams = Vec::new();
-        for index in 0..count {
+        for (index, tls) in tls::upstreams(seed, count).into_iter().enumerate() {
             let raw = index > 0 && dice.one_in(4);
-            let knobs = upstream(dice, index, raw);
+            let knobs = UpstreamKnobs {
+                tls,
+                ..upstream(dice, index, raw)
+            };
             let settings = settings(dice, &knobs, &weather, config.connections_max);
             config.upstreams.insert(knobs.name.clone(), settings);
             upstreams.push(knobs);
         }
-        Knobs {
+        let mut knobs = Knobs {
             seed,
             shards,
             config,
@@ -138,7 +149,15 @@ impl Knobs {
             load: load(dice, &weather),
             trouble: trouble(dice),
             skip: *dice.pick(&[0, 100, 400]),
+            tls: None,
+        };
+        if speaks_tls(seed) {
+            let upstreams = knobs.upstreams.iter();
+            let servers: Vec<usize> = upstreams.map(|one| one.addresses.len()).collect();
+            let time = knobs.load.pause * knobs.load.calls;
+            knobs.tls = Some(tls::mischief(seed, &servers, time));
         }
+        knobs
     }
 
     /// How long it takes at the longest until the engine knows what a server did: there is slow
@@ -176,6 +195,7 @@ fn upstream(dice: &mut Dice, index: usize, raw: bool) -> UpstreamKnobs {
         host,
         addresses,
         raw,
+        tls: None,
     }
 }
 
@@ -186,9 +206,17 @@ fn settings(
     weather: &Weather,
     engine_max: u32,
 ) -> UpstreamConfig {
-    let scheme = if upstream.raw { "tcp" } else { "http" };
+    let scheme = match (upstream.raw, &upstream.tls) {
+        (true, None) => "tcp",
+        (true, Some(_)) => "tls",
+        (false, None) => "http",
+        (false, Some(_)) => "https",
+    };
     let url = format!("{scheme}://{}", upstream.authority);
     let mut settings = UpstreamConfig::at(&url).expect("a made-up URL that is right");
+    if let Some(tls) = &upstream.tls {
+        settings.tls = tls.config(&upstream.host);
+    }
     if dice.one_in(2) {
         let addresses = upstream.addresses.iter();
         settings.endpoints = addresses

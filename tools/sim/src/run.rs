@@ -12,7 +12,7 @@ use crate::oracle::{Cap, Invariant, Remains, Violation};
 use crate::panics;
 use crate::stage::Stage;
 use crate::trace::Trace;
-use crate::world::{Troubles, World};
+use crate::world::{self, Troubles, World};
 use ringpool::simulation::{Engine, FaultCounts, Faults, Look, Network};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -32,6 +32,8 @@ pub struct Outcome {
     pub lasted: Duration,
     /// What was met.
     pub coverage: Coverage,
+    /// Whether TLS was spoken.
+    pub tls: bool,
 }
 
 /// Rounds at one moment after which something spins.
@@ -41,7 +43,7 @@ const CALM_CALLS: u32 = 25;
 
 /// Runs a seed; its story goes to `trace`.
 pub fn run(knobs: Knobs, trace: Trace) -> Outcome {
-    let seed = knobs.seed;
+    let (seed, tls) = (knobs.seed, knobs.tls.is_some());
     let stage = Stage::new(knobs, trace);
     let network = Network::new(seed);
     if stage.trace.is_on() {
@@ -67,6 +69,7 @@ pub fn run(knobs: Knobs, trace: Trace) -> Outcome {
         events: network.events(),
         lasted: network.now(),
         coverage,
+        tls,
     }
 }
 
@@ -89,9 +92,10 @@ struct Run {
 impl Run {
     fn new(stage: &Rc<Stage>, network: &Network) -> Run {
         let knobs = &stage.knobs;
-        let world = World::new(stage, network);
+        let keys = world::provider(knobs.seed);
+        let world = World::new(stage, network, keys.clone());
         let config = knobs.config.clone();
-        let mut engine = Engine::new(config, knobs.shards, knobs.seed, network)
+        let mut engine = Engine::with_tls(config, knobs.shards, knobs.seed, network, keys)
             .expect("every seed's configuration is valid");
         for shard in 0..knobs.shards {
             engine.set_faults(shard, knobs.faults);

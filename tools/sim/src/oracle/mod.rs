@@ -15,6 +15,7 @@ mod ownership;
 mod rest;
 mod reuse;
 mod states;
+mod tls;
 
 pub use baton::{Place, Starving};
 pub use caps::Cap;
@@ -89,6 +90,7 @@ pub struct Oracle {
     gaps: Vec<(usize, usize, Duration, Option<Duration>)>,
     jumps: Vec<(Duration, Duration)>,
     slots: Vec<Slots>,
+    tls: tls::Misdeeds,
     first: Option<Violation>,
     now: Duration,
 }
@@ -113,6 +115,7 @@ impl Oracle {
             gaps: Vec::new(),
             jumps: Vec::new(),
             slots: (0..knobs.shards).map(|_| Slots::default()).collect(),
+            tls: tls::Misdeeds::default(),
             first: None,
             now: Duration::ZERO,
         }

@@ -20,6 +20,10 @@ pub struct Link {
     pub gone: Cell<bool>,
     /// The end of the connection would pass for the end of a body.
     pub until_close: Cell<bool>,
+    /// Whether TLS is spoken on it.
+    pub tls: bool,
+    /// Its server does not say good-bye (close_notify) before it closes.
+    pub rude: Cell<bool>,
 }
 
 impl Link {
