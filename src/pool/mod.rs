@@ -288,7 +288,7 @@ impl Pool {
     /// What holds after every input.
     fn check(&mut self, now: Time) {
         debug_assert!(
-            self.queue.plain_len() == 0 || self.pick(now, self.least_waiting()).is_none(),
+            self.queue.plain_len() == 0 || !self.has_pick(now, self.least_waiting()),
             "a connection is free beside a waiter that could use it"
         );
         debug_assert!(

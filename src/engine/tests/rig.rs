@@ -20,6 +20,7 @@ use crate::shard::upstream::UpstreamShared;
 use crate::shard::{Shard, Turn};
 use crate::time::Time;
 use crate::time::clock::Clock;
+use crate::tls::TicketStore;
 use crate::trip::Trip;
 use futures_channel::oneshot;
 use std::sync::Arc;
@@ -56,7 +57,7 @@ impl Rig {
     fn with(config: Config, order: Option<Random>, resolver: Resolver) -> Rig {
         let network = Network::new(1);
         let clock = network.clock();
-        let shared = EngineShared::new(config, 2, clock.clone(), resolver);
+        let shared = EngineShared::new(config, 2, clock.clone(), resolver, TicketStore::new());
         let shared = Arc::new(shared.expect("the test's configuration is right"));
         let shards = (0..2)
             .map(|index| Shard::new(shared.parts(index, network.driver(64))))

@@ -1,6 +1,6 @@
 //! The command line: what may be asked for, and the defaults. Nothing here acts.
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use std::path::PathBuf;
 
 /// Run the engine on a simulated network and clock, seed by seed, and check its invariants.
@@ -19,6 +19,9 @@ pub struct Arguments {
     /// Tell its story, line by line
     #[arg(long, requires = "seed")]
     pub trace: bool,
+    /// Which of the seeds to run, by whether TLS is spoken in them
+    #[arg(long, value_enum, value_name = "WHICH", default_value_t = Tls::Share)]
+    pub tls: Tls,
     /// Which scenario
     #[arg(long, value_name = "NAME", default_value = "storm")]
     pub scenario: String,
@@ -43,4 +46,26 @@ pub struct Arguments {
     /// In how many windows of seeds each is looked for
     #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u64).range(1..))]
     pub windows: u64,
+}
+
+/// Which seeds are run, by whether TLS is spoken in them. A seed is the same whatever is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Tls {
+    /// All: TLS is spoken in its share of them
+    Share,
+    /// Those without it alone: what only TLS brings is then never met
+    Never,
+    /// Those with it alone
+    Only,
+}
+
+impl Tls {
+    /// Whether to run a seed in which TLS is spoken, or not.
+    pub fn wants(self, spoken: bool) -> bool {
+        match self {
+            Tls::Share => true,
+            Tls::Never => !spoken,
+            Tls::Only => spoken,
+        }
+    }
 }

@@ -4,8 +4,10 @@
 //! from dice of its own, so that a knob more does not change the rest.
 
 mod reload;
+mod tls;
 
 pub use reload::Reload;
+pub use tls::{Imposture, SHARE as TLS_SHARE, TlsKnobs, UpstreamTls, is_spoken as speaks_tls};
 
 use crate::dice::Dice;
 use ringpool::Config;
@@ -43,6 +45,8 @@ pub struct Knobs {
     pub skip: u16,
     /// Settings that are replaced on the way.
     pub reloads: Vec<Reload>,
+    /// What goes wrong with TLS, where it is spoken.
+    pub tls: Option<TlsKnobs>,
 }
 
 /// One upstream and its servers.
@@ -60,6 +64,8 @@ pub struct UpstreamKnobs {
     pub raw: bool,
     /// Whose servers these are: its own, or those of an upstream before it, under another name.
     pub home: usize,
+    /// How it speaks TLS, if it does.
+    pub tls: Option<UpstreamTls>,
 }
 
 /// How often a server misbehaves, out of 1024 requests.
@@ -132,9 +138,12 @@ impl Knobs {
             config.mailbox_max = dice.within(2, 8) as usize;
         }
         let mut upstreams = Vec::new();
-        for index in 0..count {
+        for (index, tls) in tls::upstreams(seed, count).into_iter().enumerate() {
             let raw = index > 0 && dice.one_in(4);
-            let mut knobs = upstream(dice, index, raw);
+            let mut knobs = UpstreamKnobs {
+                tls,
+                ..upstream(dice, index, raw)
+            };
             if let Some(host) = host_of(seed, index, &upstreams) {
                 knobs.move_in(host);
             }
@@ -149,7 +158,7 @@ impl Knobs {
             settings.dials_eager = eager.one_in(6);
         }
         let reloads = reload::all(seed, &upstreams, &weather, &config);
-        Knobs {
+        let mut knobs = Knobs {
             reloads,
             seed,
             shards,
@@ -163,7 +172,15 @@ impl Knobs {
             setup: Duration::ZERO,
             service: None,
             skip: *dice.pick(&[0, 100, 400]),
+            tls: None,
+        };
+        if speaks_tls(seed) {
+            let upstreams = knobs.upstreams.iter();
+            let servers: Vec<usize> = upstreams.map(|one| one.addresses.len()).collect();
+            let time = knobs.load.pause * knobs.load.calls;
+            knobs.tls = Some(tls::mischief(seed, &servers, time));
         }
+        knobs
     }
 
     /// How long it takes at the longest until the engine knows what a server did: there is slow
@@ -209,11 +226,16 @@ fn upstream(dice: &mut Dice, index: usize, raw: bool) -> UpstreamKnobs {
         addresses,
         raw,
         home: index,
+        tls: None,
     }
 }
 
 /// The upstream at whose servers this one is, under a name of its own, if it has none itself.
 fn host_of(seed: u64, index: usize, before: &[UpstreamKnobs]) -> Option<&UpstreamKnobs> {
+    // A certificate is for one name: who speaks TLS has servers of its own.
+    if speaks_tls(seed) {
+        return None;
+    }
     let dice = &mut Dice::new(seed + index as u64, "guests");
     let host = dice.one_in(3).then(|| before.last()).flatten()?;
     before.get(host.home)
@@ -236,9 +258,17 @@ fn settings(
     weather: &Weather,
     engine_max: u32,
 ) -> UpstreamConfig {
-    let scheme = if upstream.raw { "tcp" } else { "http" };
+    let scheme = match (upstream.raw, &upstream.tls) {
+        (true, None) => "tcp",
+        (true, Some(_)) => "tls",
+        (false, None) => "http",
+        (false, Some(_)) => "https",
+    };
     let url = format!("{scheme}://{}", upstream.authority);
     let mut settings = UpstreamConfig::at(&url).expect("a made-up URL that is right");
+    if let Some(tls) = &upstream.tls {
+        settings.tls = tls.config(&upstream.host);
+    }
     if dice.one_in(2) {
         let addresses = upstream.addresses.iter();
         settings.endpoints = addresses

@@ -6,6 +6,7 @@ use scenarios::Findings;
 use sim::campaign::{self, Sums};
 use sim::canaries;
 use sim::cli::Arguments;
+use sim::knobs::speaks_tls;
 use sim::run::Outcome;
 use sim::scenario::{self, SCENARIOS, Scenario};
 use sim::trace::Trace;
@@ -108,6 +109,7 @@ fn many(scenario: &Scenario, arguments: &Arguments) -> ExitCode {
     let sums = campaign::run(
         scenario,
         seeds,
+        |seed| arguments.tls.wants(speaks_tls(seed)),
         arguments.threads,
         arguments.failures_max,
         |outcome| tell_failure(scenario, outcome),
@@ -174,6 +176,14 @@ fn tell_sums(sums: &Sums, took: Duration) {
         sums.seconds / runs,
         sums.failed.len(),
     );
+    if sums.tls_runs > 0 {
+        let took = sums.tls_took.as_secs_f64();
+        println!(
+            "TLS was spoken in {} of them, which took {took:.1} s: {:.1} ms each",
+            sums.tls_runs,
+            took * 1000.0 / sums.tls_runs as f64,
+        );
+    }
 }
 
 fn json(
@@ -197,6 +207,8 @@ fn json(
         "seeds": sums.runs,
         "seconds": took.as_secs_f64(),
         "events": sums.events,
+        "tls_seeds": sums.tls_runs,
+        "tls_seconds": sums.tls_took.as_secs_f64(),
         "virtual_seconds": sums.seconds,
         "failed": failed.collect::<Vec<_>>(),
         "never_met": missing,

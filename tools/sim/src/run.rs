@@ -13,7 +13,7 @@ use crate::oracle::{Cap, Invariant, Remains, Violation};
 use crate::panics;
 use crate::stage::Stage;
 use crate::trace::Trace;
-use crate::world::{Trouble, Troubles, World};
+use crate::world::{self, Trouble, Troubles, World};
 use ringpool::config::UpstreamConfig;
 use ringpool::simulation::{Engine, FaultCounts, Faults, Look, Network, PermitsWatch};
 use scenarios::{Evidence, Findings};
@@ -37,6 +37,8 @@ pub struct Outcome {
     pub coverage: Coverage,
     /// What a named scenario found.
     pub findings: Option<Findings>,
+    /// Whether TLS was spoken.
+    pub tls: bool,
 }
 
 /// Rounds at one moment after which something spins.
@@ -58,7 +60,7 @@ pub fn play(knobs: Knobs, script: Script, trace: Trace) -> (Outcome, Evidence) {
 }
 
 fn start(knobs: Knobs, script: Option<Script>, trace: Trace) -> (Outcome, Evidence) {
-    let seed = knobs.seed;
+    let (seed, tls) = (knobs.seed, knobs.tls.is_some());
     let stage = Stage::new(knobs, trace);
     let network = Network::new(seed);
     if stage.trace.is_on() {
@@ -89,6 +91,7 @@ fn start(knobs: Knobs, script: Option<Script>, trace: Trace) -> (Outcome, Eviden
         lasted: network.now(),
         coverage,
         findings: None,
+        tls,
     };
     (outcome, seen)
 }
@@ -120,9 +123,10 @@ struct Run {
 impl Run {
     fn new(stage: &Rc<Stage>, network: &Network) -> Run {
         let knobs = &stage.knobs;
-        let world = World::new(stage, network);
+        let keys = world::provider(knobs.seed);
+        let world = World::new(stage, network, keys.clone());
         let config = knobs.config.clone();
-        let mut engine = Engine::new(config, knobs.shards, knobs.seed, network)
+        let mut engine = Engine::with_tls(config, knobs.shards, knobs.seed, network, keys)
             .expect("every seed's configuration is valid");
         for shard in 0..knobs.shards {
             engine.set_faults(shard, knobs.faults);

@@ -4,6 +4,7 @@
 
 use super::facts::{Arrival, CallFacts, Ending, Failure};
 use super::{Invariant, Oracle, identity, once, reuse};
+use ringpool::TlsFailure;
 use std::time::Duration;
 
 /// What is known of one call.
@@ -82,7 +83,8 @@ impl Oracle {
         call.course = Course::Ended;
         self.open -= 1;
         let call = &self.calls[nonce as usize];
-        let attempts_max = self.attempts_max[call.facts.upstream];
+        let upstream = call.facts.upstream;
+        let attempts_max = self.attempts_max[upstream];
         match ending {
             Ending::Answered(answer) => {
                 let known = |upstream, server, since| {
@@ -98,8 +100,10 @@ impl Oracle {
                 let succeeds = succeeds(nonce, &call.facts, failure);
                 let claims = failure.unsent || (failure.retryable && !call.facts.is_idempotent());
                 self.calls[nonce as usize].claimed_unsent = claims;
+                let blamed = self.tls.check(nonce, upstream, failure);
                 self.judge(Invariant::Once, counted);
                 self.judge(Invariant::Liveness, succeeds);
+                self.judge(Invariant::Identity, blamed);
             }
         }
     }
@@ -153,6 +157,11 @@ impl Oracle {
     /// A server got what no client may send.
     pub fn broken_request(&mut self, what: String) {
         self.judge(Invariant::Identity, Err(what));
+    }
+
+    /// One of an upstream's servers did something by which TLS may fail in these ways, now or later.
+    pub fn tls_misdeed(&mut self, upstream: usize, explains: &[TlsFailure]) {
+        self.tls.add(upstream, explains);
     }
 
     /// A server was cut off, or joined again.
@@ -218,6 +227,7 @@ pub(super) mod tests {
     pub(in crate::oracle) fn failure() -> Failure {
         Failure {
             kind: "closed",
+            tls: None,
             attempts: 1,
             history: 1,
             unsent: false,

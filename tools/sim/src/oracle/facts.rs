@@ -110,6 +110,8 @@ impl Said {
 pub struct Failure {
     /// The name of its kind.
     pub kind: &'static str,
+    /// Why TLS failed, if it did.
+    pub tls: Option<ringpool::TlsFailure>,
     /// How many attempts it counts.
     pub attempts: u32,
     /// How many of them it lists.
@@ -127,6 +129,10 @@ impl Failure {
     pub fn of(error: &ringpool::Error) -> Failure {
         Failure {
             kind: error.kind().name(),
+            tls: match error.kind() {
+                ringpool::ErrorKind::Tls(failure) => Some(failure),
+                _ => None,
+            },
             attempts: error.attempts(),
             history: error.history().len(),
             unsent: error.request_sent() == ringpool::RequestSent::No,

@@ -16,6 +16,7 @@ mod replaced;
 mod rest;
 mod reuse;
 mod states;
+mod tls;
 
 pub use baton::{Place, Starving};
 pub use caps::Cap;
@@ -100,6 +101,7 @@ pub struct Oracle {
     slots: Vec<Slots>,
     user_timeouts: Vec<Option<Duration>>,
     replaced: Vec<replaced::Replaced>,
+    tls: tls::Misdeeds,
     first: Option<Violation>,
     now: Duration,
 }
@@ -129,6 +131,7 @@ impl Oracle {
                 .map(|index| knobs.settings(index).user_timeout)
                 .collect(),
             replaced: Vec::new(),
+            tls: tls::Misdeeds::default(),
             first: None,
             now: Duration::ZERO,
         }

@@ -44,8 +44,10 @@ pub fn world(
             addresses: vec![SocketAddr::from(([10, 0, 0, 1], 8000))],
             raw: false,
             home: 0,
+            tls: None,
         }],
         reloads: Vec::new(),
+        tls: None,
         faults: Faults::default(),
         weather: Weather {
             latency_min: latency_max / 2,

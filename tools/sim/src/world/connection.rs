@@ -22,6 +22,10 @@ pub struct Link {
     pub until_close: Cell<bool>,
     /// Whom the first request on it was for.
     pub first: OnceCell<String>,
+    /// Whether TLS is spoken on it.
+    pub tls: bool,
+    /// Its server does not say good-bye (close_notify) before it closes.
+    pub rude: Cell<bool>,
 }
 
 impl Link {

@@ -8,6 +8,7 @@ use super::filler;
 use super::plan::{After, AnswerFault, Cut, HeadLimits, Plan, Shape, Where};
 use super::request::{Found, RequestHead, Requests};
 use super::signature::{Signature, Stray};
+use super::tls::Service;
 use crate::oracle::Arrival;
 use crate::stage::Stage;
 use ringpool::simulation::{Answers, Peer};
@@ -74,7 +75,7 @@ impl HttpServer {
             at: now,
             pipelined,
             spoiled: self.link.spoiled.get(),
-            answerable: plan.is_answer() && !self.deaf,
+            answerable: plan.is_answer() && !self.deaf && !self.ends_in_doubt(&head, &plan),
         });
         self.stage.tell(|| {
             format!(
@@ -112,6 +113,11 @@ impl HttpServer {
         } else if waits && !self.stage.mischief(300) {
             out.send("HTTP/1.1 100 Continue\r\n\r\n");
         }
+    }
+
+    /// Whether the end of the body would be told by the end of the connection, and that by nobody.
+    fn ends_in_doubt(&self, head: &RequestHead, plan: &Plan) -> bool {
+        self.link.rude.get() && plan.shape == Shape::UntilClose && head.method != "HEAD"
     }
 
     fn plan(&self) -> Plan {
@@ -232,6 +238,16 @@ impl HttpServer {
     }
 }
 
+impl Service for HttpServer {
+    fn is_at_rest(&self) -> bool {
+        self.current.is_none() && self.stage.now.get() >= self.busy_until
+    }
+
+    fn fall_silent(&mut self) {
+        self.deaf = true;
+    }
+}
+
 impl Peer for HttpServer {
     fn connected(&mut self, out: &mut Answers) {
         self.stage
@@ -255,8 +271,7 @@ impl Peer for HttpServer {
     }
 
     fn timer(&mut self, out: &mut Answers) {
-        let resting = self.current.is_none() && self.stage.now.get() >= self.busy_until;
-        if resting && !self.deaf && !self.stage.calm.get() {
+        if self.is_at_rest() && !self.deaf && !self.stage.calm.get() {
             self.stray(out);
         }
     }
