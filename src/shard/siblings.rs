@@ -71,8 +71,9 @@ impl<D: Driver> Core<D> {
     }
 
     /// Answers siblings that starve, once a turn: an idle connection here beside a waiter there
-    /// helps nobody. Returns whether a need is left that this shard may be able to meet later.
-    pub(super) fn answer_needs(&mut self) -> bool {
+    /// helps nobody. Notes whether a need is left that this shard may be able to meet later.
+    pub(super) fn answer_needs(&mut self) {
+        self.needs_left = false;
         let mut left = false;
         let mut engine = None;
         let keys: Vec<Key> = self.upstreams.iter().map(|(key, _)| key).collect();
@@ -99,7 +100,7 @@ impl<D: Driver> Core<D> {
             }
             Some(_) | None => {}
         }
-        left
+        self.needs_left |= left;
     }
 
     fn has_idle(&self) -> bool {
