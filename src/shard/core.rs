@@ -49,6 +49,9 @@ pub(crate) struct Core<D: Driver> {
     pub(super) resolver: Resolver,
     /// Every shard's mailbox, this one's included.
     pub(super) mailboxes: Arc<[Arc<Mailbox<D>>]>,
+    /// Siblings' needs are to be looked at in this turn: one could not be met yet, or what may meet one
+    /// has been dialled since the last look.
+    pub(super) needs_left: bool,
     pub(super) tally: Tally,
     /// No dial and no lease any more.
     pub(super) stopping: bool,
@@ -124,6 +127,7 @@ impl<D: Driver> Core<D> {
             blocks: Vec::new(),
             resolver,
             mailboxes,
+            needs_left: false,
             tally: Tally::default(),
             stopping: false,
             actions: Vec::new(),

@@ -99,8 +99,6 @@ pub(crate) struct Shard<D: Driver> {
     local: LocalShard<D>,
     mailbox: Arc<Mailbox<D>>,
     watches: Vec<ReadyWatch>,
-    /// A sibling's need could not be met yet.
-    needs_left: bool,
     stopping: bool,
 }
 
@@ -142,7 +140,6 @@ impl<D: Driver> Shard<D> {
             local,
             mailbox,
             watches: Vec::new(),
-            needs_left: false,
             stopping: false,
         }
     }
@@ -220,8 +217,8 @@ impl<D: Driver> Shard<D> {
         if self.mailbox.take_capacity() {
             core.on_capacity();
         }
-        if self.mailbox.take_need() || self.needs_left {
-            self.needs_left = core.answer_needs();
+        if self.mailbox.take_need() || core.needs_left {
+            core.answer_needs();
         }
         core.resume_receiving();
         if !self.watches.is_empty() {
