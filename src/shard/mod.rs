@@ -194,6 +194,8 @@ impl<D: Driver> Shard<D> {
             Control::Forget(id) => core.forget(id),
             Control::Configure(shared, settings, done) => {
                 core.configure(&shared, &settings);
+                // There may be room now, for this upstream or another.
+                core.on_capacity();
                 // Whoever wanted to know may be gone.
                 let _ = done.send(());
             }
