@@ -132,7 +132,9 @@ fn a_server_that_cannot_be_reached_is_named_before_the_load() {
     assert!(output.stdout.is_empty(), "there is nothing to report");
     let said = words(&output);
     assert!(
-        said.contains(&nobody.to_string()) && said.contains("refused"),
+        // Warm dials may have opened the breaker before the first call came.
+        said.contains(&nobody.to_string())
+            && (said.contains("refused") || said.contains("failed lately")),
         "{said}"
     );
 }
