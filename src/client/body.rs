@@ -1,7 +1,7 @@
 //! Bodies of requests and responses.
 
 use super::lease::Lease;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, RequestSent};
 use crate::shard::pipe::{Cut, PipeReceiver, PipeSender, pipe};
 use crate::shard::serve::{PIPE_ROOM, RemoteBody};
 use crate::shard::upload::{BoxedBody, Source};
@@ -197,7 +197,10 @@ impl Incoming {
         let frame = match piece {
             None => None,
             Some(Ok(frame)) => Some(frame),
-            Some(Err(Cut)) => Some(Err(Error::draining())),
+            // The shard stopped while the response was being read, and there was no room for its last word.
+            Some(Err(Cut)) => Some(Err(
+                Error::draining().after_sending(RequestSent::Whole, false)
+            )),
         };
         match &frame {
             Some(Ok(frame)) => {

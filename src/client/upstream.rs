@@ -6,8 +6,8 @@ use crate::config::{CallOptions, Class};
 use crate::driver::Driver;
 use crate::driver::uring::Uring;
 use crate::engine::EngineShared;
-use crate::error::Error;
-use crate::shard::serve::{self, RemoteBody, RemoteCall, Underway};
+use crate::error::{Error, RequestSent};
+use crate::shard::serve::{RemoteBody, RemoteCall, Unbegun, Underway};
 use crate::shard::serve_lease::{self, RemoteCheckout, RemoteLease};
 use crate::shard::upstream::UpstreamShared;
 use futures_channel::oneshot;
@@ -140,18 +140,15 @@ pub(crate) async fn send<D: Driver, B: Into<Body>>(
     let (source, mut upload) = body.into().into_remote_source();
     let name = upstream.name.clone();
     let (reply, mut answer) = oneshot::channel();
-    let call = RemoteCall {
+    let call = Unbegun::new(RemoteCall {
         upstream,
         options,
         parts,
         source,
         reply,
-    };
+    });
     engine
-        .submit(
-            shard,
-            Box::new(move |local| local.spawn(serve::call(local.clone(), call, underway))),
-        )
+        .submit(shard, Box::new(move |local| call.begin(local, underway)))
         .map_err(|error| error.at_upstream(&name))?;
     let answer = poll_fn(|cx| {
         if upload
@@ -163,9 +160,10 @@ pub(crate) async fn send<D: Driver, B: Into<Body>>(
         match Pin::new(&mut answer).poll(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(answer)) => Poll::Ready(answer),
-            // The shard dropped the call: it is stopping.
+            // The shard broke down in the middle of the call, and cannot say any more how far it got.
             Poll::Ready(Err(oneshot::Canceled)) => {
-                Poll::Ready(Err(Error::draining().at_upstream(&name)))
+                let error = Error::draining().after_sending(RequestSent::Whole, false);
+                Poll::Ready(Err(error.at_upstream(&name)))
             }
         }
     })
@@ -192,7 +190,7 @@ pub(crate) async fn checkout<D: Driver>(
         .submit(
             shard,
             Box::new(move |local| {
-                local.spawn(serve_lease::checkout(local.clone(), checkout, underway))
+                local.spawn_serving(serve_lease::checkout(local.clone(), checkout, underway))
             }),
         )
         .map_err(|error| error.at_upstream(&name))?;

@@ -207,7 +207,7 @@ fn policy(settings: &UpstreamConfig, mistakes: &mut Mistakes) {
         ("breaker.ejection_min", Some(breaker.ejection_min)),
         ("retry.backoff_min", Some(retry.backoff_min)),
         ("attempt.timeout_min", attempt.timeout_min),
-        ("attempt.timeout_max", Some(attempt.timeout_max)),
+        ("attempt.timeout_max", attempt.timeout_max),
         ("balance.latency_decay", Some(balance.latency_decay)),
         ("balance.slow_start", balance.slow_start),
     ] {
@@ -238,7 +238,7 @@ fn policy(settings: &UpstreamConfig, mistakes: &mut Mistakes) {
             "attempt.timeout_min",
             "attempt.timeout_max",
             attempt.timeout_min.unwrap_or_default(),
-            attempt.timeout_max,
+            attempt.timeout_max.unwrap_or(Duration::MAX),
         ),
     ] {
         if most_value < least_value {

@@ -184,16 +184,17 @@ impl Default for RetryConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct AttemptConfig {
     /// The shortest time limit that observation may lead to. Default `"off"`, attempts are bounded
-    /// by `timeout_max` alone: an upstream with a rare slow answer among many quick ones would find
+    /// by `timeout_max` alone, if that is set: an upstream with a rare slow answer among many quick ones would find
     /// it cut off, so adapting is asked for. 1 s is a good beginning. Lower retries a stuck call
     /// sooner, and cuts off more that would have come.
     #[serde(with = "serial::duration_or_off")]
     pub timeout_min: Option<Duration>,
-    /// The longest, in force until enough was observed. Default 30 s, as long as a call may take:
-    /// an attempt is not cut off for want of knowledge. Lower leaves time in the call for another
-    /// attempt, which a single slow one would use up.
-    #[serde(with = "serial::duration")]
-    pub timeout_max: Duration,
+    /// The longest, in force until enough was observed. Default `"off"`: an attempt may take what
+    /// is left of its call's own time, long or short, and is not cut off for want of knowledge. A
+    /// limit leaves time in the call for another attempt, which a single slow one would use up;
+    /// calls that may take longer than it are cut off by it too.
+    #[serde(with = "serial::duration_or_off")]
+    pub timeout_max: Option<Duration>,
     /// How many times the 99th percentile. Default 4: a tail within a factor of four of it is left
     /// alone. Lower cuts off sooner, good answers among them; higher waits longer for what is
     /// stuck.
@@ -204,7 +205,7 @@ impl Default for AttemptConfig {
     fn default() -> AttemptConfig {
         AttemptConfig {
             timeout_min: None,
-            timeout_max: Duration::from_secs(30),
+            timeout_max: None,
             multiple: 4.0,
         }
     }

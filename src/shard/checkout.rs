@@ -193,6 +193,15 @@ impl<D: Driver> Core<D> {
         }
     }
 
+    /// Answers a waiter who has no answer yet, and whom its pool does not know any more.
+    pub(super) fn answer_unanswered(&mut self, key: Key, error: Error) {
+        if let Some(waiter) = self.waiters.get_mut(key)
+            && waiter.answer.is_none()
+        {
+            self.answer(key, Err(error));
+        }
+    }
+
     fn take_answer(&mut self, key: Key) -> Option<Result<Grant, Error>> {
         self.waiters.get(key)?.answer.as_ref()?;
         let waiter = self.waiters.remove(key)?;

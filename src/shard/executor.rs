@@ -36,8 +36,19 @@ pub(crate) struct Executor<D: Driver> {
 struct Task<D: Driver> {
     /// Taken out while it is polled.
     future: Option<TaskFuture>,
+    kind: TaskKind,
     waker: Waker,
     state: Arc<TaskState<D>>,
+}
+
+/// Whose code a task is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TaskKind {
+    /// The service's own, which may do anything: at the end it is dropped.
+    Own,
+    /// The engine's, in the service of a caller on another thread: at the end it is polled once more, to
+    /// tell its caller how far it got.
+    Serving,
 }
 
 struct TaskState<D: Driver> {
@@ -80,6 +91,16 @@ impl<D: Driver> Executor<D> {
 
     /// Adds a task; it first runs in this turn or the next one.
     pub(crate) fn spawn(&self, future: impl Future<Output = ()> + 'static) {
+        self.add(TaskKind::Own, Box::pin(future));
+    }
+
+    /// As [`spawn`](Executor::spawn), for one that answers a caller: it is polled for a last time when the
+    /// shard ends, and must not wait for anything then.
+    pub(crate) fn spawn_serving(&self, future: impl Future<Output = ()> + 'static) {
+        self.add(TaskKind::Serving, Box::pin(future));
+    }
+
+    fn add(&self, kind: TaskKind, future: TaskFuture) {
         let key = self.tasks.borrow_mut().insert_with(|task| {
             let state = Arc::new(TaskState {
                 executor: self.id,
@@ -88,7 +109,8 @@ impl<D: Driver> Executor<D> {
                 mailbox: self.mailbox.clone(),
             });
             Task {
-                future: Some(Box::pin(future)),
+                future: Some(future),
+                kind,
                 waker: Waker::from(state.clone()),
                 state,
             }
@@ -134,6 +156,24 @@ impl<D: Driver> Executor<D> {
     /// How many tasks ended by a panic.
     pub(crate) fn panics(&self) -> u64 {
         self.panics.get()
+    }
+
+    /// Polls those that serve callers for the last time, and drops all.
+    pub(crate) fn finish(&self) {
+        {
+            let _turn = self.begin_turn();
+            let tasks = self.tasks.borrow();
+            let serving = tasks.iter().filter(|(_, task)| match task.kind {
+                TaskKind::Own => false,
+                TaskKind::Serving => true,
+            });
+            let serving: Vec<Key> = serving.map(|(key, _)| key).collect();
+            drop(tasks);
+            for task in serving {
+                self.poll(task);
+            }
+        }
+        self.clear();
     }
 
     /// Drops all tasks, wherever they are.

@@ -57,6 +57,11 @@ impl<D: Driver> LocalShard<D> {
         self.executor.spawn(task);
     }
 
+    /// Runs what serves a caller on another thread.
+    pub(crate) fn spawn_serving(&self, task: impl Future<Output = ()> + 'static) {
+        self.executor.spawn_serving(task);
+    }
+
     pub(crate) fn named(&self, name: &str) -> Option<Arc<UpstreamShared>> {
         self.directory.get(name).cloned()
     }
@@ -72,6 +77,7 @@ impl<D: Driver> LocalShard<D> {
         }
     }
 
+    /// A sleep of so long, or until the shard stops.
     pub(crate) fn sleep(&self, duration: Duration) -> LocalSleep<D> {
         let at = self.now() + duration;
         LocalSleep {
@@ -171,6 +177,9 @@ impl<D: Driver> Future for LocalSleep<D> {
         let shard = self.shard.clone();
         let mut core = shard.core.borrow_mut();
         let core = &mut *core;
+        if core.stopping {
+            return Poll::Ready(());
+        }
         if let Some(key) = self.key {
             return match core.sleeps.get_mut(key) {
                 Some(sleep) if !sleep.over => {

@@ -209,7 +209,7 @@ impl<D: Driver> Mailbox<D> {
         self.depth.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Dropping a piece of work drops its reply's sender, which its caller sees as "draining".
+    /// Dropping a piece of work tells its caller that it was not begun.
     fn fail_all(&self) {
         while self.work.pop().is_some() {}
         while self.control.pop().is_some() {}

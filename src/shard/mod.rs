@@ -50,6 +50,7 @@ pub(crate) mod serve;
 pub(crate) mod serve_lease;
 mod siblings;
 mod slots;
+mod stopping;
 #[cfg(any(test, feature = "simulation"))]
 mod stream_call;
 mod stream_io;
@@ -261,11 +262,13 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    /// Ends: tasks first, so that leases are let go; then connections; then the mailbox.
+    /// Ends: the mailbox first, so that nothing comes in; then tasks, so that leases are let go; then
+    /// connections.
     fn stop(&mut self) -> io::Result<Turn> {
         self.mailbox.close();
         self.watches.clear();
-        self.local.executor.clear();
+        self.local.core.borrow_mut().interrupt();
+        self.local.executor.finish();
         let begun = {
             let mut core = self.local.core.borrow_mut();
             core.begin_stop();

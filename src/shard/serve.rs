@@ -40,6 +40,32 @@ pub(crate) struct RemoteCall {
     pub(crate) reply: oneshot::Sender<Result<http::Response<RemoteBody>, Error>>,
 }
 
+/// A call that no task has taken up yet. Dropped as it is, with a mailbox that was closed, it tells its
+/// caller that nothing of it was sent.
+pub(crate) struct Unbegun(Option<RemoteCall>);
+
+impl Unbegun {
+    pub(crate) fn new(call: RemoteCall) -> Unbegun {
+        Unbegun(Some(call))
+    }
+
+    pub(crate) fn begin<D: Driver>(mut self, shard: &LocalShard<D>, underway: Underway<D>) {
+        if let Some(remote) = self.0.take() {
+            shard.spawn_serving(call(shard.clone(), remote, underway));
+        }
+    }
+}
+
+impl Drop for Unbegun {
+    fn drop(&mut self) {
+        if let Some(call) = self.0.take() {
+            let error = Error::draining().at_upstream(&call.upstream.name);
+            // A caller who has gone in the meantime does not mind.
+            let _ = call.reply.send(Err(error));
+        }
+    }
+}
+
 /// A response's body, as it crosses to the caller.
 pub(crate) enum RemoteBody {
     /// All of it.
@@ -70,11 +96,7 @@ impl<D: Driver> Drop for Underway<D> {
 }
 
 /// Runs a call to its end, unless the caller goes before.
-pub(crate) async fn call<D: Driver>(
-    shard: LocalShard<D>,
-    mut remote: RemoteCall,
-    underway: Underway<D>,
-) {
+async fn call<D: Driver>(shard: LocalShard<D>, mut remote: RemoteCall, underway: Underway<D>) {
     let upstream = shard.upstream(remote.upstream);
     let upstream = upstream.with_options(remote.options);
     let answer = unless_gone(

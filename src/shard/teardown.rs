@@ -184,39 +184,4 @@ impl<D: Driver> Core<D> {
         }
         self.pool_input(upstream, Input::Capacity);
     }
-
-    /// Begins to end everything: tasks are gone already, and nothing new is let in.
-    pub(super) fn begin_stop(&mut self) {
-        self.stopping = true;
-        let upstreams: Vec<Key> = self.upstreams.iter().map(|(key, _)| key).collect();
-        for upstream in upstreams {
-            self.pool_input(upstream, Input::Drain);
-        }
-        let connections: Vec<Key> = self.connections.iter().map(|(key, _)| key).collect();
-        for key in connections {
-            let Some(connection) = self.connections.get(key) else {
-                continue;
-            };
-            match connection.state() {
-                State::Draining | State::Closing => {}
-                State::Dialing | State::Handshaking | State::Idle | State::Leased => {
-                    self.leave_pool(key);
-                    self.condemn(key);
-                }
-            }
-        }
-    }
-
-    /// Removes what is left of the timers once everything else is gone.
-    pub(super) fn finish_stop(&mut self) {
-        let keys: Vec<Key> = self.upstreams.iter().map(|(key, _)| key).collect();
-        for key in keys {
-            self.remove_upstream(key);
-        }
-        self.upstream_keys.clear();
-        debug_assert!(
-            !self.is_quiet() || self.timers.is_empty(),
-            "a timer outlived what it was about"
-        );
-    }
 }

@@ -4,7 +4,7 @@ use super::rig::{Call, Rig};
 use super::web::endpoint;
 use super::{SECOND, config};
 use crate::config::Class;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, RequestSent};
 
 /// However far the call has come when its caller goes, the next one is served, and by a connection
 /// that carries nothing of the first.
@@ -88,18 +88,23 @@ fn stopping_ends_everything_whenever_it_comes() {
         rig.web.watch(3, 2);
         let mut calls = Vec::new();
         for n in 0..12 {
-            let path = ["/x", "/hold/x", "/never/x", "/bye/x"][n % 4];
-            calls.push(rig.call(n % 2, ["a", "b", "c"][n / 2 % 3], path));
+            let path = ["", "/hold", "/never", "/bye"][n % 4];
+            let path = format!("{path}/{n}");
+            let upstream = ["a", "b", "c"][n / 2 % 3];
+            let call = rig.call(n % 2, upstream, &path);
+            calls.push((path, call));
         }
         let mut leases = [rig.checkout(0, "a"), rig.checkout(1, "b")];
         for turn in 0..turns {
             rig.shards[turn % 2].turn(true).unwrap();
         }
         rig.stop();
-        for call in &mut calls {
+        for (path, call) in &mut calls {
             assert!(call.is_answered(), "after {turns} turns");
             if let Some(error) = call.error() {
                 assert_eq!(error.kind(), ErrorKind::Draining, "after {turns} turns");
+                let unsent = error.request_sent() == RequestSent::No;
+                assert!(!unsent || !rig.web.asked().contains(path), "{path}");
             }
         }
         for lease in &mut leases {
@@ -110,6 +115,35 @@ fn stopping_ends_everything_whenever_it_comes() {
         let kind = late.error().map(Error::kind);
         assert_eq!(kind, Some(ErrorKind::Draining));
     }
+}
+
+/// Who waits for an answer, for a connection, or for the time of his next attempt.
+#[test]
+fn whom_the_stop_ends_is_told_how_far_the_call_had_got() {
+    let mut rig = Rig::new(config(2, |upstream| {
+        upstream.connections_max = 1;
+        upstream.retry.backoff_min = SECOND * 10;
+        upstream.retry.backoff_max = SECOND * 10;
+    }));
+    rig.web.serve(1, 1);
+    rig.web.serve(2, 1);
+    let mut asked = rig.call(0, "a", "/never/asked");
+    let mut pausing = rig.call(0, "b", "/cut/9/x");
+    rig.settle();
+    let mut waiting = rig.call(0, "a", "/waiting");
+    rig.settle();
+    let mut queued = rig.call(0, "a", "/queued");
+    rig.stop();
+    let told = |call: &mut Call| {
+        let error = call.error().expect("it was ended");
+        assert_eq!(error.kind(), ErrorKind::Draining, "{error}");
+        assert_eq!(error.history().len(), error.attempts() as usize);
+        (error.request_sent(), error.attempts())
+    };
+    assert_eq!(told(&mut asked), (RequestSent::Whole, 1));
+    assert_eq!(told(&mut pausing), (RequestSent::Whole, 1));
+    assert_eq!(told(&mut waiting), (RequestSent::No, 0));
+    assert_eq!(told(&mut queued), (RequestSent::No, 0));
 }
 
 #[test]

@@ -215,7 +215,7 @@ fn no_pause_goes_past_the_deadline() {
 fn one_deadline_holds_for_all_attempts() {
     let mut rig = serving(|upstream| {
         upstream.breaker.enabled = false;
-        upstream.attempt.timeout_max = SECOND;
+        upstream.attempt.timeout_max = Some(SECOND);
     });
     let options = CallOptions {
         timeout: Some(5 * SECOND / 2),
@@ -232,6 +232,19 @@ fn one_deadline_holds_for_all_attempts() {
         assert!(attempt.took >= SECOND && attempt.took < SECOND + SECOND / 100);
     }
     assert!(error.to_string().contains("2.5"), "{error}");
+    rig.stop();
+}
+
+/// However long that is: an attempt is cut off by what was asked for, and by nothing else.
+#[test]
+fn without_a_limit_of_its_own_an_attempt_has_its_calls_time() {
+    let mut rig = serving(|upstream| upstream.call_timeout = 120 * SECOND);
+    let mut call = rig.call(0, "a", "/hold/x");
+    rig.pass(119 * SECOND);
+    assert!(!call.is_answered());
+    rig.web.let_go();
+    let mut call = one(&mut rig, call);
+    assert_eq!((call.body().as_str(), call.attempts()), ("x@0", 1));
     rig.stop();
 }
 

@@ -13,7 +13,7 @@ use crate::random::Random;
 use crate::shard::figures::ShardFigures;
 use crate::shard::lookup::{NoNames, Resolver};
 use crate::shard::mailbox::Control;
-use crate::shard::serve::{self, RemoteBody, RemoteCall, Underway};
+use crate::shard::serve::{RemoteBody, RemoteCall, Unbegun, Underway};
 use crate::shard::serve_lease::{self, RemoteCheckout, RemoteLease};
 use crate::shard::upload::Source;
 use crate::shard::upstream::UpstreamShared;
@@ -197,17 +197,16 @@ impl Rig {
     ) -> Call {
         let (reply, answer) = oneshot::channel();
         let (parts, ()) = request.into_parts();
-        let call = RemoteCall {
+        let call = Unbegun::new(RemoteCall {
             upstream,
             options: CallOptions::default(),
             parts,
             source: Source::Empty,
             reply,
-        };
-        let submitted = self.shared.submit(
-            shard,
-            Box::new(move |local| local.spawn(serve::call(local.clone(), call, underway))),
-        );
+        });
+        let submitted = self
+            .shared
+            .submit(shard, Box::new(move |local| call.begin(local, underway)));
         let given = submitted
             .err()
             .map(|error| Outcome::Failed(Box::new(error)));
@@ -230,7 +229,7 @@ impl Rig {
         let submitted = self.shared.submit(
             shard,
             Box::new(move |local| {
-                local.spawn(serve_lease::checkout(local.clone(), checkout, underway))
+                local.spawn_serving(serve_lease::checkout(local.clone(), checkout, underway))
             }),
         );
         submitted.expect("the mailbox has room");

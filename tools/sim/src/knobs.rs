@@ -262,7 +262,7 @@ fn policy(dice: &mut Dice, settings: &mut UpstreamConfig) {
     settings.retry.budget_per_second = dice.magnitude(1, 100) as u32;
     settings.retry.backoff_min = dice.millis(1, 20);
     settings.retry.backoff_max = settings.retry.backoff_min + dice.millis(1, 200);
-    settings.attempt.timeout_max = settings.call_timeout;
+    settings.attempt.timeout_max = Some(settings.call_timeout);
     if dice.one_in(3) {
         settings.attempt.timeout_min = Some(settings.call_timeout / 2);
     }

@@ -87,8 +87,7 @@ impl Oracle {
             Ending::Failed(failure) => {
                 let counted = once::check_failure(nonce, call, failure, attempts_max);
                 let succeeds = succeeds(nonce, &call.facts, failure);
-                let claims = failure.kind != "draining"
-                    && (failure.unsent || (failure.retryable && !call.facts.is_idempotent()));
+                let claims = failure.unsent || (failure.retryable && !call.facts.is_idempotent());
                 self.calls[nonce as usize].claimed_unsent = claims;
                 self.judge(Invariant::Once, counted);
                 self.judge(Invariant::Liveness, succeeds);

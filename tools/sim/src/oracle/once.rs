@@ -4,10 +4,6 @@
 use super::calls::Call;
 use super::facts::{Answer, Arrival, Failure};
 
-/// Whether calls that the engine's stop ended say how far they had got: not as yet, they all say that
-/// nothing was sent.
-const STOP_TELLS_WHAT_WAS_SENT: bool = false;
-
 /// Whether this arrival may be.
 pub(super) fn check_arrival(call: &Call, arrival: &Arrival) -> Result<(), String> {
     let nonce = arrival.nonce;
@@ -52,9 +48,6 @@ pub(super) fn check_failure(
     failure: &Failure,
     attempts_max: u32,
 ) -> Result<(), String> {
-    if failure.kind == "draining" && !STOP_TELLS_WHAT_WAS_SENT {
-        return Ok(());
-    }
     let claims = failure.unsent && failure.attempts <= 1;
     let repeatable = failure.retryable && !call.facts.is_idempotent();
     if (claims || repeatable) && !call.arrivals.is_empty() && call.facts.method != "LINE" {
