@@ -1,12 +1,13 @@
 //! A handle on an upstream, for any thread.
 
-use super::body::{Body, RemoteUpload};
+use super::body::Body;
 use super::lease::Lease;
 use crate::config::{CallOptions, Class};
 use crate::driver::Driver;
 use crate::driver::uring::Uring;
 use crate::engine::EngineShared;
 use crate::error::{Error, RequestSent};
+use crate::shard::crossing::RemoteUpload;
 use crate::shard::serve::{RemoteBody, RemoteCall, Unbegun, Underway};
 use crate::shard::serve_lease::{self, RemoteCheckout, RemoteLease};
 use crate::shard::upstream::UpstreamShared;
@@ -137,7 +138,7 @@ pub(crate) async fn send<D: Driver, B: Into<Body>>(
         request,
     } = call;
     let (parts, body) = request.into_parts();
-    let (source, mut upload) = body.into().into_remote_source();
+    let (source, mut upload) = body.into().into_source().split();
     let name = upstream.name.clone();
     let (reply, mut answer) = oneshot::channel();
     let call = Unbegun::new(RemoteCall {

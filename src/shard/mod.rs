@@ -22,6 +22,7 @@ pub(crate) mod call;
 mod checkout;
 mod connection;
 pub(crate) mod core;
+pub(crate) mod crossing;
 mod demux;
 mod dialing;
 mod events;
