@@ -11,7 +11,7 @@ use crate::engine::resolver::SystemResolver;
 use crate::engine::threads::Threads;
 use crate::engine::{EngineShared, cores};
 use crate::error::{Error, ErrorKind, Phase};
-use crate::shard::mailbox::Control;
+use crate::shard::mailbox::{Control, Work};
 use crate::shard::serve::Underway;
 use crate::time::clock::Clock;
 use futures_channel::oneshot;
@@ -179,7 +179,7 @@ impl Engine {
         let (result, receiver) = oneshot::channel();
         self.shared.submit(
             shard,
-            Box::new(move |local| {
+            Work::own(move |local| {
                 let handle = Shard::new(local.clone());
                 local.spawn(async move {
                     // Whoever wanted the result may be gone.

@@ -6,17 +6,15 @@ use crate::config::{CallOptions, Class};
 use crate::driver::Driver;
 use crate::driver::uring::Uring;
 use crate::engine::EngineShared;
-use crate::error::{Error, RequestSent};
-use crate::shard::crossing::RemoteUpload;
-use crate::shard::serve::{RemoteBody, RemoteCall, Unbegun, Underway};
+use crate::error::Error;
+use crate::shard::crossing::{self, Outgoing};
+use crate::shard::mailbox::Work;
+use crate::shard::serve::{Request, Underway};
 use crate::shard::serve_lease::{self, RemoteCheckout, RemoteLease};
 use crate::shard::upstream::UpstreamShared;
 use futures_channel::oneshot;
 use std::fmt;
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 
 /// A handle on a named upstream. Cheap to clone; works on any thread and under any runtime, for its
 /// futures need only a waker.
@@ -138,38 +136,16 @@ pub(crate) async fn send<D: Driver, B: Into<Body>>(
         request,
     } = call;
     let (parts, body) = request.into_parts();
-    let (source, mut upload) = body.into().into_source().split();
-    let name = upstream.name.clone();
-    let (reply, mut answer) = oneshot::channel();
-    let call = Unbegun::new(RemoteCall {
+    let (source, upload) = body.into().into_source().split();
+    let call = Outgoing {
         upstream,
         options,
-        parts,
-        source,
-        reply,
-    });
-    engine
-        .submit(shard, Box::new(move |local| call.begin(local, underway)))
-        .map_err(|error| error.at_upstream(&name))?;
-    let answer = poll_fn(|cx| {
-        if upload
-            .as_mut()
-            .is_some_and(|upload: &mut RemoteUpload| upload.poll(cx).is_ready())
-        {
-            upload = None;
-        }
-        match Pin::new(&mut answer).poll(cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(answer)) => Poll::Ready(answer),
-            // The shard broke down in the middle of the call, and cannot say any more how far it got.
-            Poll::Ready(Err(oneshot::Canceled)) => {
-                let error = Error::draining().after_sending(RequestSent::Whole, false);
-                Poll::Ready(Err(error.at_upstream(&name)))
-            }
-        }
-    })
-    .await?;
-    Ok(answer.map(|body: RemoteBody| Body::from_remote(body, upload)))
+        request: Request::Http(Box::new(parts), source),
+        upload,
+        begun: None,
+    };
+    let (response, upload) = crossing::send(&engine.mailboxes[shard], underway, call).await?;
+    Ok(response.map(|body| Body::from_remote(body, upload)))
 }
 
 /// Asks a shard for a connection, and waits for it.
@@ -190,7 +166,7 @@ pub(crate) async fn checkout<D: Driver>(
     engine
         .submit(
             shard,
-            Box::new(move |local| {
+            Work::own(move |local| {
                 local.spawn_serving(serve_lease::checkout(local.clone(), checkout, underway))
             }),
         )

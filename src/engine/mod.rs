@@ -151,21 +151,13 @@ impl<D: Driver> EngineShared<D> {
         Ok((upstream, guard))
     }
 
-    /// The shard for a call from outside: one of the upstream's homes, of two picked by chance the
-    /// one with less to do (Mitzenmacher, "The power of two choices", 2001).
+    /// The shard for a call from outside: one of the upstream's homes.
     pub(crate) fn shard_for(&self, upstream: &UpstreamShared) -> usize {
-        let homes = upstream.homes();
-        if let [only] = homes {
-            return *only;
-        }
-        let mut random = Random::new(self.choices.fetch_add(1, Ordering::Relaxed));
-        let mut pick = || homes[random.below(homes.len() as u64) as usize];
-        let (one, two) = (pick(), pick());
-        if self.mailboxes[two].depth() < self.mailboxes[one].depth() {
-            two
-        } else {
-            one
-        }
+        let random = || Random::new(self.choices.fetch_add(1, Ordering::Relaxed));
+        let home = upstream
+            .homes
+            .pick(random, |home| Some(self.mailboxes[home].depth()));
+        home.unwrap_or(upstream.homes.first())
     }
 
     /// Queues work on a shard.

@@ -2,9 +2,10 @@
 
 use super::again::{Again, Failure};
 use super::bytes_in::Piece;
-use super::exchange::Exchange;
+use super::exchange::{Exchange, malformed};
 use super::lease::Lease;
 use super::local::LocalUpstream;
+use super::serve::RawHead;
 use super::terms::Terms;
 use super::upload::{Source, Upload};
 use crate::config::CallOptions;
@@ -12,6 +13,7 @@ use crate::driver::Driver;
 use crate::error::{Error, ErrorKind};
 use crate::protocol::http1::{Head, RequestBody};
 use crate::protocol::http1::{HeadError, RequestFacts, encode_head, encode_http_head};
+use crate::time::Time;
 use crate::trip::Trip;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
@@ -52,6 +54,60 @@ pub(crate) async fn exchange<D: Driver>(
 ) -> Result<Exchange<D>, Error> {
     check_http(upstream)?;
     let terms = Terms::begin(upstream, CallOptions::default(), head.is_idempotent());
+    let (framing, facts) = framed(head, body);
+    let encode = |out: &mut Vec<u8>| encode_whole(out, upstream, head, body, framing);
+    attempts(upstream, facts, encode, &terms).await
+}
+
+/// A request of the low-level exchange, for another shard: all its bytes, and what its response depends
+/// on.
+pub(crate) struct Encoded {
+    bytes: Bytes,
+    facts: RequestFacts,
+    idempotent: bool,
+}
+
+impl Encoded {
+    pub(crate) fn new<D: Driver>(
+        upstream: &LocalUpstream<D>,
+        head: &Head<'_>,
+        body: Option<&[u8]>,
+    ) -> Result<Encoded, Error> {
+        let (framing, facts) = framed(head, body);
+        let mut bytes = Vec::new();
+        encode_whole(&mut bytes, upstream, head, body, framing)
+            .map_err(|error| malformed(upstream, error))?;
+        Ok(Encoded {
+            bytes: bytes.into(),
+            facts,
+            idempotent: head.is_idempotent(),
+        })
+    }
+
+    /// Whether its connection may become a raw stream.
+    pub(crate) fn may_upgrade(&self) -> bool {
+        self.facts.is_connect || self.facts.upgrade_asked
+    }
+}
+
+/// As [`exchange`], for a caller on another shard.
+pub(crate) async fn encoded<D: Driver>(
+    upstream: &LocalUpstream<D>,
+    request: &Encoded,
+    begun: Option<Time>,
+) -> Result<LocalBody<D>, Error> {
+    check_http(upstream)?;
+    let options = CallOptions::default();
+    let terms = Terms::begin(upstream, options, request.idempotent).begun_at(begun);
+    let encode = |out: &mut Vec<u8>| {
+        out.extend_from_slice(&request.bytes);
+        Ok(())
+    };
+    let exchange = attempts(upstream, request.facts, encode, &terms).await?;
+    Ok(LocalBody::new(exchange, None))
+}
+
+fn framed(head: &Head<'_>, body: Option<&[u8]>) -> (RequestBody, RequestFacts) {
     let framing = body.map_or(RequestBody::None, |body| {
         RequestBody::Length(body.len() as u64)
     });
@@ -59,14 +115,32 @@ pub(crate) async fn exchange<D: Driver>(
         expects_continue: false,
         ..RequestFacts::of(head, framing)
     };
-    let encode = |out: &mut Vec<u8>| {
-        encode_head(out, head, &upstream.shared.authority, framing)?;
-        out.extend_from_slice(body.unwrap_or_default());
-        Ok(())
-    };
+    (framing, facts)
+}
+
+fn encode_whole<D: Driver>(
+    out: &mut Vec<u8>,
+    upstream: &LocalUpstream<D>,
+    head: &Head<'_>,
+    body: Option<&[u8]>,
+    framing: RequestBody,
+) -> Result<(), HeadError> {
+    encode_head(out, head, &upstream.shared.authority, framing)?;
+    out.extend_from_slice(body.unwrap_or_default());
+    Ok(())
+}
+
+/// Makes attempts with a request that is written at once, until one has its response's head or there is to
+/// be none any more.
+async fn attempts<D: Driver>(
+    upstream: &LocalUpstream<D>,
+    facts: RequestFacts,
+    encode: impl Fn(&mut Vec<u8>) -> Result<(), HeadError> + Copy,
+    terms: &Terms,
+) -> Result<Exchange<D>, Error> {
     let mut again = Again::first();
     loop {
-        let (error, failure) = match Exchange::open(upstream, facts, encode, &terms, again).await {
+        let (error, failure) = match Exchange::open(upstream, facts, encode, terms, again).await {
             Ok(mut exchange) => {
                 exchange.request_written();
                 exchange.flush();
@@ -83,19 +157,20 @@ pub(crate) async fn exchange<D: Driver>(
                 (error, failure)
             }
         };
-        again = Again::after(upstream, &terms, error, failure).await?;
+        again = Again::after(upstream, terms, error, failure).await?;
     }
 }
 
-/// Sends a request and waits for the response's head.
+/// Sends a request and waits for the response's head. `begun`: when, if not just now.
 pub(crate) async fn call<D: Driver>(
     upstream: &LocalUpstream<D>,
     parts: http::request::Parts,
     mut source: Source,
+    begun: Option<Time>,
 ) -> Result<http::Response<LocalBody<D>>, Error> {
     check_http(upstream)?;
     let options = CallOptions::of(&parts.extensions);
-    let terms = Terms::begin(upstream, options, parts.method.is_idempotent());
+    let terms = Terms::begin(upstream, options, parts.method.is_idempotent()).begun_at(begun);
     let mut again = Again::first();
     loop {
         let framing = source.framing();
@@ -155,12 +230,7 @@ fn respond<D: Driver>(exchange: Exchange<D>, upload: Upload<D>) -> http::Respons
     // A final response instead of 100 (Continue): the peer does not want the body.
     let refused = upload.is_held() && !exchange.was_continued();
     let upload = (!upload.is_done() && !refused && !exchange.is_complete()).then_some(upload);
-    response.map(|()| LocalBody {
-        exchange,
-        upload,
-        upload_error: None,
-        trailers_given: false,
-    })
+    response.map(|()| LocalBody::new(exchange, upload))
 }
 
 fn encode_parts(
@@ -199,6 +269,28 @@ fn check_http<D: Driver>(upstream: &LocalUpstream<D>) -> Result<(), Error> {
 }
 
 impl<D: Driver> LocalBody<D> {
+    fn new(exchange: Exchange<D>, upload: Option<Upload<D>>) -> LocalBody<D> {
+        LocalBody {
+            exchange,
+            upload,
+            upload_error: None,
+            trailers_given: false,
+        }
+    }
+
+    /// A response for who made the request in bytes: its head is as it came.
+    pub(crate) fn with_raw_head(self) -> http::Response<LocalBody<D>> {
+        let head = RawHead {
+            head: self.exchange.raw_head(),
+            content_length: self.exchange.content_length(),
+        };
+        let trip = self.exchange.trip();
+        let mut response = http::Response::new(self);
+        response.extensions_mut().insert(head);
+        response.extensions_mut().insert(trip);
+        response
+    }
+
     /// The next piece of the body, `None` after its end.
     pub(crate) fn poll_piece(
         &mut self,

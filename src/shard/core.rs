@@ -6,6 +6,7 @@
 use super::checkout::{Deferred, Waiter};
 use super::connection::{Connection, State};
 use super::figures::Tally;
+use super::lag::Lag;
 use super::lookup::Resolver;
 use super::mailbox::Mailbox;
 use super::streams::Stream;
@@ -50,6 +51,7 @@ pub(crate) struct Core<D: Driver> {
     /// Every shard's mailbox, this one's included.
     pub(super) mailboxes: Arc<[Arc<Mailbox<D>>]>,
     pub(super) tally: Tally,
+    pub(super) lag: Lag,
     /// No dial and no lease any more.
     pub(super) stopping: bool,
     // Lists that keep their capacity from turn to turn.
@@ -125,6 +127,7 @@ impl<D: Driver> Core<D> {
             resolver,
             mailboxes,
             tally: Tally::default(),
+            lag: Lag::default(),
             stopping: false,
             actions: Vec::new(),
             plaintext: Vec::new(),
@@ -150,6 +153,7 @@ impl<D: Driver> Core<D> {
     /// The first part of a turn: what the driver has, and what the clock brings.
     pub(super) fn reap(&mut self) {
         self.now = self.clock.now();
+        self.lag.turn_begins(self.now);
         self.translate();
         self.expire();
         self.resume_receiving();

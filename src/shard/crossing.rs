@@ -3,12 +3,21 @@
 //! Owns: the request's body, polled by the caller's own future, and the response's pieces as they come.
 //! Never: knows what runs the call.
 
+use super::mailbox::{Mailbox, Work};
 use super::pipe::{Cut, PipeReceiver, PipeSender, pipe};
-use super::serve::PIPE_ROOM;
+use super::serve::{PIPE_ROOM, RemoteBody, RemoteCall, Request, Unbegun, Underway};
 use super::upload::{BoxedBody, Source, body_failed};
+use super::upstream::UpstreamShared;
+use crate::config::CallOptions;
+use crate::driver::Driver;
 use crate::error::{Error, RequestSent};
+use crate::time::Time;
 use bytes::Bytes;
+use futures_channel::oneshot;
 use http_body::{Body as HttpBody, Frame};
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
 impl Source {
@@ -27,6 +36,59 @@ impl Source {
             whole @ (Source::Empty | Source::Full(_) | Source::Pipe(..)) => (whole, None),
         }
     }
+}
+
+/// A call on its way to a shard.
+pub(crate) struct Outgoing {
+    pub(crate) upstream: Arc<UpstreamShared>,
+    pub(crate) options: CallOptions,
+    pub(crate) request: Request,
+    /// What is to be fed to it.
+    pub(crate) upload: Option<RemoteUpload>,
+    /// When it began, if on a shard.
+    pub(crate) begun: Option<Time>,
+}
+
+/// Carries a call to a shard, feeds it the body, and waits for the response's head. What is left of the
+/// body then comes along.
+pub(crate) async fn send<D: Driver>(
+    mailbox: &Mailbox<D>,
+    underway: Underway<D>,
+    call: Outgoing,
+) -> Result<(http::Response<RemoteBody>, Option<RemoteUpload>), Error> {
+    let name = call.upstream.name.clone();
+    let mut upload = call.upload;
+    let (reply, mut answer) = oneshot::channel();
+    let call = RemoteCall {
+        upstream: call.upstream,
+        options: call.options,
+        request: call.request,
+        begun: call.begun,
+        reply,
+    };
+    let work = Work::Call(Box::new(Unbegun::new(call, underway)));
+    mailbox
+        .submit(work)
+        .map_err(|error| error.at_upstream(&name))?;
+    let answer = poll_fn(|cx| {
+        if upload
+            .as_mut()
+            .is_some_and(|upload| upload.poll(cx).is_ready())
+        {
+            upload = None;
+        }
+        match Pin::new(&mut answer).poll(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(answer)) => Poll::Ready(answer),
+            // The shard broke down in the middle of the call, and cannot say any more how far it got.
+            Poll::Ready(Err(oneshot::Canceled)) => {
+                let error = Error::draining().after_sending(RequestSent::Whole, false);
+                Poll::Ready(Err(error.at_upstream(&name)))
+            }
+        }
+    })
+    .await?;
+    Ok((answer, upload))
 }
 
 /// A request's body on its way to a shard, polled by the caller.

@@ -17,6 +17,7 @@ use crate::error::{Error, ErrorKind, Phase, RequestSent};
 use crate::protocol::http1::{self, HeadError, HeadStep, RequestFacts, ResponseHead, Verdict};
 use crate::time::Time;
 use crate::trip::Attempt;
+use bytes::Bytes;
 use std::future::poll_fn;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
@@ -119,6 +120,11 @@ impl<D: Driver> Exchange<D> {
     /// an empty one.
     pub(crate) fn head(&self) -> ResponseHead<'_> {
         ResponseHead::new(self.head.as_deref().unwrap_or_default())
+    }
+
+    /// The same on the heap.
+    pub(crate) fn raw_head(&self) -> Bytes {
+        self.head.as_ref().map(Piece::to_bytes).unwrap_or_default()
     }
 
     pub(crate) fn content_length(&self) -> Option<u64> {
@@ -352,7 +358,7 @@ impl<D: Driver> Exchange<D> {
         }
     }
 
-    pub(super) fn write_body_shared(&mut self, bytes: bytes::Bytes) -> Result<(), Error> {
+    pub(super) fn write_body_shared(&mut self, bytes: Bytes) -> Result<(), Error> {
         match &self.lease {
             Some(lease) => lease.core.borrow_mut().write_shared(lease.key, bytes),
             None => Ok(()),
@@ -491,6 +497,6 @@ impl From<Error> for WriteError {
     }
 }
 
-fn malformed<D: Driver>(upstream: &LocalUpstream<D>, error: HeadError) -> Error {
+pub(super) fn malformed<D: Driver>(upstream: &LocalUpstream<D>, error: HeadError) -> Error {
     upstream.name_error(Error::new(ErrorKind::Request, error.to_string()).caused_by(error))
 }

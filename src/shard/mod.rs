@@ -30,7 +30,12 @@ pub(crate) mod exchange;
 mod executor;
 mod faults;
 pub(crate) mod figures;
+pub(crate) mod forward;
+mod forwarded;
 mod framing;
+mod homes;
+mod homing;
+mod lag;
 pub(crate) mod lease;
 pub(crate) mod local;
 #[cfg(feature = "simulation")]
@@ -74,7 +79,7 @@ use core::{Core, CoreSettings};
 use executor::Executor;
 use local::{Directory, LocalShard};
 use lookup::Resolver;
-use mailbox::{Control, Mailbox};
+use mailbox::{Control, Mailbox, Work};
 use ready::ReadyWatch;
 use std::cell::RefCell;
 use std::io;
@@ -182,7 +187,8 @@ impl<D: Driver> Shard<D> {
         }
         for _ in 0..WORK_PER_TURN {
             match self.mailbox.take_work() {
-                Some(work) => work(&self.local),
+                Some(Work::Own(work)) => work(&self.local),
+                Some(Work::Call(call)) => self.local.take_call(call),
                 None => break,
             }
         }
@@ -233,7 +239,10 @@ impl<D: Driver> Shard<D> {
     /// Hands everything to the kernel; sleeps if nothing is left to do here.
     fn submit(&mut self, may_sleep: bool) -> io::Result<()> {
         let mut core = self.local.core.borrow_mut();
-        if !may_sleep || self.local.executor.has_carried() || core.has_deferred() {
+        let idle = !self.local.executor.has_carried() && !core.has_deferred();
+        let left = !idle || core.driver().pending() || !self.mailbox.is_empty();
+        core.note_turn(left);
+        if !may_sleep || !idle {
             return core.driver().enter(Wait::No);
         }
         self.mailbox.parker.announce_sleep();

@@ -4,7 +4,7 @@
 //! Never: polls anything of the caller's. Its request body and its reading of the response happen on its
 //! own thread; the pieces meet in bounded pipes.
 
-use super::call::{self, LocalBody, copied};
+use super::call::{self, Encoded, LocalBody, copied};
 use super::local::LocalShard;
 use super::mailbox::Mailbox;
 use super::pipe::{PipeReceiver, PipeSender, pipe};
@@ -14,6 +14,7 @@ use super::upstream::UpstreamShared;
 use crate::config::CallOptions;
 use crate::driver::Driver;
 use crate::error::Error;
+use crate::time::Time;
 use bytes::Bytes;
 use futures_channel::oneshot;
 use http_body::Frame;
@@ -35,31 +36,65 @@ pub(crate) struct RemoteCall {
     pub(crate) upstream: Arc<UpstreamShared>,
     /// What the caller's handle says; the request's own word counts first.
     pub(crate) options: CallOptions,
-    pub(crate) parts: http::request::Parts,
-    pub(crate) source: Source,
+    pub(crate) request: Request,
+    /// When it began, if on a shard already.
+    pub(crate) begun: Option<Time>,
     pub(crate) reply: oneshot::Sender<Result<http::Response<RemoteBody>, Error>>,
+}
+
+/// A request as it crosses to the shard.
+pub(crate) enum Request {
+    Http(Box<http::request::Parts>, Source),
+    /// Of the low-level exchange. The response has its head among its extensions, as a [`RawHead`].
+    Encoded(Encoded),
+}
+
+/// A response's head as it was received.
+#[derive(Clone)]
+pub(crate) struct RawHead {
+    pub(crate) head: Bytes,
+    pub(crate) content_length: Option<u64>,
 }
 
 /// A call that no task has taken up yet. Dropped as it is, with a mailbox that was closed, it tells its
 /// caller that nothing of it was sent.
-pub(crate) struct Unbegun(Option<RemoteCall>);
+pub(crate) struct Unbegun<D: Driver> {
+    call: Option<(RemoteCall, Underway<D>)>,
+    /// It was in another shard's mailbox before; once is enough.
+    pub(super) passed_on: bool,
+}
 
-impl Unbegun {
-    pub(crate) fn new(call: RemoteCall) -> Unbegun {
-        Unbegun(Some(call))
+impl<D: Driver> Unbegun<D> {
+    pub(crate) fn new(call: RemoteCall, underway: Underway<D>) -> Unbegun<D> {
+        Unbegun {
+            call: Some((call, underway)),
+            passed_on: false,
+        }
     }
 
-    pub(crate) fn begin<D: Driver>(mut self, shard: &LocalShard<D>, underway: Underway<D>) {
-        if let Some(remote) = self.0.take() {
+    pub(super) fn upstream(&self) -> Option<&Arc<UpstreamShared>> {
+        self.call.as_ref().map(|(call, _)| &call.upstream)
+    }
+
+    /// It will be served by way of another mailbox.
+    pub(super) fn count_at(&mut self, mailbox: &Arc<Mailbox<D>>) {
+        if let Some((call, underway)) = &mut self.call {
+            *underway = Underway::new(mailbox, &call.upstream);
+        }
+    }
+
+    pub(crate) fn begin(mut self, shard: &LocalShard<D>) {
+        if let Some((remote, underway)) = self.call.take() {
             shard.spawn_serving(call(shard.clone(), remote, underway));
         }
     }
 }
 
-impl Drop for Unbegun {
+impl<D: Driver> Drop for Unbegun<D> {
     fn drop(&mut self) {
-        if let Some(call) = self.0.take() {
+        if let Some((call, underway)) = self.call.take() {
             let error = Error::draining().at_upstream(&call.upstream.name);
+            drop(underway);
             // A caller who has gone in the meantime does not mind.
             let _ = call.reply.send(Err(error));
         }
@@ -99,11 +134,16 @@ impl<D: Driver> Drop for Underway<D> {
 async fn call<D: Driver>(shard: LocalShard<D>, mut remote: RemoteCall, underway: Underway<D>) {
     let upstream = shard.upstream(remote.upstream);
     let upstream = upstream.with_options(remote.options);
-    let answer = unless_gone(
-        &mut remote.reply,
-        call::call(&upstream, remote.parts, remote.source),
-    )
-    .await;
+    let begun = remote.begun;
+    let answer = async {
+        match remote.request {
+            Request::Http(parts, source) => call::call(&upstream, *parts, source, begun).await,
+            Request::Encoded(request) => call::encoded(&upstream, &request, begun)
+                .await
+                .map(call::LocalBody::with_raw_head),
+        }
+    };
+    let answer = unless_gone(&mut remote.reply, answer).await;
     let (parts, body) = match answer {
         None => return,
         Some(Err(error)) => {

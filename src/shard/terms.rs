@@ -57,6 +57,16 @@ impl Terms {
         }
     }
 
+    /// The same for a call that began on another shard, at this time, if at any.
+    pub(crate) fn begun_at(self, begun: Option<Time>) -> Terms {
+        let begun = begun.unwrap_or(self.begun);
+        Terms {
+            begun,
+            deadline: begun + self.deadline.since(self.begun),
+            ..self
+        }
+    }
+
     /// By when an attempt that begins `now` has to have a connection.
     pub(crate) fn wait_until(&self, now: Time) -> Time {
         self.deadline.min(now + self.wait_timeout)

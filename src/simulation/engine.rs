@@ -17,6 +17,7 @@ use crate::pool::Counter;
 use crate::random::Random;
 use crate::shard::look::Look;
 use crate::shard::lookup::{Lookup, Resolve, Resolved};
+use crate::shard::mailbox::Work;
 use crate::shard::serve::Underway;
 use crate::shard::upstream::UpstreamShared;
 use crate::shard::{Shard, Turn};
@@ -217,7 +218,7 @@ impl Engine {
     ) -> Result<(), Error> {
         self.shared.submit(
             shard,
-            Box::new(move |local| local.spawn(task(LocalShard::new(local.clone())))),
+            Work::own(move |local| local.spawn(task(LocalShard::new(local.clone())))),
         )
     }
 

@@ -5,7 +5,7 @@ use crate::client::engine::unknown;
 use crate::driver::sim::Sim;
 use crate::error::Error;
 use crate::protocol::http1::Head;
-use crate::shard::call;
+use crate::shard::forward;
 use crate::shard::lease::Lease as ShardLease;
 use crate::shard::local::{LocalShard, LocalUpstream};
 use crate::shard::terms::CheckoutTerms;
@@ -56,7 +56,7 @@ impl Shard {
     /// As [`on_shard::Upstream::exchange`](crate::on_shard::Upstream::exchange) and its body's.
     pub async fn exchange(&self, upstream: &str, head: Head<'_>) -> Result<(u16, Bytes), Error> {
         let upstream = self.upstream(upstream)?;
-        let mut exchange = call::exchange(&upstream, &head, None).await?;
+        let mut exchange = forward::exchange(&upstream, &head, None).await?;
         let status = exchange.head().status();
         let mut body = BytesMut::new();
         while let Some(chunk) = exchange.chunk().await? {
@@ -76,7 +76,7 @@ impl Shard {
     ) -> Result<http::Response<Bytes>, Error> {
         let upstream = self.upstream(upstream)?;
         let (parts, body) = request.into_parts();
-        let response = call::call(&upstream, parts, body.into_source()).await?;
+        let response = forward::call(&upstream, parts, body.into_source()).await?;
         let (parts, mut body) = response.into_parts();
         let mut read = BytesMut::new();
         while let Some(piece) = poll_fn(|cx| body.poll_piece(cx)).await? {

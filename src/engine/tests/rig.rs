@@ -1,4 +1,4 @@
-//! Two shards, the real engine and its real mailboxes, and a simulated network: stepped in one thread,
+//! Shards (two, unless a test wants more), the real engine and its real mailboxes, and a simulated network: stepped in one thread,
 //! under a clock moved by hand.
 //!
 //! Owns: who turns when. A shard turns only when it would be awake in production, so one that sleeps
@@ -12,8 +12,8 @@ use crate::error::Error;
 use crate::random::Random;
 use crate::shard::figures::ShardFigures;
 use crate::shard::lookup::{NoNames, Resolver};
-use crate::shard::mailbox::Control;
-use crate::shard::serve::{RemoteBody, RemoteCall, Unbegun, Underway};
+use crate::shard::mailbox::{Control, Work};
+use crate::shard::serve::{RemoteBody, RemoteCall, Request, Unbegun, Underway};
 use crate::shard::serve_lease::{self, RemoteCheckout, RemoteLease};
 use crate::shard::upload::Source;
 use crate::shard::upstream::UpstreamShared;
@@ -40,25 +40,30 @@ pub(super) struct Rig {
 
 impl Rig {
     pub(super) fn new(config: Config) -> Rig {
-        Rig::with(config, None, Arc::new(NoNames))
+        Rig::of(2, config)
+    }
+
+    /// With another number of shards.
+    pub(super) fn of(shards: usize, config: Config) -> Rig {
+        Rig::with(shards, config, None, Arc::new(NoNames))
     }
 
     /// With an order of turns that `seed` decides.
     pub(super) fn shuffled(config: Config, seed: u64) -> Rig {
-        Rig::with(config, Some(Random::new(seed)), Arc::new(NoNames))
+        Rig::with(2, config, Some(Random::new(seed)), Arc::new(NoNames))
     }
 
     /// With names that `resolver` resolves.
     pub(super) fn resolving(config: Config, resolver: Resolver) -> Rig {
-        Rig::with(config, None, resolver)
+        Rig::with(2, config, None, resolver)
     }
 
-    fn with(config: Config, order: Option<Random>, resolver: Resolver) -> Rig {
+    fn with(shards: usize, config: Config, order: Option<Random>, resolver: Resolver) -> Rig {
         let network = Network::new(1);
         let clock = network.clock();
-        let shared = EngineShared::new(config, 2, clock.clone(), resolver);
+        let shared = EngineShared::new(config, shards, clock.clone(), resolver);
         let shared = Arc::new(shared.expect("the test's configuration is right"));
-        let shards = (0..2)
+        let shards = (0..shards)
             .map(|index| Shard::new(shared.parts(index, network.driver(64))))
             .collect();
         let web = Web::new(&network);
@@ -197,16 +202,15 @@ impl Rig {
     ) -> Call {
         let (reply, answer) = oneshot::channel();
         let (parts, ()) = request.into_parts();
-        let call = Unbegun::new(RemoteCall {
+        let call = RemoteCall {
             upstream,
             options: CallOptions::default(),
-            parts,
-            source: Source::Empty,
+            request: Request::Http(Box::new(parts), Source::Empty),
+            begun: None,
             reply,
-        });
-        let submitted = self
-            .shared
-            .submit(shard, Box::new(move |local| call.begin(local, underway)));
+        };
+        let work = Work::Call(Box::new(Unbegun::new(call, underway)));
+        let submitted = self.shared.submit(shard, work);
         let given = submitted
             .err()
             .map(|error| Outcome::Failed(Box::new(error)));
@@ -228,7 +232,7 @@ impl Rig {
         };
         let submitted = self.shared.submit(
             shard,
-            Box::new(move |local| {
+            Work::own(move |local| {
                 local.spawn_serving(serve_lease::checkout(local.clone(), checkout, underway))
             }),
         );
@@ -244,10 +248,10 @@ impl Rig {
         answered.expect("figures come within a turn")
     }
 
-    /// Both shards' figures of one upstream, added up: hits, misses, dials.
+    /// All shards' figures of one upstream, added up: hits, misses, dials.
     pub(super) fn counts(&mut self, upstream: &str) -> [u64; 3] {
         let mut sums = [0; 3];
-        for shard in 0..2 {
+        for shard in 0..self.shards.len() {
             if let Some((_, counters)) = self.figures(shard).upstreams.get(upstream) {
                 for (sum, count) in
                     sums.iter_mut()
@@ -260,7 +264,7 @@ impl Rig {
         sums
     }
 
-    /// Stops both shards and checks that nothing is left of them, in the network or in counts.
+    /// Stops all shards and checks that nothing is left of them, in the network or in counts.
     pub(super) fn stop(&mut self) {
         self.shared.stop();
         for shard in &mut self.shards {
