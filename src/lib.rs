@@ -40,10 +40,13 @@ mod driver;
 
 mod block_on;
 pub mod config;
+#[cfg(test)]
+mod diagram;
 mod endpoint;
 mod error;
 mod random;
 mod slab;
+mod sync;
 mod time;
 mod trip;
 

@@ -20,7 +20,8 @@ const LAYERS: &[&[&str]] = &[
 ];
 
 const BASE: &[&str] = &[
-    "block_on", "config", "endpoint", "error", "random", "slab", "stats", "time", "trip",
+    "block_on", "config", "diagram", "endpoint", "error", "random", "slab", "stats", "sync",
+    "time", "trip",
 ];
 
 /// One file of the library.

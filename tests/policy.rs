@@ -4,38 +4,14 @@
 mod common;
 
 use common::client::{Client, NAME, WAYS, Way, within};
-use common::peer::{Conn, Peer};
+use common::idle::{idle, next_is_fresh};
+use common::peer::{OK, Peer};
 use ringpool::config::UpstreamConfig;
 use ringpool::{ErrorKind, Phase, RequestSent, Snapshot};
 use std::time::Duration;
 
-const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
-
 /// What the engine counts it as.
 type Counted = fn(&Snapshot) -> u64;
-
-/// A connection that has served one request and idles now.
-fn idle(peer: &Peer, client: &Client, way: Way) -> Conn {
-    let call = client.get(way, "/first");
-    let mut conn = peer.accept();
-    conn.answer(OK);
-    assert_eq!(call.wait().unwrap().body, b"ok");
-    conn
-}
-
-/// The next request comes on a connection of its own, at the first attempt.
-fn next_is_fresh(peer: &Peer, client: &Client, way: Way, what: &str) -> Conn {
-    let call = client.get(way, "/next");
-    let mut fresh = peer.accept();
-    assert_eq!(fresh.answer(OK).line(), "GET /next HTTP/1.1", "{what}");
-    let answer = call.wait().unwrap();
-    assert_eq!(
-        (answer.trip.attempts, answer.trip.reused),
-        (1, false),
-        "{what}, {way:?}"
-    );
-    fresh
-}
 
 #[test]
 fn connections_end_by_policy() {

@@ -5,35 +5,11 @@ mod common;
 
 use common::body::Steps;
 use common::client::{Client, NAME, WAYS, Way, collect, get, request, spawn, with_body};
-use common::peer::{Conn, Peer};
+use common::idle::{idle, next_is_fresh};
+use common::peer::{Conn, OK, Peer};
 use http::Method;
 use ringpool::{Body, ErrorKind, RequestSent, Snapshot};
 use std::time::Duration;
-
-const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
-
-/// A connection that has served one request and idles now.
-fn idle(peer: &Peer, client: &Client, way: Way) -> Conn {
-    let call = client.get(way, "/first");
-    let mut conn = peer.accept();
-    conn.answer(OK);
-    assert_eq!(call.wait().unwrap().body, b"ok");
-    conn
-}
-
-/// The next request comes on a connection of its own, at the first attempt.
-fn next_is_fresh(peer: &Peer, client: &Client, way: Way, what: &str) -> Conn {
-    let call = client.get(way, "/next");
-    let mut fresh = peer.accept();
-    assert_eq!(fresh.answer(OK).line(), "GET /next HTTP/1.1", "{what}");
-    let answer = call.wait().unwrap();
-    assert_eq!(
-        (answer.trip.attempts, answer.trip.reused),
-        (1, false),
-        "{what}, {way:?}"
-    );
-    fresh
-}
 
 #[test]
 fn a_clean_connection_is_used_again_and_says_so() {

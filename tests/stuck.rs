@@ -8,7 +8,7 @@ use common::body::Steps;
 use common::bounded;
 use common::certificates::Authority;
 use common::client::{Answer, Client, NAME, WAYS, collect, get, request, spawn};
-use common::peer::{PATIENCE, Peer};
+use common::peer::{OK, PATIENCE, Peer};
 use common::tls_peer;
 use http_body::Frame;
 use http_body_util::BodyExt;
@@ -21,8 +21,6 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Duration;
-
-const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
 /// A second upstream on the same shard.
 const OTHER: &str = "other";

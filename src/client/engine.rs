@@ -62,10 +62,7 @@ impl Engine {
     /// # Errors
     /// [`Config`](ErrorKind::Config) if the configuration has none of that name.
     pub fn upstream(&self, name: &str) -> Result<Upstream, Error> {
-        match self.shared.named(name) {
-            Some(upstream) => Ok(Upstream::new(self.shared.clone(), upstream)),
-            None => Err(unknown(name)),
-        }
+        Ok(Upstream::new(self.shared.clone(), self.shared.named(name)?))
     }
 
     /// Sends a request to wherever its absolute URL says. The upstream is found or made, with the
@@ -129,10 +126,7 @@ impl Engine {
     /// [`Config`](ErrorKind::Config) with all mistakes, or if there is no upstream of that name: nothing
     /// has changed then. [`Draining`](ErrorKind::Draining) if a shard has stopped.
     pub async fn reconfigure(&self, upstream: &str, config: UpstreamConfig) -> Result<(), Error> {
-        let known = self
-            .shared
-            .named(upstream)
-            .ok_or_else(|| unknown(upstream))?;
+        let known = self.shared.named(upstream)?;
         for taken in self.shared.reconfigure(&known, config)? {
             taken.await.map_err(|_| Error::draining())?;
         }
@@ -217,13 +211,6 @@ impl fmt::Debug for Engine {
             .field("upstreams", &names)
             .finish_non_exhaustive()
     }
-}
-
-pub(crate) fn unknown(name: &str) -> Error {
-    Error::new(
-        ErrorKind::Config,
-        format!("there is no upstream named {name:?} in the configuration"),
-    )
 }
 
 /// Scheme, host and port of an absolute URL.

@@ -2,7 +2,6 @@
 //! connections.
 
 use super::body::Body;
-use super::engine::unknown;
 use super::lease::{Detached, DetachedGuard};
 use crate::config::{CallOptions, Class};
 use crate::driver::uring::{RingBuffer, Uring};
@@ -12,7 +11,6 @@ use crate::shard::bytes_in::Piece;
 use crate::shard::forward;
 use crate::shard::lease::Lease as ShardLease;
 use crate::shard::local::{LocalShard, LocalUpstream};
-use crate::shard::terms::CheckoutTerms;
 use crate::time::Time;
 use crate::trip::Trip;
 use bytes::Bytes;
@@ -45,9 +43,8 @@ impl Shard {
     /// # Errors
     /// [`Config`](crate::ErrorKind::Config) if the configuration has none of that name.
     pub fn upstream(&self, name: &str) -> Result<Upstream, Error> {
-        let shared = self.local.named(name).ok_or_else(|| unknown(name))?;
         Ok(Upstream {
-            local: self.local.upstream(shared),
+            local: self.local.named(name)?,
         })
     }
 
@@ -94,19 +91,15 @@ impl Upstream {
     /// say otherwise.
     #[must_use = "this handle stays as it is"]
     pub fn with_class(&self, class: Class) -> Upstream {
-        self.with_options(CallOptions {
-            class: Some(class),
-            ..CallOptions::default()
-        })
+        self.with_options(class.into())
     }
 
     /// A handle on the same upstream for calls and exchanges that go by `options`; where those say
     /// nothing, by this handle's. Checkouts go by their `class` and `timeout`.
     #[must_use = "this handle stays as it is"]
     pub fn with_options(&self, options: CallOptions) -> Upstream {
-        let options = options.or(self.local.options);
         Upstream {
-            local: self.local.clone().with_options(options),
+            local: self.local.with_options(options),
         }
     }
 
@@ -151,12 +144,9 @@ impl Upstream {
     /// # Errors
     /// If none comes free, or can be dialled, within `wait_timeout`.
     pub async fn checkout(&self) -> Result<Lease, Error> {
-        let terms = CheckoutTerms::begin(&self.local);
-        let lease = self
-            .local
-            .checkout(terms.class, terms.deadline, false)
-            .await?;
-        Ok(Lease { lease })
+        Ok(Lease {
+            lease: self.local.lease().await?,
+        })
     }
 }
 

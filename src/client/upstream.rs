@@ -42,10 +42,7 @@ impl Upstream {
     /// A handle on the same upstream whose calls and checkouts are of `class`, unless they say otherwise.
     #[must_use = "this handle stays as it is"]
     pub fn with_class(&self, class: Class) -> Upstream {
-        self.with_options(CallOptions {
-            class: Some(class),
-            ..CallOptions::default()
-        })
+        self.with_options(class.into())
     }
 
     /// A handle on the same upstream for calls that go by `options`; where those say nothing, by this

@@ -14,7 +14,8 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CallOptions {
     /// How long the call may take, over all its attempts; else
-    /// [`call_timeout`](crate::config::UpstreamConfig::call_timeout).
+    /// [`call_timeout`](crate::config::UpstreamConfig::call_timeout). A shorter one that runs out says
+    /// nothing against the endpoint.
     pub timeout: Option<Duration>,
     /// How much it matters; else [`class`](crate::config::UpstreamConfig::class). A request may also
     /// have a [`Class`] alone among its extensions; what is said here counts first.
@@ -45,6 +46,16 @@ impl CallOptions {
             class: self.class.or(others.class),
             attempts_max: self.attempts_max.or(others.attempts_max),
             idempotent: self.idempotent.or(others.idempotent),
+        }
+    }
+}
+
+impl From<Class> for CallOptions {
+    /// Nothing but the class.
+    fn from(class: Class) -> CallOptions {
+        CallOptions {
+            class: Some(class),
+            ..CallOptions::default()
         }
     }
 }

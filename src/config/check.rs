@@ -136,7 +136,7 @@ fn upstream(settings: &UpstreamConfig, config: &Config, mistakes: &mut Mistakes)
     if settings.uses_max == Some(0) {
         mistakes.add("uses_max", "is 0; write \"off\" for no limit".into());
     }
-    for (name, value) in [
+    mistakes.not_zero(&[
         ("idle_timeout", settings.idle_timeout),
         ("age_max", settings.age_max),
         ("user_timeout", settings.user_timeout),
@@ -148,11 +148,7 @@ fn upstream(settings: &UpstreamConfig, config: &Config, mistakes: &mut Mistakes)
         ("continue_timeout", Some(settings.continue_timeout)),
         ("keepalive.interval", Some(settings.keepalive.interval)),
         ("drain_timeout", Some(settings.drain_timeout)),
-    ] {
-        if value == Some(Duration::ZERO) {
-            mistakes.add(name, "is 0".into());
-        }
-    }
+    ]);
     if settings.dial_backoff_max < settings.dial_backoff_min {
         mistakes.add("dial_backoff_max", "is below dial_backoff_min".into());
     }
@@ -199,7 +195,7 @@ fn upstream(settings: &UpstreamConfig, config: &Config, mistakes: &mut Mistakes)
 fn policy(settings: &UpstreamConfig, mistakes: &mut Mistakes) {
     let (shed, warm, breaker) = (&settings.shed, &settings.warm, &settings.breaker);
     let (retry, attempt, balance) = (&settings.retry, &settings.attempt, &settings.balance);
-    for (name, value) in [
+    mistakes.not_zero(&[
         ("shed.sojourn_target", shed.sojourn_target),
         ("shed.sojourn_interval", Some(shed.sojourn_interval)),
         ("warm.purge_interval", warm.purge_interval),
@@ -210,11 +206,7 @@ fn policy(settings: &UpstreamConfig, mistakes: &mut Mistakes) {
         ("attempt.timeout_max", attempt.timeout_max),
         ("balance.latency_decay", Some(balance.latency_decay)),
         ("balance.slow_start", balance.slow_start),
-    ] {
-        if value == Some(Duration::ZERO) {
-            mistakes.add(name, "is 0".into());
-        }
-    }
+    ]);
     for (least, most, least_value, most_value) in [
         (
             "shed.sojourn_target",
@@ -306,6 +298,14 @@ struct Mistakes {
 impl Mistakes {
     fn add(&mut self, field: &str, what: String) {
         self.found.push(format!("{}{field} {what}", self.prefix));
+    }
+
+    fn not_zero(&mut self, fields: &[(&str, Option<Duration>)]) {
+        for (field, value) in fields {
+            if *value == Some(Duration::ZERO) {
+                self.add(field, "is 0".into());
+            }
+        }
     }
 
     fn range(&mut self, field: &str, value: u64, least: u64, most: u64) {

@@ -76,7 +76,9 @@ impl Default for WarmConfig {
 /// Two kinds of failure are told apart. An endpoint that *cannot be connected to* gets no dials but one on
 /// trial every `dial_backoff_max` or less, made in the background, until one succeeds. One that *connects and
 /// then fails* (a call closed, timed out, garbled, or answered by 502, 503 or 504) is ejected for
-/// a time that grows, and then tried with a few calls. Where no endpoint is left, calls are refused at once with
+/// a time that grows, and then tried with a few calls. A call that its caller gave less time than the
+/// upstream's own settings do (`call_timeout`, `attempt`) is not held against the endpoint when that time is over:
+/// callers in a hurry eject nobody. Where no endpoint is left, calls are refused at once with
 /// [`Breaker`](crate::ErrorKind::Breaker).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -18,7 +18,7 @@ use crate::pool::{Counter, Permits};
 use crate::random::Random;
 use crate::shard::Parts;
 use crate::shard::core::CoreSettings;
-use crate::shard::local::Directory;
+use crate::shard::local::{Directory, named};
 use crate::shard::lookup::Resolver;
 use crate::shard::mailbox::{Control, Mailbox, Work};
 use crate::shard::upstream::{UpstreamId, UpstreamShared, quota};
@@ -118,8 +118,11 @@ impl<D: Driver> EngineShared<D> {
     }
 
     /// A named upstream.
-    pub(crate) fn named(&self, name: &str) -> Option<Arc<UpstreamShared>> {
-        self.directory.get(name).cloned()
+    ///
+    /// # Errors
+    /// As [`named`].
+    pub(crate) fn named(&self, name: &str) -> Result<Arc<UpstreamShared>, Error> {
+        named(&self.directory, name)
     }
 
     /// The upstream of an absolute URL, made now if there is none yet; in use until the guard that

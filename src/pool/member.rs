@@ -52,10 +52,14 @@ pub(super) struct Member {
     pub(super) uses: u64,
     pub(super) slots: u32,
     pub(super) used: u32,
+    /// How many of those who use it have had their verdict.
+    pub(super) judged: u32,
     /// It ends soon, and is not counted as warm any more.
     pub(super) ending: bool,
     /// It goes as soon as nobody uses it.
     pub(super) doomed: Option<CloseReason>,
+    /// It goes because there are too many: no other one has to go in its stead.
+    pub(super) claimed: bool,
     idle_links: Links,
     shelf_links: Links,
 }
@@ -242,6 +246,8 @@ impl Members {
             uses: 0,
             slots: 0,
             used: 0,
+            judged: 0,
+            claimed: false,
             ending: false,
             doomed: None,
             idle_links: Links::default(),
@@ -305,6 +311,27 @@ impl Members {
             self.unshelve(id);
         }
         conn
+    }
+
+    /// It goes because there are too many.
+    pub(super) fn set_claimed(&mut self, id: MemberId) {
+        self.member(id).claimed = true;
+    }
+
+    /// One of those who use a member has its verdict, if none had it already.
+    #[inline]
+    pub(super) fn judge(&mut self, id: MemberId) {
+        let member = self.member(id);
+        member.judged = member.used.min(member.judged + 1);
+    }
+
+    /// One slot of a leased member is about to be free again: whether its use had a verdict.
+    #[inline]
+    pub(super) fn take_verdict(&mut self, id: MemberId) -> bool {
+        let member = self.member(id);
+        let judged = member.judged > 0;
+        member.judged -= u32::from(judged);
+        judged
     }
 
     /// One slot of a leased member is free again. True if nobody uses it any more.

@@ -85,6 +85,8 @@ pub enum Input {
     Faulted {
         /// A leased connection.
         member: MemberId,
+        /// It had been [`served`](super::Pool::served) before: a good answer that broke off.
+        served: bool,
     },
     /// The dial of `member` failed, and its permit has been dropped or soon will be.
     DialFailed {
@@ -163,6 +165,8 @@ pub enum Action {
         conn: Key,
         /// Why.
         reason: CloseReason,
+        /// Its permit [leaves](super::Permit::leave).
+        claimed: bool,
     },
     /// A waiter needs a dial, no permit is free, and the pool has no idle connection of its own
     /// to give up. Said once per need, and again when a `Capacity` turned out to be taken or nothing

@@ -92,8 +92,6 @@ pub struct Pool {
     room_made: u32,
     /// The cap was lowered below what is open, and not all of that has gone.
     over_cap: bool,
-    /// Connections closed because of that, whose permits have not come back yet.
-    over_leaving: u32,
     /// When a connection was last asked for.
     wanted_at: Time,
     /// Something changed in a call that can ask for nothing: the next one settles it.
@@ -120,7 +118,6 @@ impl Pool {
             warmth: Warmth::default(),
             room_made: 0,
             over_cap: false,
-            over_leaving: 0,
             wanted_at: Time::ZERO,
             unsettled: false,
             draining: false,
@@ -223,7 +220,7 @@ impl Pool {
             Input::Slots { member, slots } => self.slots(member, slots),
             Input::Retire { member } => self.retire(member, CloseReason::Retired, actions),
             Input::Endpoints(ids) => self.set_endpoints(now, &ids, actions),
-            Input::Faulted { member } => self.faulted(now, member, actions),
+            Input::Faulted { member, served } => self.faulted(now, member, served, actions),
             Input::Capacity => self.capacity(),
             Input::GiveUp => self.give_up(now, actions),
             Input::Tick => self.tick(now, actions),
@@ -239,7 +236,6 @@ impl Pool {
     fn capacity(&mut self) {
         self.dialing.capacity();
         self.room_made = 0;
-        self.over_leaving = 0;
     }
 
     /// A sibling needs a permit more: of those that everyone may use.
@@ -258,7 +254,6 @@ impl Pool {
             // Whatever was said or closed for want of a permit has not helped: say it again.
             self.dialing.starving = false;
             self.room_made = 0;
-            self.over_leaving = 0;
         }
     }
 

@@ -30,7 +30,7 @@ impl Pool {
             }
             // It was chosen when the dial began, and has left since.
             Some(left) => {
-                self.endpoints.ended(now, left);
+                self.endpoints.ended(left, false);
                 self.members.set_endpoint(id, None);
             }
             None => {}
@@ -73,7 +73,7 @@ impl Pool {
         if let Some(endpoint) = endpoint {
             self.endpoints
                 .connected(now, endpoint, &self.limits.balance);
-            self.endpoints.ended(now, endpoint);
+            self.endpoints.ended(endpoint, false);
         }
         let retire_at = retire::end_of_life(&self.limits, now, &mut self.random);
         self.members.opened(id, conn, slots, now, retire_at);
@@ -129,7 +129,7 @@ impl Pool {
             limits.dial_backoff_max,
             &mut self.random,
         );
-        self.endpoints.ended(now, endpoint);
+        self.endpoints.ended(endpoint, false);
         match change {
             Change::None => {}
             Change::Lost | Change::Restored | Change::Ejected => self.unsettled = true,
@@ -144,7 +144,7 @@ impl Pool {
         endpoint: Option<EndpointId>,
     ) {
         let Some(endpoint) = endpoint else { return };
-        self.endpoints.ended(now, endpoint);
+        self.endpoints.ended(endpoint, false);
         match purpose {
             Purpose::Trial => self.trial_abandoned(now, endpoint),
             Purpose::Fresh | Purpose::Queue | Purpose::Warmth => {}

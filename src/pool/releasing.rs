@@ -21,10 +21,11 @@ impl Pool {
             return;
         }
         let endpoint = member.endpoint;
-        let condemned = self.condemned(now, member);
+        let condemned = self.condemned(now, id);
         self.dialing.lease_ended(now, held, condemned.is_none());
+        let judged = self.members.take_verdict(id);
         if let Some(endpoint) = endpoint {
-            self.endpoints.ended(now, endpoint);
+            self.endpoints.ended(endpoint, judged);
         }
         if self.members.returned(id, now) {
             self.rests(now);
@@ -47,9 +48,12 @@ impl Pool {
         match gone.state {
             State::Dialing(purpose) => self.dial_abandoned(now, purpose, gone.endpoint),
             State::Open(_) => {
-                for _ in 0..gone.used {
+                if gone.claimed {
+                    self.permits.unclaim(gone.tier);
+                }
+                for n in 0..gone.used {
                     if let Some(endpoint) = gone.endpoint {
-                        self.endpoints.ended(now, endpoint);
+                        self.endpoints.ended(endpoint, n < gone.judged);
                     }
                 }
                 if gone.used > 0 {

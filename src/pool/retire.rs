@@ -121,7 +121,8 @@ impl Pool {
 
     /// Why a member may not be used again after its release, if so.
     #[inline]
-    pub(super) fn condemned(&self, now: Time, member: &Member) -> Option<CloseReason> {
+    pub(super) fn condemned(&mut self, now: Time, id: MemberId) -> Option<CloseReason> {
+        let member = self.members.get(id)?;
         if self.draining {
             Some(CloseReason::Drained)
         } else if member.doomed.is_some() {
@@ -130,16 +131,12 @@ impl Pool {
             Some(CloseReason::Uses)
         } else if member.retire_at <= now {
             Some(member.retire_for)
-        } else if self.over_cap && self.is_over() {
+        } else if self.over_cap && self.permits.claim_over(member.tier) {
+            self.members.set_claimed(id);
             Some(CloseReason::Reconfigured)
         } else {
             None
         }
-    }
-
-    /// Whether more is open than the cap allows, beside what is on its way out.
-    fn is_over(&self) -> bool {
-        self.permits.over() > self.over_leaving
     }
 
     /// Puts new limits in force: connections get a new end of life, and idle ones past a limit go.
@@ -158,7 +155,6 @@ impl Pool {
         self.warmth.mark_at = None;
         self.warmth.purge_at = None;
         self.over_cap = true;
-        self.over_leaving = 0;
         if age_changed || renew_within.is_some() {
             self.renew(now, age_changed, renew_within);
         }
@@ -168,8 +164,7 @@ impl Pool {
             let Some(member) = self.members.get(id) else {
                 continue;
             };
-            if end_of_idling(&self.limits, member.since) <= now
-                || self.condemned(now, member).is_some()
+            if end_of_idling(&self.limits, member.since) <= now || self.condemned(now, id).is_some()
             {
                 self.retire(id, CloseReason::Reconfigured, actions);
             }
@@ -220,15 +215,14 @@ impl Pool {
         if used > 0 {
             return self.members.doom(id, reason);
         }
+        let claimed = member.claimed;
         self.forget(id);
-        if first == CloseReason::Reconfigured {
-            self.over_leaving += 1;
-        }
         self.counters.count_eviction(first);
         actions.push(Action::Close {
             member: id,
             conn,
             reason: first,
+            claimed,
         });
     }
 

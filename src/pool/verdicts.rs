@@ -11,13 +11,20 @@ use crate::time::Time;
 use std::time::Duration;
 
 impl Pool {
-    /// What `member` was used for went well, with `latency` until the first byte of the answer.
-    /// Its release follows.
+    /// What `member` is used for goes well, with `latency` until the head of the answer. True if that changed
+    /// more than counts: `actions` has what is to be done then.
     #[inline]
-    pub fn served(&mut self, now: Time, id: MemberId, latency: Duration) {
+    pub fn served(
+        &mut self,
+        now: Time,
+        id: MemberId,
+        latency: Duration,
+        actions: &mut Vec<Action>,
+    ) -> bool {
         let Some(endpoint) = self.members.get(id).and_then(|member| member.endpoint) else {
-            return;
+            return false;
         };
+        self.members.judge(id);
         let Limits {
             breaker, balance, ..
         } = &self.limits;
@@ -25,17 +32,32 @@ impl Pool {
             .endpoints
             .served(now, endpoint, latency, breaker, balance)
         {
-            Change::None => {}
-            Change::Restored | Change::Lost | Change::Ejected => self.unsettled = true,
+            Change::None => false,
+            Change::Restored | Change::Lost | Change::Ejected => {
+                self.settle(now, actions);
+                true
+            }
         }
     }
 
-    pub(super) fn faulted(&mut self, now: Time, id: MemberId, actions: &mut Vec<Action>) {
+    pub(super) fn faulted(
+        &mut self,
+        now: Time,
+        id: MemberId,
+        served: bool,
+        actions: &mut Vec<Action>,
+    ) {
         let Some(endpoint) = self.members.get(id).and_then(|member| member.endpoint) else {
             return;
         };
         let (breaker, random) = (&self.limits.breaker, &mut self.random);
-        match self.endpoints.faulted(now, endpoint, breaker, random) {
+        let change = if served {
+            self.endpoints.recanted(now, endpoint, breaker, random)
+        } else {
+            self.members.judge(id);
+            self.endpoints.faulted(now, endpoint, breaker, random)
+        };
+        match change {
             Change::None | Change::Restored | Change::Lost => {}
             Change::Ejected => {
                 self.counters.ejections += 1;

@@ -100,25 +100,32 @@ impl<D: Driver> Core<D> {
         }
     }
 
-    /// What the connection was leased for went well. To be told before its release.
+    /// What the connection is leased for goes well: the head of a good answer is here.
     pub(super) fn note_served(&mut self, key: Key, latency: Duration) {
         let Some(connection) = self.connections.get(key) else {
             return;
         };
         let (member, upstream) = (connection.member, connection.upstream);
-        if let (Some(member), Some(state)) = (member, self.upstreams.get_mut(upstream)) {
-            state.pool.served(self.now, member, latency);
+        let (Some(member), Some(state)) = (member, self.upstreams.get_mut(upstream)) else {
+            return;
+        };
+        let mut actions = std::mem::take(&mut self.actions);
+        let changed = state.pool.served(self.now, member, latency, &mut actions);
+        if changed {
+            self.perform(upstream, &mut actions);
+            self.schedule(upstream);
         }
+        self.actions = actions;
     }
 
-    /// What the connection was leased for failed, and that speaks against its endpoint. To be told
-    /// before its release or discard.
-    pub(super) fn note_fault(&mut self, key: Key) {
+    /// What the connection was leased for failed, after a good beginning or not, and that speaks against its
+    /// endpoint. To be told before its release or discard.
+    pub(super) fn note_fault(&mut self, key: Key, served: bool) {
         let Some(connection) = self.connections.get(key) else {
             return;
         };
         if let Some(member) = connection.member {
-            self.pool_input(connection.upstream, Input::Faulted { member });
+            self.pool_input(connection.upstream, Input::Faulted { member, served });
         }
     }
 }

@@ -12,8 +12,10 @@ use std::ops::Deref;
 /// A piece of received bytes: a view of a driver's buffer, or of the heap where the bytes had to be
 /// decrypted or put together.
 #[derive(Clone)]
-pub(crate) enum Piece<B> {
+pub enum Piece<B> {
+    /// In the driver's buffer.
     Ring(B),
+    /// On the heap.
     Heap(Bytes),
 }
 

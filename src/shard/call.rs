@@ -316,6 +316,16 @@ impl<D: Driver> LocalBody<D> {
         }
     }
 
+    /// Whether the shard stops.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.exchange.upstream().shard.is_stopping()
+    }
+
+    /// Gives the rest of the body up because the shard stops: with what error, unless all of it was read.
+    pub(crate) fn interrupt(&mut self) -> Option<Error> {
+        (!self.exchange.is_complete()).then(|| self.exchange.fail(Error::draining()))
+    }
+
     /// The trailers, once, after the body's end.
     pub(crate) fn take_trailers(&mut self) -> Option<HeaderMap> {
         if std::mem::replace(&mut self.trailers_given, true) {

@@ -1,7 +1,9 @@
-//! One connection: its state, the table of its transitions, its bytes in both directions.
+//! One connection: its state, its bytes in both directions, what is under way for it.
 //!
 //! Owns: everything that belongs to one slot of the slab. Never: talks to the driver or the pool; the
 //! shard does, and tells the connection what happened.
+
+mod state;
 
 use super::bytes_in::Inbound;
 use super::bytes_out::Outbound;
@@ -14,6 +16,8 @@ use crate::time::Time;
 use crate::time::wheel::TimerKey;
 use crate::tls::Session;
 use std::task::Waker;
+
+pub(crate) use state::{Event, State};
 
 /// A slot's tenant.
 pub(crate) struct Connection<B> {
@@ -59,38 +63,6 @@ pub(crate) struct Connection<B> {
     pub(crate) uses: u64,
     /// When it was granted last.
     pub(crate) granted_at: Time,
-}
-
-/// Where a connection is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
-    /// Resolving or connecting, one endpoint after the other.
-    Dialing,
-    /// Connected; TLS is being negotiated.
-    Handshaking,
-    /// In the pool, ready for anyone.
-    Idle,
-    /// Somebody's.
-    Leased,
-    /// Given up: its operations are being cancelled and waited for.
-    Draining,
-    /// Nothing is in flight; the descriptor is being closed.
-    Closing,
-}
-
-impl State {
-    /// The table of transitions. From `Closing` the slot is freed.
-    pub(crate) fn may_become(self, next: State) -> bool {
-        use State::{Closing, Dialing, Draining, Handshaking, Idle, Leased};
-        match self {
-            Dialing => matches!(next, Handshaking | Idle | Draining),
-            Handshaking => matches!(next, Idle | Draining),
-            Idle => matches!(next, Leased | Draining),
-            Leased => matches!(next, Idle | Draining),
-            Draining => matches!(next, Closing),
-            Closing => false,
-        }
-    }
 }
 
 /// What the kernel has under way for a connection.
@@ -162,17 +134,14 @@ impl<B> Connection<B> {
         self.state
     }
 
-    /// Moves to `next`.
+    /// Moves as the table says; returns the state after it.
     ///
     /// # Panics
-    /// If the table has no such transition: that is a defect of the shard.
-    pub(crate) fn become_state(&mut self, next: State) {
-        assert!(
-            self.state.may_become(next),
-            "a connection went from {:?} to {next:?}",
-            self.state
-        );
-        self.state = next;
+    /// If this cannot happen in its state: that is a defect of the shard, or of the driver.
+    #[inline(always)]
+    pub(crate) fn on(&mut self, event: Event) -> State {
+        self.state = self.state.next(event);
+        self.state
     }
 
     pub(crate) fn wake_reader(&mut self) {
@@ -188,35 +157,5 @@ impl<B> Connection<B> {
         if let Some(streams) = self.streams.as_deref_mut() {
             streams.wake_writers();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::State::{self, *};
-
-    #[test]
-    fn the_table_is_the_documented_one() {
-        let all = [Dialing, Handshaking, Idle, Leased, Draining, Closing];
-        let allowed: Vec<(State, State)> = all
-            .iter()
-            .flat_map(|&from| all.iter().map(move |&to| (from, to)))
-            .filter(|&(from, to)| from.may_become(to))
-            .collect();
-        assert_eq!(
-            allowed,
-            [
-                (Dialing, Handshaking),
-                (Dialing, Idle),
-                (Dialing, Draining),
-                (Handshaking, Idle),
-                (Handshaking, Draining),
-                (Idle, Leased),
-                (Idle, Draining),
-                (Leased, Idle),
-                (Leased, Draining),
-                (Draining, Closing),
-            ]
-        );
     }
 }

@@ -183,7 +183,7 @@ impl Incoming {
         let frame = match piece {
             None => None,
             Some(Ok(frame)) => Some(frame),
-            // The shard stopped while the response was being read, and there was no room for its last word.
+            // The shard broke down while the response was being read.
             Some(Err(Cut)) => Some(Err(
                 Error::draining().after_sending(RequestSent::Whole, false)
             )),

@@ -98,7 +98,7 @@ impl<D: Driver> Core<D> {
         let over = last && stream.ended;
         if !std::mem::replace(&mut stream.answered, true) {
             let latency = self.now.since(stream.opened);
-            self.served(connection, latency);
+            self.note_served(connection, latency);
         }
         self.weigh(connection, key);
         if over {
@@ -119,13 +119,14 @@ impl<D: Driver> Core<D> {
         };
         // After a whole answer it only means that the rest of the request is not wanted.
         let failed = !refused && stream.inbound.end().is_none();
+        let answered = stream.answered;
         let what = match refused {
             true => "the peer refused the stream".to_owned(),
             false => format!("the peer reset the stream, with code {code}"),
         };
         stream.fail(Error::new(ErrorKind::Closed, what), sent);
         if failed {
-            self.fault_of(connection);
+            self.note_fault(connection, answered);
         }
         self.leave_connection(key);
     }
@@ -251,15 +252,5 @@ impl<D: Driver> Core<D> {
     fn stream_of(&self, connection: Key, id: u32) -> Option<Key> {
         let streams = self.connections.get(connection)?.streams.as_deref()?;
         streams.open.get(&id).copied()
-    }
-
-    fn served(&mut self, key: Key, latency: std::time::Duration) {
-        let now = self.now;
-        if let Some(connection) = self.connections.get(key)
-            && let Some(member) = connection.member
-            && let Some(state) = self.upstreams.get_mut(connection.upstream)
-        {
-            state.pool.served(now, member, latency);
-        }
     }
 }

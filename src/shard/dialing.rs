@@ -2,7 +2,7 @@
 //!
 //! Owns: the order of steps and their one time limit. Never: decides when to dial; the pool does.
 
-use super::connection::{Connection, Dial, State};
+use super::connection::{Connection, Dial, Event, State};
 use super::core::Core;
 use super::options::socket_options;
 use super::streams::Streams;
@@ -140,22 +140,20 @@ impl<D: Driver> Core<D> {
             return;
         };
         connection.operations.connect = false;
-        match connection.state() {
-            State::Draining | State::Closing => {
-                self.after_operation(key);
-                return;
-            }
-            State::Dialing => {}
-            State::Handshaking | State::Idle | State::Leased => unreachable!("connected twice"),
-        }
-        match result {
-            Err(error) => {
+        let event = match result {
+            Ok(()) => Event::Connected,
+            Err(_) => Event::ConnectFailed,
+        };
+        match (connection.on(event), result) {
+            // Given up before the answer came.
+            (State::Draining, _) => self.after_operation(key),
+            (_, Err(error)) => {
                 // The key stays, the socket goes; its end tries the next endpoint.
                 connection.operations.close = true;
                 self.driver.close(key);
                 self.endpoint_failed(key, error);
             }
-            Ok(()) => self.after_connect(key),
+            (_, Ok(())) => self.after_connect(key),
         }
     }
 
@@ -174,7 +172,6 @@ impl<D: Driver> Core<D> {
         };
         match Session::new(client) {
             Ok(mut session) => {
-                connection.become_state(State::Handshaking);
                 connection
                     .outbound
                     .append(&mut self.blocks, |out| session.output(out));
@@ -210,7 +207,7 @@ impl<D: Driver> Core<D> {
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
-        connection.become_state(State::Idle);
+        connection.on(Event::Established);
         connection.deadline = Time::NEVER;
         let (upstream, member) = (connection.upstream, connection.member);
         connection.streams = self

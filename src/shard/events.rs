@@ -3,7 +3,7 @@
 //! Never acts for a user: it changes states, and notes down whom to wake.
 
 use super::bytes_in::{End, Piece};
-use super::connection::{Connection, State};
+use super::connection::{self, Connection, State};
 use super::core::Core;
 use super::returning::Eviction;
 use crate::driver::{Driver, Event, Received, SendBuffer};
@@ -24,6 +24,7 @@ impl<D: Driver> Core<D> {
             Event::Connected { key, result } => self.on_connected(key, result),
             Event::Cancelled { key } => {
                 if let Some(connection) = self.connections.get_mut(key) {
+                    connection.on(connection::Event::Cancelled);
                     connection.operations.cancels -= 1;
                 }
                 self.after_operation(key);
@@ -39,13 +40,9 @@ impl<D: Driver> Core<D> {
         if !more {
             connection.operations.receive = false;
         }
-        match connection.state() {
-            State::Draining | State::Closing => {
-                self.after_operation(key);
-                return;
-            }
-            State::Dialing => unreachable!("receiving begins when the connection is made"),
-            State::Handshaking | State::Idle | State::Leased => {}
+        if connection.on(connection::Event::Received) == State::Draining {
+            self.after_operation(key);
+            return;
         }
         match outcome {
             Received::Data(buffer) => self.on_bytes(key, buffer),
@@ -80,21 +77,7 @@ impl<D: Driver> Core<D> {
         } else {
             Piece::Ring(buffer)
         };
-        if connection.streams.is_some() {
-            self.on_stream_bytes(key, &piece);
-            return;
-        }
-        match connection.state() {
-            State::Leased => {
-                connection.inbound.push(piece);
-                connection.wake_reader();
-                self.pause_if_unread(key);
-            }
-            State::Idle => self.on_idle_bytes(key, piece),
-            State::Dialing | State::Handshaking | State::Draining | State::Closing => {
-                unreachable!("plain bytes come to connections in use or at rest")
-            }
-        }
+        self.deliver(key, piece);
     }
 
     /// A raw server may speak first: what it says before the first use waits for the first user.
@@ -141,7 +124,8 @@ impl<D: Driver> Core<D> {
         }
         // First what was sound: a response is none the worse for a broken record behind it.
         if !plaintext.is_empty() {
-            self.on_plaintext(key, &plaintext);
+            let piece = Piece::Heap(Bytes::copy_from_slice(&plaintext));
+            self.deliver(key, piece);
         }
         match result {
             Err(error) => self.on_tls_failed(key, error),
@@ -151,11 +135,11 @@ impl<D: Driver> Core<D> {
         self.plaintext = plaintext;
     }
 
-    fn on_plaintext(&mut self, key: Key, plaintext: &[u8]) {
+    /// Plain bytes have come: from the wire, or from within TLS.
+    fn deliver(&mut self, key: Key, piece: Piece<D::Buffer>) {
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
-        let piece = Piece::Heap(Bytes::copy_from_slice(plaintext));
         if connection.streams.is_some() {
             self.on_stream_bytes(key, &piece);
             return;
@@ -167,6 +151,7 @@ impl<D: Driver> Core<D> {
                 self.pause_if_unread(key);
             }
             State::Idle => self.on_idle_bytes(key, piece),
+            // What came with them has ended it.
             State::Dialing | State::Handshaking | State::Draining | State::Closing => {}
         }
     }
@@ -242,11 +227,10 @@ impl<D: Driver> Core<D> {
             return;
         };
         connection.operations.send = false;
-        match (connection.state(), result) {
-            (State::Draining | State::Closing, _) => {}
+        match (connection.on(connection::Event::Sent), result) {
+            (State::Draining, _) => {}
             // What is left of it is not sent on.
             (_, _) if connection.cut => {}
-            (State::Dialing, _) => unreachable!("sending begins when the connection is made"),
             (_, Ok(n)) => {
                 connection.outbound.sent(n);
                 if !buffer.remaining().is_empty() {

@@ -32,10 +32,23 @@ pub(crate) struct Exchange<D: Driver> {
     head: Option<Piece<D::Buffer>>,
     /// The request has been written to its end.
     written: bool,
-    /// The pool has been told how it went.
-    judged: bool,
+    /// What the pool has been told of how it went.
+    told: Told,
+    /// By then a response's head should have come, whatever time the caller has: silence from then on
+    /// speaks against the endpoint.
+    overdue: Time,
     terms: Terms,
     facts: Facts,
+}
+
+/// What the pool knows of an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    /// A good head came.
+    Served,
+    /// It failed in a way that speaks against the endpoint.
+    Fault,
 }
 
 /// What the caller may want to know about how it went.
@@ -103,7 +116,8 @@ impl<D: Driver> Exchange<D> {
             state: http1::Exchange::new(request, &terms.limits),
             head: None,
             written: false,
-            judged: false,
+            told: Told::Nothing,
+            overdue: limit.min(terms.begun + terms.call_timeout),
             terms: *terms,
             facts,
         })
@@ -220,11 +234,15 @@ impl<D: Driver> Exchange<D> {
                     self.facts.head = core.now();
                     let body_by = core.now() + self.terms.body_timeout;
                     core.expect_by(key, body_by);
-                    core.note_latency(key, self.facts.head.since(self.facts.granted));
-                    // Now, not at its end: many a caller does not read the body of a failure.
+                    let latency = self.facts.head.since(self.facts.granted);
+                    core.note_latency(key, latency);
+                    // Now, not at its end: many a caller reads no body, and many a body has no end.
                     if is_fault(status) {
-                        self.judged = true;
-                        core.note_fault(key);
+                        self.told = Told::Fault;
+                        core.note_fault(key, false);
+                    } else {
+                        self.told = Told::Served;
+                        core.note_served(key, latency);
                     }
                     drop(core);
                     if self.state.is_complete() {
@@ -403,12 +421,7 @@ impl<D: Driver> Exchange<D> {
         let Some(lease) = self.lease.take() else {
             return;
         };
-        let mut core = lease.core.borrow_mut();
-        if !std::mem::replace(&mut self.judged, true) {
-            core.note_served(lease.key, self.facts.head.since(self.facts.granted));
-        }
-        let unread = core.has_unread(lease.key);
-        drop(core);
+        let unread = lease.core.borrow().has_unread(lease.key);
         match self.state.verdict(unread) {
             Verdict::Reusable => lease.release(),
             Verdict::Condemn(_) => lease.discard(),
@@ -450,14 +463,29 @@ impl<D: Driver> Exchange<D> {
             return;
         };
         let mut core = lease.core.borrow_mut();
+        let now = core.now();
+        let impatient = match kind {
+            ErrorKind::Timeout(Phase::Send | Phase::Head) => now < self.overdue,
+            ErrorKind::Timeout(Phase::Body) => self.terms.body_timeout < self.terms.call_timeout,
+            _ => false,
+        };
+        if impatient {
+            // It was the caller who had no more time: that others would not have been answered either is
+            // not known.
+            return;
+        }
         if kind == ErrorKind::Timeout(Phase::Head) {
             // Cut off, it counts as having taken that long: else the limit would never rise again.
-            let took = core.now().since(self.facts.granted);
-            core.note_latency(lease.key, took);
+            core.note_latency(lease.key, now.since(self.facts.granted));
         }
         let stale = self.failure(kind) == Failure::Stale;
-        if speaks_against_endpoint(kind) && !stale && !std::mem::replace(&mut self.judged, true) {
-            core.note_fault(lease.key);
+        if !speaks_against_endpoint(kind) || stale {
+            return;
+        }
+        match std::mem::replace(&mut self.told, Told::Fault) {
+            Told::Nothing => core.note_fault(lease.key, false),
+            Told::Served => core.note_fault(lease.key, true),
+            Told::Fault => {}
         }
     }
 }

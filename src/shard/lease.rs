@@ -25,6 +25,10 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
+/// So many grants of one checkout may turn out to be of no use. Already a second one is rare: what the kernel
+/// knows of is looked at before anything is granted. A pool in error must not keep the shard here.
+const GRANTS_MAX: usize = 16;
+
 /// A checkout under way. Dropping it gives its place in the queue up, or what it was just granted.
 pub(crate) struct Checkout<'a, D: Driver> {
     upstream: &'a LocalUpstream<D>,
@@ -54,8 +58,25 @@ impl<'a, D: Driver> Checkout<'a, D> {
         self.upstream.shard.core.clone()
     }
 
+    /// Waits for a grant that `take` can make something of. Of what it cannot, it has disposed.
+    pub(super) fn poll_taken<T>(
+        &mut self,
+        cx: &mut TaskContext<'_>,
+        take: impl Fn(&mut Core<D>, Grant) -> Option<T>,
+    ) -> Poll<Result<T, Error>> {
+        for _ in 0..GRANTS_MAX {
+            let grant = ready!(self.poll_grant(cx))?;
+            if let Some(taken) = take(&mut self.upstream.shard.core.borrow_mut(), grant) {
+                return Poll::Ready(Ok(taken));
+            }
+        }
+        let what = "nothing that was granted was of use any more";
+        let error = Error::new(ErrorKind::Closed, what);
+        Poll::Ready(Err(self.upstream.name_error(error)))
+    }
+
     /// Waits for a grant. What the holder finds at the other end of it is not looked at yet.
-    pub(super) fn poll_grant(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<Grant, Error>> {
+    fn poll_grant(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<Grant, Error>> {
         let upstream = self.upstream;
         let mut core = upstream.shard.core.borrow_mut();
         let answer = match self.waiter {
@@ -101,14 +122,10 @@ impl<D: Driver> Future for Checkout<'_, D> {
             let error = Error::new(ErrorKind::Unsupported, what);
             return Poll::Ready(Err(self.upstream.name_error(error)));
         }
-        loop {
-            let grant = ready!(self.poll_grant(cx))?;
-            let stale = self.upstream.shard.core.borrow_mut().is_stale(grant.conn);
-            // Each time round one connection less: this ends.
-            if !stale {
-                return Poll::Ready(Ok(self.lease(grant)));
-            }
-        }
+        let grant = ready!(self.poll_taken(cx, |core, grant| {
+            (!core.is_stale(grant.conn)).then_some(grant)
+        }))?;
+        Poll::Ready(Ok(self.lease(grant)))
     }
 }
 
@@ -125,7 +142,7 @@ impl<D: Driver> Drop for Checkout<'_, D> {
 }
 
 /// An exclusive hold on a connection: a byte stream in both directions.
-pub(crate) struct Lease<D: Driver> {
+pub struct Lease<D: Driver> {
     pub(super) core: Rc<RefCell<Core<D>>>,
     pub(super) key: Key,
     pub(super) reused: bool,
@@ -135,12 +152,15 @@ pub(crate) struct Lease<D: Driver> {
 
 impl<D: Driver> Lease<D> {
     /// Whether the connection had carried something before.
-    pub(crate) fn reused(&self) -> bool {
+    pub fn reused(&self) -> bool {
         self.reused
     }
 
     /// The next piece of what the peer sends, as it came; `None` after its end.
-    pub(crate) async fn read(&mut self) -> Result<Option<Piece<D::Buffer>>, Error> {
+    ///
+    /// # Errors
+    /// If the connection failed.
+    pub async fn read(&mut self) -> Result<Option<Piece<D::Buffer>>, Error> {
         poll_fn(|cx| self.poll_read(cx)).await
     }
 
@@ -165,7 +185,10 @@ impl<D: Driver> Lease<D> {
 
     /// Writes all of `bytes`: returns when they are queued for sending and there is room for more,
     /// not when the peer has them.
-    pub(crate) async fn write(&mut self, bytes: Bytes) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// If TLS can encrypt no more. That the connection failed shows at the next read.
+    pub async fn write(&mut self, bytes: Bytes) -> Result<(), Error> {
         poll_fn(|cx| self.poll_room(cx)).await?;
         self.put(bytes)
     }
@@ -195,7 +218,10 @@ impl<D: Driver> Lease<D> {
     }
 
     /// Waits until the kernel has taken everything written.
-    pub(crate) async fn flush(&mut self) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// If the connection failed.
+    pub async fn flush(&mut self) -> Result<(), Error> {
         poll_fn(|cx| self.poll_flushed(cx)).await
     }
 
@@ -207,13 +233,13 @@ impl<D: Driver> Lease<D> {
 
     /// Gives the connection back for others to use: the caller knows that the last conversation on it
     /// is over. If bytes are unread or unsent, or the peer has closed, it is discarded instead.
-    pub(crate) fn release(mut self) {
+    pub fn release(mut self) {
         self.held = false;
         self.core.borrow_mut().release(self.key);
     }
 
     /// Closes the connection.
-    pub(crate) fn discard(self) {
+    pub fn discard(self) {
         drop(self);
     }
 

@@ -4,10 +4,11 @@ use super::core::{Core, Sleep, Timer};
 use super::executor::Executor;
 use super::lease::Checkout;
 use super::policy::Policy;
+use super::terms::CheckoutTerms;
 use super::upstream::UpstreamShared;
 use crate::config::{CallOptions, Class, UpstreamConfig};
 use crate::driver::Driver;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::slab::Key;
 use crate::time::Time;
 use std::cell::{Cell, RefCell};
@@ -21,6 +22,18 @@ use std::time::Duration;
 
 /// The named upstreams; fixed when the engine starts, so that nobody has to lock them.
 pub(crate) type Directory = Arc<BTreeMap<Arc<str>, Arc<UpstreamShared>>>;
+
+/// The upstream of that name.
+///
+/// # Errors
+/// [`Config`](ErrorKind::Config) if there is none.
+pub(crate) fn named(directory: &Directory, name: &str) -> Result<Arc<UpstreamShared>, Error> {
+    let upstream = directory.get(name).cloned();
+    upstream.ok_or_else(|| {
+        let what = format!("there is no upstream named {name:?} in the configuration");
+        Error::new(ErrorKind::Config, what)
+    })
+}
 
 /// A handle on the shard whose thread this is.
 pub(crate) struct LocalShard<D: Driver> {
@@ -49,6 +62,11 @@ impl<D: Driver> LocalShard<D> {
         self.core.borrow().now()
     }
 
+    /// Whether this is the end: nothing begins any more.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.core.borrow().stopping
+    }
+
     pub(crate) fn clock_now(&self) -> Time {
         self.core.borrow().clock_now()
     }
@@ -62,8 +80,12 @@ impl<D: Driver> LocalShard<D> {
         self.executor.spawn_serving(task);
     }
 
-    pub(crate) fn named(&self, name: &str) -> Option<Arc<UpstreamShared>> {
-        self.directory.get(name).cloned()
+    /// A named upstream.
+    ///
+    /// # Errors
+    /// As [`named`].
+    pub(crate) fn named(&self, name: &str) -> Result<LocalUpstream<D>, Error> {
+        Ok(self.upstream(named(&self.directory, name)?))
     }
 
     pub(crate) fn upstream(&self, shared: Arc<UpstreamShared>) -> LocalUpstream<D> {
@@ -119,9 +141,19 @@ impl<D: Driver> LocalUpstream<D> {
         Checkout::new(self, class, deadline, fresh)
     }
 
-    /// This handle, for calls that say `options` where they say nothing themselves.
-    pub(crate) fn with_options(self, options: CallOptions) -> LocalUpstream<D> {
-        LocalUpstream { options, ..self }
+    /// Takes a connection for raw use, by the rules of this handle.
+    pub(crate) fn lease(&self) -> Checkout<'_, D> {
+        let terms = CheckoutTerms::begin(self);
+        self.checkout(terms.class, terms.deadline, false)
+    }
+
+    /// A handle for calls that go by `options` where they say nothing themselves; where those say nothing
+    /// either, by this handle's.
+    pub(crate) fn with_options(&self, options: CallOptions) -> LocalUpstream<D> {
+        LocalUpstream {
+            options: options.or(self.options),
+            ..self.clone()
+        }
     }
 
     /// Counts a call that begins now.

@@ -4,6 +4,7 @@
 //! the configuration and the number of calls under way allow.
 
 use super::figures::ShardFigures;
+use super::hunger::Hunger;
 use super::local::LocalShard;
 use super::parker::Parker;
 use super::resolving::Answer;
@@ -16,7 +17,7 @@ use crate::slab::Key;
 use crossbeam::queue::{ArrayQueue, SegQueue};
 use crossbeam::utils::CachePadded;
 use futures_channel::oneshot;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -28,12 +29,10 @@ pub(crate) struct Mailbox<D: Driver> {
     control: SegQueue<Control>,
     /// Tasks of this shard that other threads have woken; each is in here at most once.
     ready: SegQueue<Key>,
-    /// A permit came free that this shard may be waiting for.
-    capacity: AtomicBool,
+    /// Its own wait for permits.
+    hunger: Hunger,
     /// A sibling starves for a permit.
     need: AtomicBool,
-    /// This shard starves for a permit.
-    starving: AtomicBool,
     closed: AtomicBool,
     /// Why it is closed, if not by the engine's own wish.
     fault: OnceLock<Error>,
@@ -87,9 +86,8 @@ impl<D: Driver> Mailbox<D> {
             work: ArrayQueue::new(work_max),
             control: SegQueue::new(),
             ready: SegQueue::new(),
-            capacity: AtomicBool::new(false),
+            hunger: Hunger::default(),
             need: AtomicBool::new(false),
-            starving: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             fault: OnceLock::new(),
             depth: AtomicUsize::new(0),
@@ -150,10 +148,7 @@ impl<D: Driver> Mailbox<D> {
 
     /// Tells the shard that a permit came free, if it waits for one.
     pub(crate) fn announce_capacity(&self) {
-        // Orders the permit's return before the look; pairs with the one in `set_starving`.
-        fence(Ordering::SeqCst);
-        if self.starving.load(Ordering::Relaxed) {
-            self.capacity.store(true, Ordering::SeqCst);
+        if self.hunger.announce() {
             self.parker.wake();
         }
     }
@@ -164,13 +159,9 @@ impl<D: Driver> Mailbox<D> {
         self.parker.wake();
     }
 
-    /// Notes whether the shard waits for a permit. One that begins to must look for a permit once
-    /// more after this, or the news of it may have gone to nobody.
+    /// See [`Hunger::set_starving`].
     pub(crate) fn set_starving(&self, starving: bool) {
-        if self.starving.load(Ordering::Relaxed) != starving {
-            self.starving.store(starving, Ordering::Relaxed);
-        }
-        fence(Ordering::SeqCst);
+        self.hunger.set_starving(starving);
     }
 
     pub(crate) fn take_work(&self) -> Option<Work<D>> {
@@ -186,7 +177,7 @@ impl<D: Driver> Mailbox<D> {
     }
 
     pub(crate) fn take_capacity(&self) -> bool {
-        take(&self.capacity)
+        self.hunger.take_news()
     }
 
     pub(crate) fn take_need(&self) -> bool {
@@ -198,7 +189,7 @@ impl<D: Driver> Mailbox<D> {
         self.work.is_empty()
             && self.control.is_empty()
             && self.ready.is_empty()
-            && !self.capacity.load(Ordering::Relaxed)
+            && !self.hunger.has_news()
             && !self.need.load(Ordering::Relaxed)
     }
 

@@ -35,6 +35,7 @@ mod forwarded;
 mod framing;
 mod homes;
 mod homing;
+mod hunger;
 mod lag;
 pub(crate) mod lease;
 pub(crate) mod local;

@@ -5,7 +5,7 @@
 //! reads the word afterwards. Whichever order they interleave in, one of them sees the other.
 
 use crate::driver::Signal;
-use std::sync::atomic::{AtomicU8, Ordering, fence};
+use crate::sync::{AtomicU8, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 
 const RUNNING: u8 = 0;

@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context as TaskContext, Poll};
 
-/// Makes a channel that holds up to `room` pieces.
+/// Makes a channel that holds up to `room` pieces, and a last word beside them.
 pub(crate) fn pipe<T>(room: usize) -> (PipeSender<T>, PipeReceiver<T>) {
     let shared = Arc::new(Shared {
-        pieces: ArrayQueue::new(room),
+        pieces: ArrayQueue::new(room + 1),
+        room,
         sender: AtomicWaker::new(),
         receiver: AtomicWaker::new(),
         sender_gone: AtomicBool::new(false),
@@ -32,6 +33,7 @@ pub(crate) struct PipeReceiver<T>(Arc<Shared<T>>);
 
 struct Shared<T> {
     pieces: ArrayQueue<T>,
+    room: usize,
     sender: AtomicWaker,
     receiver: AtomicWaker,
     sender_gone: AtomicBool,
@@ -77,11 +79,22 @@ impl<T> PipeSender<T> {
     /// # Panics
     /// If there is none.
     pub(crate) fn send(&mut self, piece: T) {
+        debug_assert!(
+            self.0.pieces.len() < self.0.room,
+            "the last place is for the last word"
+        );
         assert!(
             self.0.pieces.push(piece).is_ok(),
             "sent without waiting for room"
         );
         self.0.receiver.wake();
+    }
+
+    /// Puts a piece in that is the last one, whether there is room or not.
+    pub(crate) fn send_last(self, piece: T) {
+        let sent = self.0.pieces.push(piece);
+        assert!(sent.is_ok(), "there is a place for the last one");
+        self.finish();
     }
 
     /// Everything was sent.
@@ -99,7 +112,7 @@ impl<T> PipeSender<T> {
         if self.0.receiver_gone.load(Ordering::Acquire) {
             return Some(Err(Gone));
         }
-        (!self.0.pieces.is_full()).then_some(Ok(()))
+        (self.0.pieces.len() < self.0.room).then_some(Ok(()))
     }
 }
 
@@ -211,6 +224,18 @@ mod tests {
         drop(sender);
         assert_eq!(receiver.poll_next(&mut cx), Poll::Ready(Some(Ok(1))));
         assert_eq!(receiver.poll_next(&mut cx), Poll::Ready(Some(Err(Cut))));
+    }
+
+    #[test]
+    fn a_last_word_has_a_place_of_its_own() {
+        let mut cx = TaskContext::from_waker(Waker::noop());
+        let (mut sender, mut receiver) = pipe(1);
+        sender.send(1);
+        assert_eq!(sender.poll_room(&mut cx), Poll::Pending);
+        sender.send_last(2);
+        assert_eq!(receiver.poll_next(&mut cx), Poll::Ready(Some(Ok(1))));
+        assert_eq!(receiver.poll_next(&mut cx), Poll::Ready(Some(Ok(2))));
+        assert_eq!(receiver.poll_next(&mut cx), Poll::Ready(None));
     }
 
     #[test]

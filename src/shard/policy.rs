@@ -6,7 +6,7 @@
 //! and how fast; the pool does.
 
 use super::bytes_in::End;
-use super::connection::{Connection, State};
+use super::connection::{Connection, Event, State};
 use super::core::{Core, Timer};
 use super::options::socket_options;
 use super::upstream::{UpstreamShared, UpstreamState};
@@ -152,6 +152,7 @@ impl<D: Driver> Core<D> {
             // About to leave the engine, which is no longer answerable for it then.
             return;
         }
+        connection.on(Event::Cut);
         connection.cut = true;
         connection.fault.get_or_insert_with(replaced);
         let why = io::ErrorKind::ConnectionAborted;

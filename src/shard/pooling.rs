@@ -2,7 +2,7 @@
 //!
 //! Owns: the carrying out of the pool's actions, and its timer. Never: decides who gets a connection.
 
-use super::connection::State;
+use super::connection::Event;
 use super::core::{Core, Timer};
 use crate::driver::Driver;
 use crate::pool::{Action, Grant, Input};
@@ -77,6 +77,7 @@ impl<D: Driver> Core<D> {
                     member,
                     conn,
                     reason,
+                    claimed,
                 } => {
                     self.tally.closed(reason);
                     if let Some(connection) = self.connections.get_mut(conn) {
@@ -86,6 +87,9 @@ impl<D: Driver> Core<D> {
                             "the pool's names are the shard's"
                         );
                         connection.member = None;
+                        if claimed && let Some(permit) = &mut connection.permit {
+                            permit.leave();
+                        }
                     }
                     self.condemn(conn);
                 }
@@ -105,14 +109,14 @@ impl<D: Driver> Core<D> {
         connection.granted_at = self.now;
         match connection.streams.as_deref_mut() {
             None => {
-                connection.become_state(State::Leased);
+                connection.on(Event::Granted);
                 connection.expired = false;
                 connection.outbound.handed = 0;
             }
             Some(streams) => {
                 streams.take_slot();
                 if streams.leases() == 1 {
-                    connection.become_state(State::Leased);
+                    connection.on(Event::Granted);
                 }
             }
         }

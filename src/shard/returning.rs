@@ -3,7 +3,7 @@
 //! Owns: the question whether a connection is clean. Never: gives a connection back that may not be.
 
 use super::checkout::Deferred;
-use super::connection::State;
+use super::connection::{Event, State};
 use super::core::Core;
 use crate::driver::Driver;
 use crate::pool::Input;
@@ -50,7 +50,7 @@ impl<D: Driver> Core<D> {
             self.discard(key);
             return;
         }
-        connection.become_state(State::Idle);
+        connection.on(Event::Released);
         connection.deadline = Time::NEVER;
         connection.reader = None;
         connection.writer = None;

@@ -132,8 +132,7 @@ impl<D: Driver> Drop for Underway<D> {
 
 /// Runs a call to its end, unless the caller goes before.
 async fn call<D: Driver>(shard: LocalShard<D>, mut remote: RemoteCall, underway: Underway<D>) {
-    let upstream = shard.upstream(remote.upstream);
-    let upstream = upstream.with_options(remote.options);
+    let upstream = shard.upstream(remote.upstream).with_options(remote.options);
     let begun = remote.begun;
     let answer = async {
         match remote.request {
@@ -216,8 +215,17 @@ async fn pump<D: Driver>(
 ) {
     loop {
         // Room first: what was read from the connection has a place to go.
-        if poll_fn(|cx| pipe.poll_room(cx)).await.is_err() {
-            return;
+        let room = poll_fn(|cx| match body.is_interrupted() {
+            true => Poll::Ready(None),
+            false => pipe.poll_room(cx).map(Some),
+        });
+        match room.await {
+            Some(Ok(())) => {}
+            Some(Err(_)) => return,
+            None => {
+                drop(underway);
+                return last_word(body, pipe);
+            }
         }
         let piece = poll_fn(|cx| {
             if pipe.poll_gone(cx).is_ready() {
@@ -246,6 +254,15 @@ async fn pump<D: Driver>(
                 return;
             }
         }
+    }
+}
+
+/// The shard stops: tells a reader who is behind how far it came.
+fn last_word<D: Driver>(mut body: LocalBody<D>, pipe: PipeSender<Result<Frame<Bytes>, Error>>) {
+    match (body.interrupt(), body.take_trailers()) {
+        (Some(error), _) => pipe.send_last(Err(error)),
+        (None, Some(trailers)) => pipe.send_last(Ok(Frame::trailers(trailers))),
+        (None, None) => pipe.finish(),
     }
 }
 

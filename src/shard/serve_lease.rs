@@ -5,7 +5,6 @@ use super::lease::{Detached, Lease};
 use super::local::LocalShard;
 use super::pipe::{Cut, PipeReceiver, PipeSender, pipe};
 use super::serve::{PIPE_ROOM, Underway, unless_gone};
-use super::terms::CheckoutTerms;
 use super::upstream::UpstreamShared;
 use crate::config::CallOptions;
 use crate::driver::Driver;
@@ -32,12 +31,9 @@ pub(crate) async fn checkout<D: Driver>(
     mut remote: RemoteCheckout,
     underway: Underway<D>,
 ) {
-    let upstream = shard.upstream(remote.upstream);
-    let upstream = upstream.with_options(remote.options);
+    let upstream = shard.upstream(remote.upstream).with_options(remote.options);
     let patience = upstream.policy().call_timeout;
-    let terms = CheckoutTerms::begin(&upstream);
-    let checkout = upstream.checkout(terms.class, terms.deadline, false);
-    let answer = unless_gone(&mut remote.reply, checkout).await;
+    let answer = unless_gone(&mut remote.reply, upstream.lease()).await;
     match answer {
         None => {}
         Some(Err(error)) => {

@@ -5,13 +5,13 @@
 
 use super::bytes_in::End;
 use super::checkout::Deferred;
-use super::connection::State;
+use super::connection::Event;
 use super::core::{Core, Timer};
 use super::streams::Stream;
 use crate::driver::Driver;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind};
-use crate::pool::{Grant, Input};
+use crate::pool::Grant;
 use crate::slab::Key;
 use crate::time::Time;
 use std::time::Duration;
@@ -90,7 +90,7 @@ impl<D: Driver> Core<D> {
             return;
         }
         if last {
-            connection.become_state(State::Idle);
+            connection.on(Event::Released);
             if connection.outbound.is_empty() {
                 connection.outbound.rest(&mut self.blocks);
             }
@@ -134,23 +134,14 @@ impl<D: Driver> Core<D> {
         stream.expired = true;
         stream.wake_reader();
         let overdue = stream.id.is_some() && stream.holds_slot;
-        let connection = stream.connection;
+        let (connection, answered) = (stream.connection, stream.answered);
         if let Some(connection) = self.connections.get_mut(connection)
             && let Some(streams) = connection.streams.as_deref_mut()
         {
             streams.wake_writer(key);
         }
         if overdue {
-            self.fault_of(connection);
-        }
-    }
-
-    /// What a connection was used for failed, and its endpoint may be why.
-    pub(super) fn fault_of(&mut self, key: Key) {
-        if let Some(connection) = self.connections.get(key)
-            && let Some(member) = connection.member
-        {
-            self.pool_input(connection.upstream, Input::Faulted { member });
+            self.note_fault(connection, answered);
         }
     }
 
@@ -159,7 +150,7 @@ impl<D: Driver> Core<D> {
         if let Some(connection) = self.connections.get_mut(key) {
             connection.inbound.finish(end);
         }
-        self.fault_of(key);
+        self.note_fault(key, false);
         self.leave_pool(key);
         // The pool may have wanted it closed by then.
         if self.is_multiplexed(key) {

@@ -20,10 +20,6 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, ready};
 
-/// So many grants may turn out to be none: a second one is rare, and a pool in error must not keep the
-/// shard here.
-const ROUNDS_MAX: usize = 16;
-
 /// A checkout of a stream under way. Dropping it gives its place in the queue up, or the slot it was
 /// just granted.
 pub(crate) struct StreamCheckout<'a, D: Driver>(Checkout<'a, D>);
@@ -49,24 +45,14 @@ impl<D: Driver> Future for StreamCheckout<'_, D> {
     type Output = Result<StreamLease<D>, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        for _ in 0..ROUNDS_MAX {
-            let grant = ready!(self.0.poll_grant(cx))?;
-            let core = self.0.core();
-            let stream = core.borrow_mut().take_stream(grant);
-            // A slot that is none any more has been given back: the pool will not grant it again.
-            if let Some(key) = stream {
-                return Poll::Ready(Ok(StreamLease { core, key }));
-            }
-        }
-        Poll::Ready(Err(Error::new(
-            ErrorKind::Closed,
-            "no connection that was granted takes a stream",
-        )))
+        let key = ready!(self.0.poll_taken(cx, Core::take_stream))?;
+        let core = self.0.core();
+        Poll::Ready(Ok(StreamLease { core, key }))
     }
 }
 
 /// An exclusive hold on a stream.
-pub(crate) struct StreamLease<D: Driver> {
+pub struct StreamLease<D: Driver> {
     core: Rc<RefCell<Core<D>>>,
     key: Key,
 }
@@ -78,7 +64,10 @@ impl<D: Driver> StreamLease<D> {
     }
 
     /// The next piece of what the peer sends; `None` after its end.
-    pub(crate) async fn read(&mut self) -> Result<Option<Piece<D::Buffer>>, Error> {
+    ///
+    /// # Errors
+    /// If the stream or its connection failed.
+    pub async fn read(&mut self) -> Result<Option<Piece<D::Buffer>>, Error> {
         poll_fn(|cx| self.poll_read(cx)).await
     }
 
@@ -90,8 +79,12 @@ impl<D: Driver> StreamLease<D> {
         core.poll_stream_read(self.key, cx.waker())
     }
 
-    /// Writes all of `bytes`, which with `last` end the request.
-    pub(crate) async fn write(&mut self, mut bytes: Bytes, last: bool) -> Result<(), Error> {
+    /// Queues all of `bytes` for sending, which with `last` end the request; waits only while much is queued
+    /// already.
+    ///
+    /// # Errors
+    /// If the stream or its connection failed.
+    pub async fn write(&mut self, mut bytes: Bytes, last: bool) -> Result<(), Error> {
         poll_fn(|cx| self.poll_write(&mut bytes, last, cx)).await
     }
 

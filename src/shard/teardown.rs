@@ -3,7 +3,7 @@
 //! A slot is freed only when nothing is in flight on it, and its permit returns only then: what counts
 //! against a cap is open descriptors.
 
-use super::connection::State;
+use super::connection::{Event, State};
 use super::core::Core;
 use crate::driver::{Driver, Scope};
 use crate::pool::Input;
@@ -23,7 +23,7 @@ impl<D: Driver> Core<D> {
             connection.member.is_none(),
             "the pool forgets a connection before it ends"
         );
-        connection.become_state(State::Draining);
+        connection.on(Event::Condemned);
         if connection.streams.is_some() {
             self.fail_streams(key);
         }
@@ -40,7 +40,7 @@ impl<D: Driver> Core<D> {
         connection.wake_reader();
         connection.wake_writer();
         if !connection.operations.socket {
-            connection.become_state(State::Closing);
+            connection.on(Event::Drained);
             self.free(key);
             return;
         }
@@ -128,7 +128,7 @@ impl<D: Driver> Core<D> {
                 connection.operations.none_in_flight(),
                 "closed with operations in flight"
             );
-            connection.become_state(State::Closing);
+            connection.on(Event::Drained);
             connection.operations.close = true;
             self.driver.close(key);
         }
@@ -140,25 +140,20 @@ impl<D: Driver> Core<D> {
         };
         connection.operations.close = false;
         connection.operations.socket = false;
-        match connection.state() {
+        match connection.on(Event::Closed) {
             State::Closing => self.free(key),
             // One endpoint failed; the next one gets a socket of its own.
             State::Dialing => self.dial_next(key),
-            // The time limit passed while the failed endpoint's socket was being closed, or the holder of
-            // one that was cut let go.
-            State::Draining => {
-                if connection.operations.none_in_flight() {
-                    connection.become_state(State::Closing);
-                    self.free(key);
-                }
-            }
-            // Its holder has the slot, but what counts against a cap is open descriptors.
-            State::Leased if connection.cut => {
+            State::Leased => {
+                assert!(connection.cut, "closed while in use");
+                // Its holder has the slot, but what counts against a cap is open descriptors.
                 let upstream = connection.upstream;
                 drop(connection.permit.take());
                 self.announce_capacity(upstream);
             }
-            State::Handshaking | State::Idle | State::Leased => unreachable!("closed while in use"),
+            State::Handshaking | State::Idle | State::Draining => {
+                unreachable!("the table has no such transition")
+            }
         }
     }
 
@@ -167,7 +162,12 @@ impl<D: Driver> Core<D> {
         let Some(connection) = self.connections.remove(key) else {
             return;
         };
-        debug_assert!(connection.operations.none_in_flight());
+        assert!(
+            connection.state() == State::Closing && connection.operations.none_in_flight(),
+            "a slot was freed while {:?}, with {:?}",
+            connection.state(),
+            connection.operations
+        );
         if let Some((_, timer)) = connection.timer {
             self.timers.remove(timer);
         }

@@ -18,6 +18,9 @@ pub(crate) struct Terms {
     pub(crate) deadline: Time,
     /// How long the body may stand still.
     pub(crate) body_timeout: Duration,
+    /// How long the upstream's own settings let a call take, and its body stand still. A caller may have less
+    /// time, or more.
+    pub(crate) call_timeout: Duration,
     pub(crate) class: Class,
     /// Whether doing it twice is like doing it once.
     pub(crate) idempotent: bool,
@@ -43,6 +46,7 @@ impl Terms {
             begun,
             deadline: begun + timeout,
             body_timeout: timeout,
+            call_timeout: config.call_timeout,
             class: options.class.unwrap_or(config.class),
             idempotent: options.idempotent.unwrap_or(idempotent),
             attempts_max: options.attempts_max.unwrap_or(config.retry.attempts_max),

@@ -7,7 +7,7 @@ use super::call::Call;
 use super::lease::Checkout;
 use super::shard::Shard as LocalShard;
 use crate::client::body::Body;
-use crate::client::engine::{destination, unknown};
+use crate::client::engine::destination;
 use crate::client::upstream::{Addressed, checkout, send};
 use crate::config::{CallOptions, Config, UpstreamConfig};
 use crate::driver::sim::{FaultCounts, Faults, Names, Network, Sim};
@@ -175,8 +175,9 @@ impl Engine {
 
     /// Sends a request from outside, on the shard that the engine picks or on the one that is wanted.
     pub fn call(&self, shard: Option<usize>, upstream: &str, request: http::Request<Body>) -> Call {
-        let Some(upstream) = self.shared.named(upstream) else {
-            return Call::new(std::future::ready(Err(unknown(upstream))));
+        let upstream = match self.shared.named(upstream) {
+            Ok(upstream) => upstream,
+            Err(unknown) => return Call::new(std::future::ready(Err(unknown))),
         };
         let (shard, underway) = self.begin(shard, &upstream);
         self.send(shard, underway, upstream, request)
@@ -196,8 +197,9 @@ impl Engine {
 
     /// Takes a connection from outside.
     pub fn checkout(&self, shard: Option<usize>, upstream: &str) -> Checkout {
-        let Some(upstream) = self.shared.named(upstream) else {
-            return Checkout::new(std::future::ready(Err(unknown(upstream))));
+        let upstream = match self.shared.named(upstream) {
+            Ok(upstream) => upstream,
+            Err(unknown) => return Checkout::new(std::future::ready(Err(unknown))),
         };
         let (shard, underway) = self.begin(shard, &upstream);
         let shared = self.shared.clone();

@@ -41,7 +41,6 @@ mod engine;
 mod lease;
 mod polled;
 mod shard;
-mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -53,5 +52,4 @@ pub use crate::shard::look::{ConnectionLook, Look, UpstreamCounters, UpstreamLoo
 pub use call::Call;
 pub use engine::{Engine, PermitsLook, PermitsWatch};
 pub use lease::{Checkout, RawLease};
-pub use shard::{Lease, Shard};
-pub use stream::Stream;
+pub use shard::{Lease, Shard, Stream};

@@ -1,19 +1,26 @@
 //! What tasks on a simulated shard use: the same calls as on a real one.
 
 use crate::client::body::Body;
-use crate::client::engine::unknown;
 use crate::driver::sim::Sim;
 use crate::error::Error;
 use crate::protocol::http1::Head;
 use crate::shard::forward;
-use crate::shard::lease::Lease as ShardLease;
-use crate::shard::local::{LocalShard, LocalUpstream};
-use crate::shard::terms::CheckoutTerms;
+use crate::shard::lease;
+use crate::shard::local::LocalShard;
+use crate::shard::stream_lease::{StreamCheckout, StreamLease};
 use crate::time::Time;
 use bytes::{Bytes, BytesMut};
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::time::Duration;
+
+/// An exclusive hold on one connection: the very one that [`on_shard::Lease`](crate::on_shard::Lease) has within.
+/// Dropping it closes the connection.
+pub type Lease = lease::Lease<Sim>;
+
+/// An exclusive hold on one stream of a `mux:` upstream. Dropping it before the stream is over in both
+/// directions resets it.
+pub type Stream = StreamLease<Sim>;
 
 /// The shard that runs this task.
 #[derive(Clone)]
@@ -24,10 +31,6 @@ pub struct Shard {
 impl Shard {
     pub(super) fn new(local: LocalShard<Sim>) -> Shard {
         Shard { local }
-    }
-
-    pub(super) fn local(&self) -> &LocalShard<Sim> {
-        &self.local
     }
 
     /// Which shard it is, counted from 0.
@@ -55,7 +58,7 @@ impl Shard {
     /// # Errors
     /// As [`on_shard::Upstream::exchange`](crate::on_shard::Upstream::exchange) and its body's.
     pub async fn exchange(&self, upstream: &str, head: Head<'_>) -> Result<(u16, Bytes), Error> {
-        let upstream = self.upstream(upstream)?;
+        let upstream = self.local.named(upstream)?;
         let mut exchange = forward::exchange(&upstream, &head, None).await?;
         let status = exchange.head().status();
         let mut body = BytesMut::new();
@@ -74,7 +77,7 @@ impl Shard {
         upstream: &str,
         request: http::Request<Body>,
     ) -> Result<http::Response<Bytes>, Error> {
-        let upstream = self.upstream(upstream)?;
+        let upstream = self.local.named(upstream)?;
         let (parts, body) = request.into_parts();
         let response = forward::call(&upstream, parts, body.into_source()).await?;
         let (parts, mut body) = response.into_parts();
@@ -90,74 +93,40 @@ impl Shard {
     /// # Errors
     /// If none comes free, or can be dialled, within `wait_timeout`.
     pub async fn checkout(&self, upstream: &str) -> Result<Lease, Error> {
-        let upstream = self.upstream(upstream)?;
-        let terms = CheckoutTerms::begin(&upstream);
-        let lease = upstream
-            .checkout(terms.class, terms.deadline, false)
-            .await?;
-        Ok(Lease { lease })
+        self.local.named(upstream)?.lease().await
     }
 
-    pub(super) fn upstream(&self, name: &str) -> Result<LocalUpstream<Sim>, Error> {
-        let shared = self.local.named(name).ok_or_else(|| unknown(name))?;
-        Ok(self.local.upstream(shared))
+    /// A call over a stream of its own: `payload` there, the whole answer back, within `timeout`.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) on an upstream without streams, and as any
+    /// call's.
+    pub async fn stream_call(
+        &self,
+        upstream: &str,
+        payload: Bytes,
+        timeout: Duration,
+    ) -> Result<Bytes, Error> {
+        let upstream = self.local.named(upstream)?;
+        let deadline = self.local.now() + timeout;
+        upstream.stream_call(payload, deadline).await
+    }
+
+    /// Takes a stream, to be done with within `timeout`.
+    ///
+    /// # Errors
+    /// As any checkout's.
+    pub async fn stream(&self, upstream: &str, timeout: Duration) -> Result<Stream, Error> {
+        let upstream = self.local.named(upstream)?;
+        let deadline = self.local.now() + timeout;
+        let stream = StreamCheckout::new(&upstream, deadline)?.await?;
+        stream.expect_by(deadline);
+        Ok(stream)
     }
 }
 
 impl fmt::Debug for Shard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Shard({})", self.index())
-    }
-}
-
-/// An exclusive hold on one connection, on its own shard. Dropping it closes the connection.
-pub struct Lease {
-    lease: ShardLease<Sim>,
-}
-
-impl Lease {
-    /// Whether the connection had been used by somebody before.
-    pub fn reused(&self) -> bool {
-        self.lease.reused()
-    }
-
-    /// The next bytes that the peer sent; `None` after it closed its side.
-    ///
-    /// # Errors
-    /// If the connection failed.
-    pub async fn read(&mut self) -> Result<Option<Bytes>, Error> {
-        Ok(self.lease.read().await?.map(|piece| piece.to_bytes()))
-    }
-
-    /// Queues bytes for sending; waits only while much is queued already.
-    ///
-    /// # Errors
-    /// That the connection failed shows at the next read.
-    pub async fn write(&mut self, bytes: Bytes) -> Result<(), Error> {
-        self.lease.write(bytes).await
-    }
-
-    /// Waits until the driver has taken everything written.
-    ///
-    /// # Errors
-    /// If the connection failed.
-    pub async fn flush(&mut self) -> Result<(), Error> {
-        self.lease.flush().await
-    }
-
-    /// Gives the connection back for others to use.
-    pub fn release(self) {
-        self.lease.release();
-    }
-
-    /// Closes the connection. The same as dropping the lease.
-    pub fn discard(self) {
-        self.lease.discard();
-    }
-}
-
-impl fmt::Debug for Lease {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Lease(reused: {})", self.reused())
     }
 }

@@ -135,7 +135,11 @@ fn tasks_on_a_shard_call_check_out_and_sleep() {
         lease.flush().await.unwrap();
         let read = lease.read().await.unwrap().unwrap();
         lease.release();
-        let bodies = [body, called.into_body(), read.slice(read.len() - 4..)];
+        let bodies = [
+            body,
+            called.into_body(),
+            read.to_bytes().slice(read.len() - 4..),
+        ];
         said.lock().unwrap().push((status, bodies));
     };
     engine.spawn(0, task).expect("there is room");

@@ -8,6 +8,7 @@ pub mod bounded;
 pub mod certificates;
 pub mod client;
 pub mod conversation;
+pub mod idle;
 pub mod peer;
 pub mod scripted;
 pub mod servers;

@@ -13,6 +13,9 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
+/// A whole response.
+pub const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
 /// How long anything that must happen may take.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 

@@ -23,6 +23,8 @@ mod ending;
 mod faults;
 mod flight;
 mod network;
+#[cfg(feature = "simulation")]
+mod open_watch;
 mod operations;
 mod peer;
 mod socket;
@@ -39,7 +41,9 @@ pub use faults::FaultCounts;
 pub use faults::{Fault, Faults};
 #[cfg(feature = "simulation")]
 pub use network::Names;
-pub use network::{Network, OpenWatch};
+pub use network::Network;
+#[cfg(feature = "simulation")]
+pub use open_watch::OpenWatch;
 pub use peer::{Answers, Peer, SimConnection};
 pub use weather::Weather;
 

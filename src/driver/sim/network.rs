@@ -58,19 +58,6 @@ impl Names {
     }
 }
 
-/// Counts the sockets to one endpoint.
-pub struct OpenWatch {
-    network: Network,
-    place: usize,
-}
-
-impl OpenWatch {
-    /// See [`Network::open_connections`].
-    pub fn count(&self) -> usize {
-        self.network.0.world.borrow().places[self.place].open
-    }
-}
-
 impl Network {
     /// A world in which nobody listens, at time zero. The same seed makes the same choices.
     pub fn new(seed: u64) -> Network {
@@ -120,15 +107,6 @@ impl Network {
     /// How many connections `endpoint` has accepted.
     pub fn connections_accepted(&self, endpoint: &Endpoint) -> usize {
         self.count(endpoint, |place| place.accepted.len())
-    }
-
-    /// For whoever asks for [`open_connections`](Network::open_connections) again and again.
-    pub fn watch(&self, endpoint: &Endpoint) -> OpenWatch {
-        let place = self.0.world.borrow_mut().place(endpoint);
-        OpenWatch {
-            network: self.clone(),
-            place,
-        }
     }
 
     fn count(&self, endpoint: &Endpoint, what: impl Fn(&Place) -> usize) -> usize {

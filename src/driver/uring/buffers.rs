@@ -153,7 +153,7 @@ impl Buffers {
     pub(super) fn register(&self, submitter: &Submitter<'_>) -> io::Result<()> {
         let address = self.mapping.as_ptr() as u64;
         // SAFETY: the mapping begins with `count` initialized entries, on a page boundary, and the
-        // driver keeps it mapped until its ring is closed and all operations have ended.
+        // driver keeps it mapped until all operations of its ring have ended.
         unsafe { submitter.register_buf_ring_with_flags(address, self.count, GROUP, 0) }
     }
 

@@ -29,6 +29,7 @@ use ring::Ring;
 use signal::Wake;
 use sockets::Sockets;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -84,10 +85,11 @@ impl Settings {
 
 /// The production driver. Belongs to the thread that made it: not `Send`.
 pub struct Uring {
-    // The ring goes before the buffers that it writes to.
     ring: Ring,
-    sockets: Sockets,
-    buffers: Rc<Buffers>,
+    // What the kernel may use as long as an operation is in flight. Leaked, unless it was seen that none is:
+    // so it is whatever ends the driver, a panic while it drains among that.
+    sockets: ManuallyDrop<Sockets>,
+    buffers: ManuallyDrop<Rc<Buffers>>,
     wake: Arc<Wake>,
     /// Whether the poll on `wake` is armed.
     wake_armed: bool,
@@ -125,8 +127,8 @@ impl Uring {
         buffers.register(&submitter).map_err(Refusal::of)?;
         let mut driver = Uring {
             ring,
-            sockets: Sockets::new(probe.cancel_by_descriptor),
-            buffers,
+            sockets: ManuallyDrop::new(Sockets::new(probe.cancel_by_descriptor)),
+            buffers: ManuallyDrop::new(buffers),
             wake: Arc::new(Wake::new().map_err(Refusal::of)?),
             wake_armed: false,
             completions: 0,
@@ -282,11 +284,14 @@ impl Driver for Uring {
 
 impl Drop for Uring {
     fn drop(&mut self) {
-        if !self.drain() {
-            // Better to lose this memory, and the descriptors, than to have the kernel write to
-            // what is somebody else's by then.
-            self.sockets.leak();
-            std::mem::forget(Rc::clone(&self.buffers));
+        // Better to lose memory and descriptors than to have the kernel write to what is somebody else's
+        // by then.
+        if self.drain() {
+            // SAFETY: no operation is in flight, and neither is used again.
+            unsafe {
+                ManuallyDrop::drop(&mut self.sockets);
+                ManuallyDrop::drop(&mut self.buffers);
+            }
         }
     }
 }

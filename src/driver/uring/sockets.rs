@@ -201,11 +201,6 @@ impl Sockets {
         descriptor
     }
 
-    /// Gives up all descriptors and memory without freeing any: the kernel may still use them.
-    pub(super) fn leak(&mut self) {
-        std::mem::forget(std::mem::take(&mut self.slots));
-    }
-
     /// Translates a socket's completion to the event that it is, if its socket is still there.
     #[inline]
     pub(super) fn complete(

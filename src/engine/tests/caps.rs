@@ -89,6 +89,26 @@ fn a_dial_that_nobody_waits_for_any_more_is_given_up_as_well() {
     }
 }
 
+/// A caller who goes takes the need along: nothing is closed for nobody.
+#[test]
+fn a_need_goes_with_the_caller_who_had_it() {
+    let mut rig = Rig::new(config(1, |upstream| upstream.connections_max = 1));
+    rig.web.serve(1, 1);
+    let mut calls = [rig.call(0, "a", "/x")];
+    rig.finish(&mut calls);
+    let gone = rig.call(1, "a", "/gone");
+    rig.shards[1].turn(true).unwrap();
+    assert!(rig.upstream("a").connections.need());
+    drop(gone);
+    rig.shards[1].turn(true).unwrap();
+    assert!(!rig.upstream("a").connections.need());
+    rig.settle();
+    let mut calls = [rig.call(0, "a", "/y")];
+    rig.finish(&mut calls);
+    assert_eq!(calls[0].body(), "y@0", "it was left open");
+    rig.stop();
+}
+
 #[test]
 fn over_the_engines_cap_another_upstream_gives_up() {
     for shard in 0..2 {

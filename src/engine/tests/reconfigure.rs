@@ -127,6 +127,25 @@ fn warmth_begins_and_spreads_when_it_is_asked_for() {
     rig.stop();
 }
 
+/// Both shards hear of the new cap before the first descriptor is closed.
+#[test]
+fn no_more_idle_ones_go_than_a_lower_cap_needs() {
+    let mut rig = Rig::new(config(1, |upstream| upstream.connections_max = 8));
+    rig.web.serve(1, 8);
+    let mut calls: Vec<Call> = (0..8)
+        .map(|n| rig.call(n % 2, "a", &format!("/hold/{n}")))
+        .collect();
+    rig.pass(SECOND);
+    rig.web.let_go();
+    rig.finish(&mut calls);
+    assert_eq!(rig.web.open(), 8);
+    rig.reconfigure("a", |settings| settings.connections_max = 5)
+        .unwrap();
+    rig.pass(SECOND);
+    assert_eq!(rig.web.open(), 5);
+    rig.stop();
+}
+
 #[test]
 fn no_dial_begins_while_more_is_open_than_a_new_cap_allows() {
     for seed in 0..10 {

@@ -1,9 +1,11 @@
 //! What the pool is told of how calls went: endpoints that fail are ejected, others are not.
 
-use super::config;
 use super::rig::{Call, Rig};
+use super::{SECOND, config};
 use crate::config::CallOptions;
 use crate::error::ErrorKind;
+use crate::protocol::http1::Head;
+use crate::shard::call;
 
 /// So many failures in a row eject an endpoint, by default.
 const FAILURES: usize = 5;
@@ -44,12 +46,33 @@ fn is_ejected(rig: &mut Rig) -> bool {
 fn calls_that_fail_eject_their_endpoint() {
     // A connection closed, silence, and a word for failure.
     for path in ["/cut/9/x", "/never/x", "/503/x"] {
-        let mut rig = serving();
+        let mut rig = Rig::new(config(1, |upstream| upstream.call_timeout = SECOND));
+        rig.web.serve(1, 128);
         for _ in 0..FAILURES {
-            post(&mut rig, path, Some(super::SECOND));
+            post(&mut rig, path, None);
         }
         assert!(is_ejected(&mut rig), "{path}");
         assert_eq!(rig.web.asked().len(), FAILURES, "{path}");
+        rig.stop();
+    }
+}
+
+/// Callers with less time than the upstream's settings give an attempt: how long an answer would have
+/// taken is not known.
+#[test]
+fn callers_without_patience_say_nothing() {
+    for (limit, ejects) in [
+        (None, false),
+        (Some(SECOND), false),
+        (Some(SECOND / 9), true),
+    ] {
+        let mut rig = Rig::new(config(1, |upstream| upstream.attempt.timeout_max = limit));
+        rig.web.serve(1, 128);
+        for _ in 0..2 * FAILURES {
+            let mut call = post(&mut rig, "/never/x", Some(SECOND / 2));
+            assert!(call.error().is_some());
+        }
+        assert_eq!(is_ejected(&mut rig), ejects, "{limit:?}");
         rig.stop();
     }
 }
@@ -66,6 +89,38 @@ fn a_call_that_goes_well_between_counts() {
     rig.stop();
 }
 
+/// Who reads only heads, and who reads bodies that break off.
+#[test]
+fn a_good_head_counts_and_a_body_that_breaks_off_takes_it_back() {
+    let mut rig = serving();
+    let local = rig.shards[0].local().clone();
+    let upstream = rig.upstream("a");
+    let head_of = |path: &'static str| {
+        let upstream = local.upstream(upstream.clone());
+        local.spawn(async move {
+            let head = Head::get(path);
+            let exchange = call::exchange(&upstream, &head, None).await;
+            assert_eq!(exchange.expect("a head").head().status(), 200);
+        });
+    };
+    for _ in 0..2 {
+        for _ in 1..FAILURES {
+            post(&mut rig, "/503/x", None);
+        }
+        head_of("/part/x");
+        rig.settle();
+        assert!(!is_ejected(&mut rig));
+    }
+    drop(local);
+    for _ in 0..FAILURES {
+        let mut call = post(&mut rig, "/part/x", None);
+        let error = call.error().expect("it breaks off");
+        assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
+    }
+    assert!(is_ejected(&mut rig));
+    rig.stop();
+}
+
 /// The peer let go of an idle connection when the request was on its way to it.
 #[test]
 fn a_stale_reuse_says_nothing() {
@@ -73,7 +128,7 @@ fn a_stale_reuse_says_nothing() {
         upstream.idle_min = 4 * FAILURES as u32
     }));
     rig.web.serve(1, 128);
-    rig.pass(super::SECOND);
+    rig.pass(SECOND);
     let mut calls: Vec<Call> = Vec::new();
     // Used once each, all at the same time; then once more.
     for path in ["/hold/x", "/cut/99/x"] {

@@ -9,6 +9,7 @@
 //! | `/cut/n/x` | the first n times sends FIN instead of an answer, then answers |
 //! | `/stuck/n/x` | the first n times answers never, then answers |
 //! | `/503/x` | answers with that status |
+//! | `/part/x` | answers with half of a body, and sends FIN |
 //! | `/bye/x`, `/rst/x`, `/stray/x` | answers, and in the same breath sends FIN, RST, or a stray byte |
 
 use crate::driver::sim::{Answers, Network, Peer};
@@ -138,6 +139,10 @@ impl Server {
         }
         if path.starts_with("/503/") {
             return out.send("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n");
+        }
+        if path.starts_with("/part/") {
+            out.send("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf");
+            return out.end();
         }
         if path.starts_with("/hold/") {
             sites.held.push(Held {

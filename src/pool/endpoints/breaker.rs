@@ -49,6 +49,8 @@ const SOON: Duration = Duration::from_millis(100);
 pub(super) struct Breaker {
     state: State,
     faults_in_row: u32,
+    /// What that was before the latest success: it may yet turn out to have been none.
+    faults_before: u32,
     dials_failed_in_row: u32,
     /// The calls of the last while, when neither ejected nor half-open.
     window: Window,
@@ -148,16 +150,16 @@ impl Breaker {
         }
     }
 
-    /// A unit of work is over, after its verdict if it had one.
+    /// A unit of work is over, `judged` before or not.
     #[inline]
-    pub(super) fn ended(&mut self) {
+    pub(super) fn ended(&mut self, judged: bool) {
         match &mut self.state {
             State::Closed | State::Unreachable(_) | State::Ejected { .. } => {}
-            State::HalfOpen(trials) => trials.ended(),
+            State::HalfOpen(trials) => trials.ended(judged),
         }
     }
 
-    /// A call was answered.
+    /// A call was answered, or has begun to be.
     #[inline]
     pub(super) fn served(&mut self, now: Time, config: &BreakerConfig) -> Change {
         if !config.enabled {
@@ -165,7 +167,7 @@ impl Breaker {
         }
         match &mut self.state {
             State::Closed | State::Unreachable(_) => {
-                self.faults_in_row = 0;
+                self.faults_before = std::mem::take(&mut self.faults_in_row);
                 self.window.count(now, false, config.window);
                 Change::None
             }
@@ -195,17 +197,55 @@ impl Breaker {
         }
         let condemned = match &mut self.state {
             State::Closed | State::Unreachable(_) => {
-                self.faults_in_row = self.faults_in_row.saturating_add(1);
                 self.window.count(now, true, config.window);
-                if now.since(self.back_since) >= config.ejection_max {
-                    self.ejections = 0;
-                }
-                self.faults_in_row >= config.failures_max.max(1) || self.window.is_bad(config)
+                self.one_fault_more(now, config)
             }
             State::Ejected { .. } => false,
             State::HalfOpen(trials) => trials.failed(),
         };
-        if !(condemned && may_eject) {
+        self.eject_if(condemned && may_eject, now, config, random)
+    }
+
+    /// A call that had been answered well has failed before its end.
+    pub(super) fn recanted(
+        &mut self,
+        now: Time,
+        may_eject: bool,
+        config: &BreakerConfig,
+        random: &mut Random,
+    ) -> Change {
+        if !config.enabled {
+            return self.trust_blindly();
+        }
+        let condemned = match &mut self.state {
+            State::Closed | State::Unreachable(_) => {
+                self.faults_in_row = self.faults_in_row.max(self.faults_before);
+                self.window.recant(now, config.window);
+                self.one_fault_more(now, config)
+            }
+            State::Ejected { .. } => false,
+            State::HalfOpen(trials) => trials.recanted(),
+        };
+        self.eject_if(condemned && may_eject, now, config, random)
+    }
+
+    /// Whether that makes too many.
+    fn one_fault_more(&mut self, now: Time, config: &BreakerConfig) -> bool {
+        self.faults_in_row = self.faults_in_row.saturating_add(1);
+        if now.since(self.back_since) >= config.ejection_max {
+            self.ejections = 0;
+        }
+        self.faults_in_row >= config.failures_max.max(1) || self.window.is_bad(config)
+    }
+
+    fn eject_if(
+        &mut self,
+        condemned: bool,
+        now: Time,
+        config: &BreakerConfig,
+        random: &mut Random,
+    ) -> Change {
+        if !condemned {
             return Change::None;
         }
         let doubled = config
@@ -222,15 +262,12 @@ impl Breaker {
     pub(super) fn connected(&mut self) -> Change {
         self.dials_failed_in_row = 0;
         match &mut self.state {
-            State::Closed | State::Ejected { .. } => Change::None,
+            // A dial proves nothing about calls: a trial that was one ends without a verdict.
+            State::Closed | State::Ejected { .. } | State::HalfOpen(_) => Change::None,
             State::Unreachable(_) => {
                 // Its faults stay counted: calls went on, on what was open.
                 self.state = State::Closed;
                 Change::Restored
-            }
-            State::HalfOpen(trials) => {
-                trials.connected();
-                Change::None
             }
         }
     }
@@ -284,10 +321,10 @@ impl Breaker {
         }
     }
 
-    /// The ejection is over; so much `outstanding` work is left from before it.
-    pub(super) fn end_ejection(&mut self, now: Time, outstanding: u32) {
+    /// The ejection is over; so much work is left from before it, without a verdict and with one.
+    pub(super) fn end_ejection(&mut self, now: Time, unjudged: u32, judged: u32) {
         debug_assert!(self.ejected_until().is_some(), "nothing to end: {self:?}");
-        self.state = State::HalfOpen(Trials::new(now, outstanding));
+        self.state = State::HalfOpen(Trials::new(now, unjudged, judged));
     }
 
     /// Half-open no more: the past counts for nothing but the length of the next ejection.

@@ -64,18 +64,19 @@ impl Endpoints {
         }
     }
 
-    /// A unit of work at `id` is over.
+    /// A unit of work at `id` is over, `judged` before or not.
     #[inline]
-    pub(in crate::pool) fn ended(&mut self, _now: Time, id: EndpointId) {
+    pub(in crate::pool) fn ended(&mut self, id: EndpointId, judged: bool) {
         if let Some(slot) = self.slots.get_mut(id.0 as usize) {
             slot.outstanding = slot.outstanding.saturating_sub(1);
+            slot.judged = slot.judged.saturating_sub(judged.into());
             if let Some(endpoint) = &mut slot.endpoint {
-                endpoint.breaker.ended();
+                endpoint.breaker.ended(judged);
             }
         }
     }
 
-    /// A call to `id` was answered after `latency`. Told before [`ended`](Endpoints::ended).
+    /// A call to `id` was answered after `latency`: its verdict. Its end follows, sooner or later.
     #[inline]
     pub(in crate::pool) fn served(
         &mut self,
@@ -85,6 +86,7 @@ impl Endpoints {
         config: &BreakerConfig,
         balance: &BalanceConfig,
     ) -> Change {
+        self.count_verdict(id);
         let several = self.listed.len() > 1;
         let Some(endpoint) = self.find_mut(id) else {
             return Change::None;
@@ -99,7 +101,7 @@ impl Endpoints {
         change
     }
 
-    /// A call to `id` failed in a way that speaks against it. Told before [`ended`](Endpoints::ended).
+    /// A call to `id` failed in a way that speaks against it: its verdict. Its end follows.
     pub(in crate::pool) fn faulted(
         &mut self,
         now: Time,
@@ -107,11 +109,37 @@ impl Endpoints {
         config: &BreakerConfig,
         random: &mut Random,
     ) -> Change {
-        self.ejected_share_max = config.ejected_share_max;
-        let may_eject = self.ejected < self.ejected_max();
+        self.count_verdict(id);
+        let may_eject = self.may_eject(config);
         self.judge(id, |breaker| {
             breaker.faulted(now, may_eject, config, random)
         })
+    }
+
+    /// A call to `id` that was [`served`](Endpoints::served) has failed before its end.
+    pub(in crate::pool) fn recanted(
+        &mut self,
+        now: Time,
+        id: EndpointId,
+        config: &BreakerConfig,
+        random: &mut Random,
+    ) -> Change {
+        let may_eject = self.may_eject(config);
+        self.judge(id, |breaker| {
+            breaker.recanted(now, may_eject, config, random)
+        })
+    }
+
+    #[inline]
+    fn count_verdict(&mut self, id: EndpointId) {
+        if let Some(slot) = self.slots.get_mut(id.0 as usize) {
+            slot.judged += 1;
+        }
+    }
+
+    fn may_eject(&mut self, config: &BreakerConfig) -> bool {
+        self.ejected_share_max = config.ejected_share_max;
+        self.ejected < self.ejected_max()
     }
 
     /// A dial to `id` succeeded. Told before [`ended`](Endpoints::ended).
@@ -211,7 +239,8 @@ impl Endpoints {
     fn end_ejection(&mut self, now: Time, id: EndpointId, balance: &BalanceConfig) {
         let slot = &mut self.slots[id.0 as usize];
         if let Some(endpoint) = &mut slot.endpoint {
-            endpoint.breaker.end_ejection(now, slot.outstanding);
+            let unjudged = slot.outstanding.saturating_sub(slot.judged);
+            endpoint.breaker.end_ejection(now, unjudged, slot.judged);
             endpoint.load.start_slowly(now, balance);
         }
         self.look_at_all();

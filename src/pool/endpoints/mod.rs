@@ -69,6 +69,8 @@ pub(super) struct Endpoints {
 struct Slot {
     /// Leases and dials under way. Counted for endpoints that have left, too: they may come back first.
     outstanding: u32,
+    /// Those of the leases that had their verdict already.
+    judged: u32,
     /// None: not present.
     endpoint: Option<Endpoint>,
 }

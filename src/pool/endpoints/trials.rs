@@ -7,7 +7,8 @@
 //! settled so that trials are never stuck and old failures are not counted twice:
 //! - a success is a trial's, while one is under way;
 //! - a failure is that of work begun before the ejection ended, while there is any: a hung
-//!   endpoint's old calls time out long after it has recovered;
+//!   endpoint's old calls time out long after it has recovered. What fails after a good beginning is, in the
+//!   same way, taken for work that had begun well before, while there is any;
 //! - an end without a verdict is a trial's, whose place is free again.
 
 use std::time::Duration;
@@ -19,26 +20,27 @@ use crate::time::Time;
 /// its endpoint is not to be kept from others meanwhile.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Each piece of outstanding work is counted once: as `older`, `running` or `judged`.
+/// A piece of outstanding work is counted as long as it has no verdict, as `older` or `running`; one from
+/// before that had its verdict already, to its end.
 #[derive(Debug)]
 pub(super) struct Trials {
     /// Begun before the ejection ended, and without a verdict.
     older: u32,
     /// On trial.
     running: u32,
-    /// With a verdict, and about to end.
-    judged: u32,
+    /// Begun before, with a verdict, and not over yet.
+    older_judged: u32,
     successes: u32,
     last_began: Time,
 }
 
 impl Trials {
-    /// No trial yet, and so much work that began before.
-    pub(super) fn new(now: Time, older: u32) -> Trials {
+    /// No trial yet, and so much work that began before, some of it with a verdict.
+    pub(super) fn new(now: Time, older: u32, older_judged: u32) -> Trials {
         Trials {
             older,
             running: 0,
-            judged: 0,
+            older_judged,
             successes: 0,
             last_began: now,
         }
@@ -56,7 +58,7 @@ impl Trials {
 
     #[cfg(test)]
     pub(super) fn counts(&self) -> [u32; 4] {
-        [self.older, self.running, self.judged, self.successes]
+        [self.older, self.running, self.older_judged, self.successes]
     }
 
     pub(super) fn began(&mut self, now: Time) {
@@ -64,9 +66,10 @@ impl Trials {
         self.last_began = now;
     }
 
-    pub(super) fn ended(&mut self) {
-        let from = if self.judged > 0 {
-            &mut self.judged
+    /// A piece of work is over, `judged` before or not.
+    pub(super) fn ended(&mut self, judged: bool) {
+        let from = if judged {
+            &mut self.older_judged
         } else if self.running > 0 {
             &mut self.running
         } else {
@@ -75,42 +78,32 @@ impl Trials {
         *from = from.saturating_sub(1);
     }
 
-    /// A dial is over. It proves nothing about calls, but its place is free for the first of them.
-    pub(super) fn connected(&mut self) {
-        if self.running > 0 {
-            self.running -= 1;
-            self.judged += 1;
-        } else {
-            self.judge_older();
-        }
-    }
-
     pub(super) fn succeeded(&mut self) {
         if self.running > 0 {
             self.running -= 1;
-            self.judged += 1;
             self.successes += 1;
         } else {
-            self.judge_older();
+            self.older = self.older.saturating_sub(1);
         }
     }
 
     /// Whether it was a trial that failed.
     pub(super) fn failed(&mut self) -> bool {
         if self.older > 0 || self.running == 0 {
-            self.judge_older();
+            self.older = self.older.saturating_sub(1);
             return false;
         }
         self.running -= 1;
-        self.judged += 1;
         self.successes = 0;
         true
     }
 
-    fn judge_older(&mut self) {
-        if self.older > 0 {
-            self.older -= 1;
-            self.judged += 1;
+    /// What had succeeded has failed after all: whether it was a trial.
+    pub(super) fn recanted(&mut self) -> bool {
+        if self.older_judged > 0 {
+            return false;
         }
+        self.successes = 0;
+        true
     }
 }

@@ -37,6 +37,15 @@ impl Window {
         part.failures = part.failures.saturating_add(u32::from(failed));
     }
 
+    /// A call that was counted as good has failed after all.
+    pub(super) fn recant(&mut self, now: Time, window: Duration) {
+        if now >= self.ends {
+            self.advance(now, window);
+        }
+        let part = &mut self.parts[self.current];
+        part.failures = part.failures.saturating_add(1);
+    }
+
     /// Whether so many failed of so many that it is no accident.
     pub(super) fn is_bad(&self, config: &BreakerConfig) -> bool {
         let sum = |of: fn(&Part) -> u32| self.parts.iter().map(|part| u64::from(of(part))).sum();

@@ -2,8 +2,7 @@
 //!
 //! Owns: compare-and-swap on a count; who is known to starve. Never: lets the count pass its cap, or waits.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-
+use crate::sync::{AtomicU32, Ordering};
 use crossbeam::utils::CachePadded;
 
 /// How many are in use, how many there are, and whether somebody starves for one.

@@ -17,11 +17,13 @@
 //! every instant.
 
 mod counter;
+mod leaving;
 #[cfg(test)]
 mod tests;
 
 pub use counter::Counter;
 
+use leaving::Leaving;
 use std::sync::Arc;
 
 /// Where the pools of an upstream get their permits.
@@ -38,6 +40,8 @@ struct Counts {
     reserve: Counter,
     /// How many of the upstream's connections count in `shared`: those beyond its reserve.
     borrowed: Counter,
+    /// Which of them close because there are too many.
+    leaving: Leaving,
 }
 
 /// How many connections an upstream may have, and which of them are set apart.
@@ -104,6 +108,7 @@ impl Permits {
             shared,
             reserve: Counter::new(quota.connections_reserved),
             borrowed: Counter::new(u32::MAX),
+            leaving: Leaving::default(),
         }))
     }
 
@@ -117,13 +122,35 @@ impl Permits {
         &self.0.engine
     }
 
-    /// How many connections the upstream has beyond what a new quota allows: so many idle ones are to
-    /// go, or else so many of those in use when they are released. One that closes counts until its
-    /// descriptor is closed, so that shards which look meanwhile may close more than was needed.
+    /// How many connections the upstream has beyond what a new quota allows, those [claimed](Permits::claim_over)
+    /// not counted: so many idle ones are to go, or else so many of those in use when they are released.
     pub fn over(&self) -> u32 {
         let counts = &*self.0;
-        let parts = counts.open.over() + counts.critical.over();
-        counts.upstream.over().max(parts)
+        let leaving = [Tier::Open, Tier::Reserved].map(|tier| counts.leaving.of(tier));
+        let parts = [&counts.open, &counts.critical];
+        let parts = parts.into_iter().zip(leaving);
+        let parts = parts.map(|(part, leaving)| part.over().saturating_sub(leaving));
+        let whole = counts.upstream.over();
+        whole.saturating_sub(leaving.iter().sum()).max(parts.sum())
+    }
+
+    /// Whether a connection of `tier` has to go because there are too many. Then it is claimed: no
+    /// shard closes another one in its stead, though it counts until its descriptor is closed. What
+    /// follows is [`Permit::leave`], or [`unclaim`](Permits::unclaim).
+    pub fn claim_over(&self, tier: Tier) -> bool {
+        let counts = &*self.0;
+        let part = match tier {
+            Tier::Open => &counts.open,
+            Tier::Reserved => &counts.critical,
+        };
+        counts.leaving.claim(tier, |all, of_tier| {
+            counts.upstream.over() > all || part.over() > of_tier
+        })
+    }
+
+    /// A connection that was claimed closes for another reason.
+    pub fn unclaim(&self, tier: Tier) {
+        self.0.leaving.end(tier);
     }
 
     /// Whether a connection of this upstream that closes leaves its place to any other upstream, and
@@ -191,7 +218,12 @@ impl Permits {
             return Err(Exhausted::Engine);
         }
         let permits = self.clone();
-        Ok(Permit { permits, tier })
+        let leaves = false;
+        Ok(Permit {
+            permits,
+            tier,
+            leaves,
+        })
     }
 }
 
@@ -227,6 +259,14 @@ impl Counts {
 pub struct Permit {
     permits: Permits,
     tier: Tier,
+    leaves: bool,
+}
+
+impl Permit {
+    /// It was [claimed](Permits::claim_over): its return is the end of that.
+    pub fn leave(&mut self) {
+        self.leaves = true;
+    }
 }
 
 impl Drop for Permit {
@@ -239,6 +279,10 @@ impl Drop for Permit {
         match self.tier {
             Tier::Open => counts.open.give_back(),
             Tier::Reserved => counts.critical.give_back(),
+        }
+        // Last: too few look over in between, never too many.
+        if self.leaves {
+            self.permits.unclaim(self.tier);
         }
     }
 }

@@ -127,6 +127,32 @@ fn a_quota_that_shrinks_revokes_nothing_and_gives_nothing_out() {
     assert_eq!(all(&users, Tier::Reserved).len(), 2);
 }
 
+/// Descriptors take their time to close, and every shard looks.
+#[test]
+fn no_more_are_claimed_than_have_to_go() {
+    let (_, [users]) = engine(100, [quota(8, 2, 0)]);
+    let mut open = all(&users, Tier::Open);
+    let reserved = all(&users, Tier::Reserved);
+    users.set_quota(quota(7, 2, 0));
+    assert!(users.claim_over(Tier::Open));
+    assert!(!users.claim_over(Tier::Open) && !users.claim_over(Tier::Reserved));
+    assert_eq!((users.over(), users.upstream().over()), (0, 1));
+    users.set_quota(quota(4, 3, 0));
+    // Four too many in all, but five of the open ones: one is on its way.
+    assert_eq!(users.over(), 4);
+    let claimed = (0..9).filter(|_| users.claim_over(Tier::Open)).count();
+    assert_eq!((claimed, users.over()), (4, 0));
+    assert!(!users.claim_over(Tier::Reserved));
+    users.unclaim(Tier::Open);
+    assert!(users.claim_over(Tier::Open));
+    for mut permit in open.drain(..5) {
+        permit.leave();
+    }
+    assert_eq!((users.over(), users.upstream().over()), (0, 0));
+    drop((open, reserved));
+    assert_eq!(users.upstream().in_use(), 0);
+}
+
 #[test]
 fn a_need_is_answered_once_and_goes_with_the_last_who_has_it() {
     let counter = Counter::new(0);

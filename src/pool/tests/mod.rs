@@ -126,9 +126,13 @@ impl Rig {
                 member,
                 conn: closed,
                 reason,
+                claimed,
             } => {
                 let member = self.index(member);
                 assert_eq!(closed, conn(member));
+                if claimed && let Some(permit) = &mut self.members[member].1 {
+                    permit.leave();
+                }
                 Did::Close(member, reason)
             }
             Action::Starving(exhausted) => Did::Starving(exhausted),

@@ -2,6 +2,7 @@
 
 use super::*;
 use std::io::{Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 
 #[test]
@@ -119,4 +120,25 @@ fn a_driver_goes_with_everything_in_flight() {
         // Closed: what was sent, then FIN or RST.
         let _ = peer.read_to_end(&mut Vec::new());
     }
+}
+
+#[test]
+fn a_driver_that_panics_while_it_ends_frees_nothing() {
+    let (mut bench, listener) = (Bench::new(), listener());
+    let buffers = Rc::clone(&bench.driver.buffers);
+    let (key, mut peer) = bench.pair(&listener);
+    bench.driver.receive(key);
+    bench.driver.enter(Wait::No).unwrap();
+    // A completion that cannot be: the socket is not being closed.
+    let impossible = opcode::Nop::new().build();
+    let impossible = impossible.user_data(Token::new(Kind::Close, key).pack());
+    // SAFETY: a nop points to no memory.
+    unsafe { bench.driver.ring.push(impossible) };
+    let Bench { driver, .. } = bench;
+    catch_unwind(AssertUnwindSafe(|| drop(driver))).unwrap_err();
+    // Its buffers are still its own, and its socket is open, with nobody to close it.
+    assert_eq!(Rc::strong_count(&buffers), 2);
+    peer.set_nonblocking(true).unwrap();
+    let read = peer.read(&mut [0]).unwrap_err();
+    assert_eq!(read.kind(), io::ErrorKind::WouldBlock);
 }

@@ -113,7 +113,7 @@ fn a_cancel_with_nothing_to_cancel_is_answered() {
 fn a_connect_into_a_black_hole_is_cancelled() {
     for by_descriptor in [true, false] {
         let mut bench = Bench::new();
-        bench.driver.sockets = Sockets::new(by_descriptor);
+        *bench.driver.sockets = Sockets::new(by_descriptor);
         let (_hole, address, _fill) = black_hole();
         let key = bench.open(&address.into());
         bench.driver.connect(key);
@@ -136,7 +136,7 @@ fn a_connect_into_a_black_hole_is_cancelled() {
 fn a_blocked_send_is_cancelled_and_says_how_far_it_got() {
     for by_descriptor in [true, false] {
         let mut bench = Bench::new();
-        bench.driver.sockets = Sockets::new(by_descriptor);
+        *bench.driver.sockets = Sockets::new(by_descriptor);
         let listener = listener();
         let (key, _peer) = bench.pair(&listener);
         let len = 64 << 20;

@@ -121,6 +121,56 @@ fn old_calls_that_fail_late_do_not_eject_again() {
     assert_eq!(rig.faulted(0), Change::Ejected, "this was the trial");
 }
 
+/// Good heads, and bodies that break off: no success, neither in a row nor among many.
+#[test]
+fn what_breaks_off_was_no_success() {
+    let broken = |rig: &mut Rig| {
+        rig.began(0);
+        rig.served(0, MS);
+        let change = rig.recanted(0);
+        rig.ended(0);
+        change
+    };
+    let mut rig = Rig::new(1);
+    let changes = [(); 5].map(|()| broken(&mut rig));
+    assert_eq!(changes[3..], [Change::None, Change::Ejected]);
+
+    let mut rig = Rig::new(1);
+    for _ in 0..3 {
+        (0..4).for_each(|_| assert_eq!(broken(&mut rig), Change::None));
+        (0..2).for_each(|_| assert_eq!(rig.call(0, true), Change::None));
+    }
+    assert_eq!(broken(&mut rig), Change::None, "12 of 19");
+    assert_eq!(broken(&mut rig), Change::Ejected, "14 of 20");
+}
+
+/// A stream without end is on trial for as long as its head takes.
+#[test]
+fn a_trial_is_over_with_its_verdict() {
+    let mut rig = Rig::new(1);
+    rig.began(0);
+    rig.served(0, MS);
+    rig.eject(0);
+    rig.wait();
+    rig.tick();
+    let mut restored = Change::None;
+    for _ in 0..3 {
+        assert!(rig.may_serve(0) && restored == Change::None);
+        rig.began(0);
+        restored = rig.served(0, MS);
+    }
+    assert_eq!(restored, Change::Restored);
+
+    rig.eject(0);
+    rig.wait();
+    rig.tick();
+    rig.began(0);
+    rig.served(0, MS);
+    assert_eq!(rig.recanted(0), Change::None, "it may be an old one's");
+    (0..4).for_each(|_| rig.ended(0));
+    assert_eq!(rig.recanted(0), Change::Ejected);
+}
+
 #[test]
 fn trials_that_never_end_let_others_in_after_a_while() {
     let mut rig = Rig::new(1);

@@ -44,7 +44,10 @@ impl Rig {
     }
 
     fn ended(&mut self, id: u32) {
-        self.endpoints.ended(self.now, EndpointId(id));
+        // What has a verdict ends first.
+        let slot = self.endpoints.slots.get(id as usize);
+        let judged = slot.is_some_and(|slot| slot.judged > 0);
+        self.endpoints.ended(EndpointId(id), judged);
     }
 
     fn served(&mut self, id: u32, latency: Duration) -> Change {
@@ -57,6 +60,12 @@ impl Rig {
         let random = &mut self.random;
         self.endpoints
             .faulted(self.now, EndpointId(id), &self.config, random)
+    }
+
+    fn recanted(&mut self, id: u32) -> Change {
+        let random = &mut self.random;
+        self.endpoints
+            .recanted(self.now, EndpointId(id), &self.config, random)
     }
 
     /// A call from its beginning to its end.
