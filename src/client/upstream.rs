@@ -7,8 +7,9 @@ use crate::driver::Driver;
 use crate::driver::uring::Uring;
 use crate::engine::EngineShared;
 use crate::error::{Error, RequestSent};
-use crate::shard::serve::{RemoteBody, RemoteCall, Unbegun, Underway};
+use crate::shard::serve::RemoteBody;
 use crate::shard::serve_lease::{self, RemoteCheckout, RemoteLease};
+use crate::shard::sharing::movable::{Caller, Movable, Underway};
 use crate::shard::upstream::UpstreamShared;
 use futures_channel::oneshot;
 use std::fmt;
@@ -85,7 +86,6 @@ impl Upstream {
         let shard = self.engine.shard_for(&self.shared);
         let underway = Underway::new(&self.engine.mailboxes[shard], &self.shared);
         let call = Addressed {
-            upstream: self.shared.clone(),
             options: self.options,
             request,
         };
@@ -99,8 +99,7 @@ impl Upstream {
     pub async fn checkout(&self) -> Result<Lease, Error> {
         let shard = self.engine.shard_for(&self.shared);
         let underway = Underway::new(&self.engine.mailboxes[shard], &self.shared);
-        let (upstream, options) = (self.shared.clone(), self.options);
-        let answer = checkout(&self.engine, shard, underway, upstream, options);
+        let answer = checkout(&self.engine, shard, underway, self.options);
         answer.await.map(Lease::new)
     }
 }
@@ -114,9 +113,8 @@ impl fmt::Debug for Upstream {
     }
 }
 
-/// A request, and where it goes.
+/// A request, and what the caller's handle says.
 pub(crate) struct Addressed<B> {
-    pub(crate) upstream: Arc<UpstreamShared>,
     pub(crate) options: CallOptions,
     pub(crate) request: http::Request<B>,
 }
@@ -125,27 +123,18 @@ pub(crate) struct Addressed<B> {
 pub(crate) async fn send<D: Driver, B: Into<Body>>(
     engine: &EngineShared<D>,
     shard: usize,
-    underway: Underway<D>,
+    underway: Underway,
     call: Addressed<B>,
 ) -> Result<http::Response<Body>, Error> {
-    let Addressed {
-        upstream,
-        options,
-        request,
-    } = call;
+    let Addressed { options, request } = call;
     let (parts, body) = request.into_parts();
     let (source, mut upload) = body.into().into_remote_source();
-    let name = upstream.name.clone();
+    let name = underway.upstream().name.clone();
     let (reply, mut answer) = oneshot::channel();
-    let call = Unbegun::new(RemoteCall {
-        upstream,
-        options,
-        parts,
-        source,
-        reply,
-    });
+    let caller = Caller::new(reply, underway);
+    let call = Movable::new(caller, options, parts, source);
     engine
-        .submit(shard, Box::new(move |local| call.begin(local, underway)))
+        .submit_call(shard, call)
         .map_err(|error| error.at_upstream(&name))?;
     let answer = poll_fn(|cx| {
         if upload
@@ -172,17 +161,12 @@ pub(crate) async fn send<D: Driver, B: Into<Body>>(
 pub(crate) async fn checkout<D: Driver>(
     engine: &EngineShared<D>,
     shard: usize,
-    underway: Underway<D>,
-    upstream: Arc<UpstreamShared>,
+    underway: Underway,
     options: CallOptions,
 ) -> Result<RemoteLease, Error> {
-    let name = upstream.name.clone();
+    let name = underway.upstream().name.clone();
     let (reply, answer) = oneshot::channel();
-    let checkout = RemoteCheckout {
-        upstream,
-        options,
-        reply,
-    };
+    let checkout = RemoteCheckout { options, reply };
     engine
         .submit(
             shard,

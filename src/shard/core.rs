@@ -46,6 +46,8 @@ pub(crate) struct Core<D: Driver> {
     pub(super) starved: Vec<Key>,
     /// Send blocks nobody uses.
     pub(super) blocks: Vec<Vec<u8>>,
+    /// Upstreams whose part in what shards do for each other is to be looked at.
+    pub(super) touched: Vec<Key>,
     pub(super) resolver: Resolver,
     /// Every shard's mailbox, this one's included.
     pub(super) mailboxes: Arc<[Arc<Mailbox<D>>]>,
@@ -122,6 +124,7 @@ impl<D: Driver> Core<D> {
             paused: Vec::new(),
             starved: Vec::new(),
             blocks: Vec::new(),
+            touched: Vec::new(),
             resolver,
             mailboxes,
             tally: Tally::default(),

@@ -8,12 +8,14 @@ use super::hunger::Hunger;
 use super::local::LocalShard;
 use super::parker::Parker;
 use super::resolving::Answer;
+use super::sharing::movable::Movable;
 use super::upstream::{UpstreamId, UpstreamShared};
 use crate::config::UpstreamConfig;
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind};
 use crate::slab::Key;
 use crossbeam::queue::{ArrayQueue, SegQueue};
+use crossbeam::utils::CachePadded;
 use futures_channel::oneshot;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -23,6 +25,10 @@ use std::time::Duration;
 pub(crate) struct Mailbox<D: Driver> {
     /// Work from callers: bounded, since its senders are.
     work: ArrayQueue<Work<D>>,
+    /// Upstreams with offered calls that this shard has room for; each is in here at most once.
+    offered: SegQueue<UpstreamId>,
+    /// Waiters of this shard whose calls siblings have taken.
+    moved: SegQueue<Key>,
     /// The engine's own messages: few, and never to be refused.
     control: SegQueue<Control>,
     /// Tasks of this shard that other threads have woken; each is in here at most once.
@@ -35,12 +41,27 @@ pub(crate) struct Mailbox<D: Driver> {
     /// Why it is closed, if not by the engine's own wish.
     fault: OnceLock<Error>,
     /// Calls from other threads that are queued here or under way on the shard.
-    depth: AtomicUsize,
+    depth: Arc<Depth>,
     pub(crate) parker: Parker,
 }
 
-/// Something to be run on the shard.
-pub(crate) type Work<D> = Box<dyn FnOnce(&LocalShard<D>) + Send>;
+/// What callers ask of a shard.
+pub(crate) enum Work<D: Driver> {
+    /// A call, which another shard could run as well.
+    Call(Box<Movable>),
+    /// Something to be run on this shard.
+    Run(Box<dyn FnOnce(&LocalShard<D>) + Send>),
+}
+
+/// How many calls from other threads are queued for a shard or under way on it.
+#[derive(Default)]
+pub(crate) struct Depth(CachePadded<AtomicUsize>);
+
+impl Depth {
+    pub(crate) fn end_call(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// The engine's own messages to a shard.
 pub(crate) enum Control {
@@ -52,6 +73,8 @@ pub(crate) enum Control {
         Arc<UpstreamConfig>,
         oneshot::Sender<()>,
     ),
+    /// Shards share this upstream's waiting calls from now on.
+    Share(Arc<UpstreamShared>),
     /// Give this upstream up: nobody holds a handle to it any more.
     Forget(UpstreamId),
     /// A name was resolved.
@@ -68,13 +91,15 @@ impl<D: Driver> Mailbox<D> {
     pub(crate) fn new(work_max: usize) -> Mailbox<D> {
         Mailbox {
             work: ArrayQueue::new(work_max),
+            offered: SegQueue::new(),
+            moved: SegQueue::new(),
             control: SegQueue::new(),
             ready: SegQueue::new(),
             hunger: Hunger::default(),
             need: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             fault: OnceLock::new(),
-            depth: AtomicUsize::new(0),
+            depth: Arc::default(),
             parker: Parker::default(),
         }
     }
@@ -121,6 +146,18 @@ impl<D: Driver> Mailbox<D> {
         }
     }
 
+    /// Tells the shard to look for offered calls of an upstream.
+    pub(crate) fn announce_offers(&self, upstream: UpstreamId) {
+        self.offered.push(upstream);
+        self.parker.wake();
+    }
+
+    /// Tells the shard that a sibling runs the call of one of its waiters.
+    pub(crate) fn announce_moved(&self, waiter: Key) {
+        self.moved.push(waiter);
+        self.parker.wake();
+    }
+
     /// Tells the shard that one of its tasks wants to run.
     pub(crate) fn wake_task(&self, task: Key) {
         self.ready.push(task);
@@ -157,6 +194,14 @@ impl<D: Driver> Mailbox<D> {
         self.ready.pop()
     }
 
+    pub(crate) fn take_offered(&self) -> Option<UpstreamId> {
+        self.offered.pop()
+    }
+
+    pub(crate) fn take_moved(&self) -> Option<Key> {
+        self.moved.pop()
+    }
+
     pub(crate) fn take_capacity(&self) -> bool {
         self.hunger.take_news()
     }
@@ -168,6 +213,8 @@ impl<D: Driver> Mailbox<D> {
     /// Whether the shard would find nothing here.
     pub(crate) fn is_empty(&self) -> bool {
         self.work.is_empty()
+            && self.offered.is_empty()
+            && self.moved.is_empty()
             && self.control.is_empty()
             && self.ready.is_empty()
             && !self.hunger.has_news()
@@ -189,20 +236,20 @@ impl<D: Driver> Mailbox<D> {
 
     /// How many calls from other threads are here or under way.
     pub(crate) fn depth(&self) -> usize {
-        self.depth.load(Ordering::Relaxed)
+        self.depth.0.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn begin_call(&self) {
-        self.depth.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn end_call(&self) {
-        self.depth.fetch_sub(1, Ordering::Relaxed);
+    /// Counts a call more; whoever holds the count ends it.
+    pub(crate) fn begin_call(&self) -> Arc<Depth> {
+        self.depth.0.fetch_add(1, Ordering::Relaxed);
+        self.depth.clone()
     }
 
     /// Dropping a piece of work tells its caller that it was not begun.
     fn fail_all(&self) {
         while self.work.pop().is_some() {}
+        while self.offered.pop().is_some() {}
+        while self.moved.pop().is_some() {}
         while self.control.pop().is_some() {}
         while self.ready.pop().is_some() {}
     }

@@ -49,6 +49,7 @@ mod resolving;
 mod returning;
 pub(crate) mod serve;
 pub(crate) mod serve_lease;
+pub(crate) mod sharing;
 mod siblings;
 mod slots;
 mod stopping;
@@ -74,7 +75,7 @@ use core::{Core, CoreSettings};
 use executor::Executor;
 use local::{Directory, LocalShard};
 use lookup::Resolver;
-use mailbox::{Control, Mailbox};
+use mailbox::{Control, Mailbox, Work};
 use ready::ReadyWatch;
 use std::cell::RefCell;
 use std::io;
@@ -182,7 +183,8 @@ impl<D: Driver> Shard<D> {
         }
         for _ in 0..WORK_PER_TURN {
             match self.mailbox.take_work() {
-                Some(work) => work(&self.local),
+                Some(Work::Call(call)) => serve::begin(&self.local, call),
+                Some(Work::Run(work)) => work(&self.local),
                 None => break,
             }
         }
@@ -194,6 +196,7 @@ impl<D: Driver> Shard<D> {
             Control::Warm(shared) => {
                 core.upstream_key(&shared);
             }
+            Control::Share(shared) => core.on_share(&shared),
             Control::Forget(id) => core.forget(id),
             Control::Configure(shared, settings, done) => {
                 core.configure(&shared, &settings);

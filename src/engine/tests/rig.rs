@@ -13,8 +13,9 @@ use crate::random::Random;
 use crate::shard::figures::ShardFigures;
 use crate::shard::lookup::{NoNames, Resolver};
 use crate::shard::mailbox::Control;
-use crate::shard::serve::{RemoteBody, RemoteCall, Unbegun, Underway};
+use crate::shard::serve::RemoteBody;
 use crate::shard::serve_lease::{self, RemoteCheckout, RemoteLease};
+use crate::shard::sharing::movable::{Caller, Movable, Underway};
 use crate::shard::upload::Source;
 use crate::shard::upstream::UpstreamShared;
 use crate::shard::{Shard, Turn};
@@ -161,7 +162,7 @@ impl Rig {
         let upstream = self.upstream(upstream);
         let underway = Underway::new(&self.shared.mailboxes[shard], &upstream);
         let request = http::Request::builder().method(method).uri(path).body(());
-        self.send(shard, underway, upstream, request.expect("a request"))
+        self.send(shard, underway, request.expect("a request"))
     }
 
     /// Calls with a request that says more for itself; without a body.
@@ -173,40 +174,27 @@ impl Rig {
     ) -> Call {
         let upstream = self.upstream(upstream);
         let underway = Underway::new(&self.shared.mailboxes[shard], &upstream);
-        self.send(shard, underway, upstream, request)
+        self.send(shard, underway, request)
     }
 
     /// Calls an absolute URL on the shard that the engine picks.
     pub(super) fn call_url(&self, url: &str, path: &str) -> Result<Call, Error> {
         let url = url.parse().expect("the test's URL is right");
-        let (upstream, (shard, underway)) = self.shared.by_url(&url, |upstream| {
+        let (_, (shard, underway)) = self.shared.by_url(&url, |upstream| {
             let shard = self.shared.shard_for(upstream);
             let underway = Underway::new(&self.shared.mailboxes[shard], upstream);
             (shard, underway)
         })?;
         let request = http::Request::get(path).body(()).expect("a request");
-        Ok(self.send(shard, underway, upstream, request))
+        Ok(self.send(shard, underway, request))
     }
 
-    fn send(
-        &self,
-        shard: usize,
-        underway: Underway<Sim>,
-        upstream: Arc<UpstreamShared>,
-        request: http::Request<()>,
-    ) -> Call {
+    fn send(&self, shard: usize, underway: Underway, request: http::Request<()>) -> Call {
         let (reply, answer) = oneshot::channel();
         let (parts, ()) = request.into_parts();
-        let call = Unbegun::new(RemoteCall {
-            upstream,
-            options: CallOptions::default(),
-            parts,
-            source: Source::Empty,
-            reply,
-        });
-        let submitted = self
-            .shared
-            .submit(shard, Box::new(move |local| call.begin(local, underway)));
+        let caller = Caller::new(reply, underway);
+        let call = Movable::new(caller, CallOptions::default(), parts, Source::Empty);
+        let submitted = self.shared.submit_call(shard, call);
         let given = submitted
             .err()
             .map(|error| Outcome::Failed(Box::new(error)));
@@ -221,11 +209,8 @@ impl Rig {
         let upstream = self.upstream(upstream);
         let underway = Underway::new(&self.shared.mailboxes[shard], &upstream);
         let (reply, answer) = oneshot::channel();
-        let checkout = RemoteCheckout {
-            upstream,
-            options: CallOptions::default(),
-            reply,
-        };
+        let options = CallOptions::default();
+        let checkout = RemoteCheckout { options, reply };
         let submitted = self.shared.submit(
             shard,
             Box::new(move |local| {
