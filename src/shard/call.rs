@@ -91,23 +91,41 @@ pub(crate) async fn exchange<D: Driver>(
 pub(crate) async fn call<D: Driver>(
     upstream: &LocalUpstream<D>,
     parts: http::request::Parts,
-    mut source: Source,
+    source: Source,
 ) -> Result<http::Response<LocalBody<D>>, Error> {
     check_http(upstream)?;
     let options = CallOptions::of(&parts.extensions);
     let terms = Terms::begin(upstream, options, parts.method.is_idempotent());
+    run(upstream, parts, source, &terms, None).await
+}
+
+/// Runs a call by its terms; `first` is what it has got for its first attempt, if it has asked already.
+pub(super) async fn run<D: Driver>(
+    upstream: &LocalUpstream<D>,
+    parts: http::request::Parts,
+    mut source: Source,
+    terms: &Terms,
+    mut first: Option<Result<Lease<D>, Error>>,
+) -> Result<http::Response<LocalBody<D>>, Error> {
     let mut again = Again::first();
     loop {
         let framing = source.framing();
         let facts = RequestFacts::of_http(&parts.method, &parts.headers, framing);
         let encode =
             |out: &mut Vec<u8>| encode_parts(out, &parts, &upstream.shared.authority, framing);
-        let mut exchange = match Exchange::open(upstream, facts, encode, &terms, again).await {
+        let opened = match first.take() {
+            Some(Ok(lease)) => {
+                Exchange::begin(upstream, lease, facts, encode, terms, terms.begun, again)
+            }
+            Some(Err(error)) => Err(again.without_connection(upstream, terms, terms.begun, error)),
+            None => Exchange::open(upstream, facts, encode, terms, again).await,
+        };
+        let mut exchange = match opened {
             Ok(exchange) => exchange,
             // The body is untouched.
             Err(error) => {
                 let failure = Failure::of_checkout(error.kind());
-                again = Again::after(upstream, &terms, error, failure).await?;
+                again = Again::after(upstream, terms, error, failure).await?;
                 continue;
             }
         };
@@ -127,7 +145,7 @@ pub(crate) async fn call<D: Driver>(
             Some(replay) => replay,
             None => return Err(error),
         };
-        again = Again::after(upstream, &terms, error, failure).await?;
+        again = Again::after(upstream, terms, error, failure).await?;
     }
 }
 
@@ -187,7 +205,7 @@ fn encode_parts(
     )
 }
 
-fn check_http<D: Driver>(upstream: &LocalUpstream<D>) -> Result<(), Error> {
+pub(super) fn check_http<D: Driver>(upstream: &LocalUpstream<D>) -> Result<(), Error> {
     if upstream.shared.url.is_http() {
         return Ok(());
     }

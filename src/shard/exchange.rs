@@ -83,6 +83,19 @@ impl<D: Driver> Exchange<D> {
             Ok(lease) => lease,
             Err(error) => return Err(again.without_connection(upstream, terms, attempt, error)),
         };
+        Exchange::begin(upstream, lease, request, encode, terms, attempt, again)
+    }
+
+    /// As [`open`](Exchange::open), on a connection that was taken for an attempt begun at `attempt`.
+    pub(super) fn begin(
+        upstream: &LocalUpstream<D>,
+        lease: Lease<D>,
+        request: RequestFacts,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), HeadError>,
+        terms: &Terms,
+        attempt: Time,
+        again: Again,
+    ) -> Result<Exchange<D>, Error> {
         let mut core = lease.core.borrow_mut();
         let granted = core.now();
         let endpoint = core.endpoint(lease.key).cloned();

@@ -181,6 +181,9 @@ impl<D: Driver> Shard<D> {
         while let Some(message) = self.mailbox.take_control() {
             self.on_control(message);
         }
+        while let Some(waiter) = self.mailbox.take_moved() {
+            self.local.core.borrow_mut().on_moved(waiter);
+        }
         for _ in 0..WORK_PER_TURN {
             match self.mailbox.take_work() {
                 Some(Work::Call(call)) => serve::begin(&self.local, call),
@@ -223,6 +226,10 @@ impl<D: Driver> Shard<D> {
         if self.mailbox.take_capacity() {
             core.on_capacity();
         }
+        // Before needs are answered: a call that runs here spares a close here and a dial there.
+        if !self.stopping {
+            core.share()?;
+        }
         if self.mailbox.take_need() || self.needs_left {
             self.needs_left = core.answer_needs();
         }
@@ -230,13 +237,19 @@ impl<D: Driver> Shard<D> {
         if !self.watches.is_empty() {
             self.watches.retain_mut(|watch| !core.answer_ready(watch));
         }
+        let mut taken = std::mem::take(&mut core.taken);
+        drop(core);
+        for call in taken.drain(..) {
+            serve::take_over(&self.local, call);
+        }
+        self.local.core.borrow_mut().taken = taken;
         Ok(())
     }
 
     /// Hands everything to the kernel; sleeps if nothing is left to do here.
     fn submit(&mut self, may_sleep: bool) -> io::Result<()> {
         let mut core = self.local.core.borrow_mut();
-        if !may_sleep || self.local.executor.has_carried() || core.has_deferred() {
+        if !may_sleep || self.local.executor.has_carried() || core.has_left() {
             return core.driver().enter(Wait::No);
         }
         self.mailbox.parker.announce_sleep();

@@ -9,6 +9,8 @@ use super::local::LocalShard;
 use super::pipe::{PipeReceiver, PipeSender, pipe};
 use super::serve_lease::{RemoteLease, carry, remote_lease};
 use super::sharing::movable::{Movable, Reply, Underway};
+use super::sharing::moving::{Granted, Moved, Moving};
+use super::sharing::taking::Taken;
 use crate::driver::Driver;
 use crate::error::Error;
 use bytes::Bytes;
@@ -37,21 +39,37 @@ pub(crate) enum RemoteBody {
 
 /// Takes up a call from another thread.
 pub(super) fn begin<D: Driver>(shard: &LocalShard<D>, call: Box<Movable>) {
-    shard.spawn_serving(serve(shard.clone(), call));
+    shard.spawn_serving(serve(shard.clone(), call, None));
 }
 
-/// Runs a call to its end, unless the caller goes before.
-async fn serve<D: Driver>(shard: LocalShard<D>, call: Box<Movable>) {
+/// Takes up a call of a sibling, for which a connection is free here.
+pub(super) fn take_over<D: Driver>(shard: &LocalShard<D>, taken: Taken) {
+    let (call, granted) = Granted::split(shard, taken);
+    shard.spawn_serving(serve(shard.clone(), call, Some(granted)));
+}
+
+/// Runs a call to its end, unless the caller goes before, or a sibling runs it.
+async fn serve<D: Driver>(
+    shard: LocalShard<D>,
+    mut call: Box<Movable>,
+    granted: Option<Granted<D>>,
+) {
     let upstream = shard.upstream(call.caller.upstream().clone());
     let upstream = upstream.with_options(call.options);
-    let Movable {
-        parts,
-        source,
-        caller,
-        ..
-    } = *call;
-    let (mut reply, underway) = caller.begin();
-    let answer = unless_gone(&mut reply, call::call(&upstream, parts, source)).await;
+    if let Err(error) = call::check_http(&upstream) {
+        return call.caller.fail(error);
+    }
+    let terms = call.terms(&upstream);
+    let patience = terms.wait_until(terms.begun);
+    let moving = Moving::new(&upstream, terms.class, patience, call, granted);
+    let (call, first) = match moving.await {
+        Moved::Stayed(call, first) => (*call, first),
+        Moved::Gone => return,
+    };
+    upstream.begin_call();
+    let (mut reply, underway) = call.caller.begin();
+    let running = call::run(&upstream, call.parts, call.source, &terms, Some(first));
+    let answer = unless_gone(&mut reply, running).await;
     let (parts, body) = match answer {
         None => return,
         Some(Err(error)) => {

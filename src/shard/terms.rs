@@ -32,14 +32,24 @@ pub(crate) struct Terms {
 }
 
 impl Terms {
-    /// The terms of a call that begins now. `idempotent`: what its method says.
+    /// The terms of a call that begins now, and is counted here. `idempotent`: what its method says.
     pub(crate) fn begin<D: Driver>(
         upstream: &LocalUpstream<D>,
         options: CallOptions,
         idempotent: bool,
     ) -> Terms {
+        upstream.begin_call();
+        Terms::of(upstream, options, idempotent)
+    }
+
+    /// The terms of a call that comes now, and is counted where it begins.
+    pub(super) fn of<D: Driver>(
+        upstream: &LocalUpstream<D>,
+        options: CallOptions,
+        idempotent: bool,
+    ) -> Terms {
         let options = options.or(upstream.options);
-        let begun = upstream.begin_call();
+        let begun = upstream.shard.now();
         let config = upstream.policy();
         let timeout = options.timeout.unwrap_or(config.call_timeout);
         Terms {

@@ -259,6 +259,14 @@ impl Engine {
         if engine > 0 {
             left.push(format!("the engine: {engine} permits left"));
         }
+        for (name, upstream) in self.shared.directory.iter() {
+            if upstream
+                .offers()
+                .is_some_and(|offers| !offers.open().is_empty())
+            {
+                left.push(format!("upstream {name}: calls are still offered"));
+            }
+        }
         for (index, mailbox) in self.shared.mailboxes.iter().enumerate() {
             if mailbox.depth() > 0 {
                 let calls = mailbox.depth();

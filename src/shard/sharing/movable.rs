@@ -6,6 +6,7 @@
 use crate::config::CallOptions;
 use crate::driver::Driver;
 use crate::error::Error;
+use crate::shard::local::LocalUpstream;
 use crate::shard::mailbox::{Depth, Mailbox};
 use crate::shard::serve::RemoteBody;
 use crate::shard::terms::Terms;
@@ -47,6 +48,17 @@ impl Movable {
     }
 }
 
+impl Movable {
+    /// What it goes by: the settings of the shard, and the moment, that it came in at.
+    pub(in crate::shard) fn terms<D: Driver>(&mut self, upstream: &LocalUpstream<D>) -> Terms {
+        let begin = || {
+            let options = CallOptions::of(&self.parts.extensions);
+            Terms::of(upstream, options, self.parts.method.is_idempotent())
+        };
+        *self.terms.get_or_insert_with(begin)
+    }
+}
+
 /// Who waits for the answer. Dropped before the call has begun, it tells that nothing of it was sent.
 pub(crate) struct Caller(Option<(Reply, Underway)>);
 
@@ -65,6 +77,14 @@ impl Caller {
     /// The call begins: what becomes of it is told by whoever runs it.
     pub(crate) fn begin(mut self) -> (Reply, Underway) {
         self.0.take().expect("it is taken once")
+    }
+
+    /// The call cannot be made.
+    pub(crate) fn fail(self, error: Error) {
+        let (reply, underway) = self.begin();
+        drop(underway);
+        // A caller who has gone in the meantime does not mind.
+        let _ = reply.send(Err(error));
     }
 
     /// Waits until the caller is gone.

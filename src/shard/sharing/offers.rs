@@ -6,7 +6,7 @@
 use super::claim::Claimant;
 use super::movable::Movable;
 use super::offer::Offer;
-use super::room::Room;
+use super::room::{Free, Room};
 use crate::config::Class;
 use crate::sync::{AtomicU32, Ordering};
 use crossbeam::deque::{Injector, Steal};
@@ -33,6 +33,36 @@ struct Line {
     open: CachePadded<AtomicU32>,
 }
 
+/// How many offers there are, class by class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Open([u32; Class::ALL.len()]);
+
+impl Open {
+    pub(crate) fn is_empty(self) -> bool {
+        self.0.iter().all(|&count| count == 0)
+    }
+
+    /// Leaves those for whom `free` has no place. Whether it has a place for any.
+    pub(crate) fn serve(&mut self, free: Free) -> bool {
+        let before = *self;
+        let (mut open, mut reserved) = (u32::from(free.open), u32::from(free.reserved));
+        for class in Class::ALL {
+            let count = &mut self.0[class as usize];
+            if class == Class::Critical {
+                take(count, &mut reserved);
+            }
+            take(count, &mut open);
+        }
+        *self != before
+    }
+}
+
+fn take(count: &mut u32, places: &mut u32) {
+    let taken = (*count).min(*places);
+    *count -= taken;
+    *places -= taken;
+}
+
 impl Offers {
     pub(crate) fn new(shards: usize) -> Offers {
         Offers {
@@ -49,9 +79,18 @@ impl Offers {
         &self.rooms[shard]
     }
 
+    pub(crate) fn shards(&self) -> usize {
+        self.rooms.len()
+    }
+
     /// Whether there is an offer of this class.
     pub(crate) fn has_open(&self, class: Class) -> bool {
         self.line(class).open.load(Ordering::Relaxed) > 0
+    }
+
+    /// How many offers there are.
+    pub(crate) fn open(&self) -> Open {
+        Open(Class::ALL.map(|class| self.line(class).open.load(Ordering::Relaxed)))
     }
 
     /// Offers a call. Siblings have to be told after this.

@@ -8,6 +8,7 @@
 //! afterwards. Each has a fence in between: whichever order they interleave in, one of them sees the other.
 
 use crate::config::Class;
+use crate::pool;
 use crate::sync::{AtomicBool, AtomicU32, Ordering, fence};
 
 /// One shard's word on one upstream.
@@ -32,6 +33,15 @@ impl Free {
         match class {
             Class::Critical => self != Free::default(),
             Class::Normal | Class::Sheddable => self.open > 0,
+        }
+    }
+
+    /// What a pool has.
+    pub(crate) fn of_pool(room: pool::Room) -> Free {
+        let few = |count| u16::try_from(count).unwrap_or(u16::MAX);
+        Free {
+            open: few(room.open),
+            reserved: few(room.reserved),
         }
     }
 

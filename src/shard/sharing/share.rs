@@ -39,6 +39,24 @@ impl Share {
     }
 }
 
+impl Share {
+    /// Whether a sibling of `shard` has a connection free.
+    pub(in crate::shard) fn siblings_have_room(&self, shard: usize) -> bool {
+        self.offers.as_ref().is_some_and(|offers| {
+            (0..offers.shards())
+                .filter(|&sibling| sibling != shard)
+                .any(|sibling| offers.room(sibling).free() != Free::default())
+        })
+    }
+
+    /// No room here, from now on.
+    pub(in crate::shard) fn announce_none(&self, shard: usize) {
+        if let (Some(offers), true) = (&self.offers, self.announced != Free::default()) {
+            offers.room(shard).announce(Free::default());
+        }
+    }
+}
+
 impl<D: Driver> Core<D> {
     /// The pool of an upstream has changed: its share in others' calls is looked at when the turn ends.
     #[inline]
@@ -62,14 +80,27 @@ impl<D: Driver> Core<D> {
         self.touch(key);
     }
 
-    /// The upstreams to be looked at, from here on none.
-    pub(super) fn take_touched(&mut self) -> Vec<Key> {
-        let touched = std::mem::take(&mut self.touched);
+    /// Looks at the upstreams that were touched. What is touched by that is looked at in the next turn.
+    pub(super) fn look_at_touched(&mut self, look: impl Fn(&mut Core<D>, Key)) {
+        let mut touched = std::mem::take(&mut self.touched);
         for &key in &touched {
             if let Some(state) = self.upstreams.get_mut(key) {
                 state.share.touched = false;
             }
         }
-        touched
+        for &key in &touched {
+            look(self, key);
+        }
+        // The list keeps its room.
+        touched.clear();
+        touched.append(&mut self.touched);
+        self.touched = touched;
+    }
+
+    /// Siblings need not count on this shard any more.
+    pub(in crate::shard) fn announce_no_room(&mut self) {
+        for (_, state) in self.upstreams.iter() {
+            state.share.announce_none(self.index);
+        }
     }
 }
