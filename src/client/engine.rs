@@ -11,8 +11,8 @@ use crate::engine::resolver::SystemResolver;
 use crate::engine::threads::Threads;
 use crate::engine::{EngineShared, cores};
 use crate::error::{Error, ErrorKind, Phase};
-use crate::shard::mailbox::{Control, Work};
-use crate::shard::serve::Underway;
+use crate::shard::mailbox::Control;
+use crate::shard::sharing::movable::Underway;
 use crate::time::clock::Clock;
 use futures_channel::oneshot;
 use std::fmt;
@@ -76,7 +76,7 @@ impl Engine {
         request: http::Request<B>,
     ) -> Result<http::Response<Body>, Error> {
         let url = destination(request.uri())?;
-        let (upstream, (shard, underway)) = self.shared.by_url(&url, |upstream| {
+        let (_, (shard, underway)) = self.shared.by_url(&url, |upstream| {
             let shard = self.shared.shard_for(upstream);
             (
                 shard,
@@ -84,7 +84,6 @@ impl Engine {
             )
         })?;
         let call = Addressed {
-            upstream,
             options: CallOptions::default(),
             request,
         };
@@ -173,7 +172,7 @@ impl Engine {
         let (result, receiver) = oneshot::channel();
         self.shared.submit(
             shard,
-            Work::own(move |local| {
+            Box::new(move |local| {
                 let handle = Shard::new(local.clone());
                 local.spawn(async move {
                     // Whoever wanted the result may be gone.

@@ -7,10 +7,8 @@ use crate::driver::Driver;
 use crate::driver::uring::Uring;
 use crate::engine::EngineShared;
 use crate::error::Error;
-use crate::shard::crossing::{self, Outgoing};
-use crate::shard::mailbox::Work;
-use crate::shard::serve::{Request, Underway};
 use crate::shard::serve_lease::{self, RemoteCheckout, RemoteLease};
+use crate::shard::sharing::movable::{Movable, Request, Underway};
 use crate::shard::upstream::UpstreamShared;
 use futures_channel::oneshot;
 use std::fmt;
@@ -84,7 +82,6 @@ impl Upstream {
         let shard = self.engine.shard_for(&self.shared);
         let underway = Underway::new(&self.engine.mailboxes[shard], &self.shared);
         let call = Addressed {
-            upstream: self.shared.clone(),
             options: self.options,
             request,
         };
@@ -98,8 +95,7 @@ impl Upstream {
     pub async fn checkout(&self) -> Result<Lease, Error> {
         let shard = self.engine.shard_for(&self.shared);
         let underway = Underway::new(&self.engine.mailboxes[shard], &self.shared);
-        let (upstream, options) = (self.shared.clone(), self.options);
-        let answer = checkout(&self.engine, shard, underway, upstream, options);
+        let answer = checkout(&self.engine, shard, underway, self.options);
         answer.await.map(Lease::new)
     }
 }
@@ -113,9 +109,8 @@ impl fmt::Debug for Upstream {
     }
 }
 
-/// A request, and where it goes.
+/// A request, and what the caller's handle says.
 pub(crate) struct Addressed<B> {
-    pub(crate) upstream: Arc<UpstreamShared>,
     pub(crate) options: CallOptions,
     pub(crate) request: http::Request<B>,
 }
@@ -124,24 +119,19 @@ pub(crate) struct Addressed<B> {
 pub(crate) async fn send<D: Driver, B: Into<Body>>(
     engine: &EngineShared<D>,
     shard: usize,
-    underway: Underway<D>,
+    underway: Underway,
     call: Addressed<B>,
 ) -> Result<http::Response<Body>, Error> {
-    let Addressed {
-        upstream,
-        options,
-        request,
-    } = call;
+    let Addressed { options, request } = call;
     let (parts, body) = request.into_parts();
     let (source, upload) = body.into().into_source().split();
-    let call = Outgoing {
-        upstream,
-        options,
-        request: Request::Http(Box::new(parts), source),
-        upload,
-        begun: None,
-    };
-    let (response, upload) = crossing::send(&engine.mailboxes[shard], underway, call).await?;
+    let name = underway.upstream().name.clone();
+    let request = Request::Http(Box::new(parts), source);
+    let (call, answer) = Movable::new(underway, options, request);
+    engine
+        .submit_call(shard, call)
+        .map_err(|error| error.at_upstream(&name))?;
+    let (response, upload) = answer.head(upload).await?;
     Ok(response.map(|body| Body::from_remote(body, upload)))
 }
 
@@ -149,21 +139,16 @@ pub(crate) async fn send<D: Driver, B: Into<Body>>(
 pub(crate) async fn checkout<D: Driver>(
     engine: &EngineShared<D>,
     shard: usize,
-    underway: Underway<D>,
-    upstream: Arc<UpstreamShared>,
+    underway: Underway,
     options: CallOptions,
 ) -> Result<RemoteLease, Error> {
-    let name = upstream.name.clone();
+    let name = underway.upstream().name.clone();
     let (reply, answer) = oneshot::channel();
-    let checkout = RemoteCheckout {
-        upstream,
-        options,
-        reply,
-    };
+    let checkout = RemoteCheckout { options, reply };
     engine
         .submit(
             shard,
-            Work::own(move |local| {
+            Box::new(move |local| {
                 local.spawn_serving(serve_lease::checkout(local.clone(), checkout, underway))
             }),
         )

@@ -206,6 +206,7 @@ fn policy(settings: &UpstreamConfig, mistakes: &mut Mistakes) {
         ("attempt.timeout_max", attempt.timeout_max),
         ("balance.latency_decay", Some(balance.latency_decay)),
         ("balance.slow_start", balance.slow_start),
+        ("sharing.lag_max", Some(settings.sharing.lag_max)),
     ]);
     for (least, most, least_value, most_value) in [
         (
@@ -279,6 +280,12 @@ fn policy(settings: &UpstreamConfig, mistakes: &mut Mistakes) {
         1 << 20,
     );
     mistakes.share("attempt.multiple", attempt.multiple, 1.0, 1000.0);
+    if settings.sharing.homes_max == Some(0) {
+        mistakes.add(
+            "sharing.homes_max",
+            "is 0; write \"off\" for no limit".into(),
+        );
+    }
     if settings.url.path().is_some() && !settings.endpoints.is_empty() {
         mistakes.add("endpoints", "do not go with the URL of a socket".into());
     }

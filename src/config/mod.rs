@@ -11,6 +11,7 @@ mod check;
 mod class;
 mod policy;
 mod serial;
+mod sharing;
 mod upstream;
 mod url;
 
@@ -20,6 +21,7 @@ pub use class::Class;
 pub use policy::{
     AttemptConfig, BalanceConfig, BreakerConfig, RetryConfig, ShedConfig, WarmConfig,
 };
+pub use sharing::SharingConfig;
 pub use upstream::{KeepaliveConfig, TlsConfig, TrustRoots, UpstreamConfig};
 pub use url::{Scheme, UpstreamUrl, UrlError};
 

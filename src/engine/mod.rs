@@ -18,9 +18,10 @@ use crate::pool::{Counter, Permits};
 use crate::random::Random;
 use crate::shard::Parts;
 use crate::shard::core::CoreSettings;
-use crate::shard::local::{Directory, named};
+use crate::shard::local::{Directory, LocalShard, named};
 use crate::shard::lookup::Resolver;
 use crate::shard::mailbox::{Control, Mailbox, Work};
+use crate::shard::sharing::movable::Movable;
 use crate::shard::upstream::{UpstreamId, UpstreamShared, quota};
 use crate::time::clock::Clock;
 use crate::tls::{ClientTls, Identity, Roots, TicketStore};
@@ -167,8 +168,20 @@ impl<D: Driver> EngineShared<D> {
     ///
     /// # Errors
     /// See [`Mailbox::submit`].
-    pub(crate) fn submit(&self, shard: usize, work: Work<D>) -> Result<(), Error> {
-        self.mailboxes[shard].submit(work)
+    pub(crate) fn submit(
+        &self,
+        shard: usize,
+        work: Box<dyn FnOnce(&LocalShard<D>) + Send>,
+    ) -> Result<(), Error> {
+        self.mailboxes[shard].submit(Work::Run(work))
+    }
+
+    /// Queues a call on a shard.
+    ///
+    /// # Errors
+    /// See [`Mailbox::submit`].
+    pub(crate) fn submit_call(&self, shard: usize, call: Movable) -> Result<(), Error> {
+        self.mailboxes[shard].submit(Work::Call(Box::new(call)))
     }
 
     /// Tells every shard to end.

@@ -218,6 +218,11 @@ impl Dialing {
         self.ramp = 1;
     }
 
+    /// Somebody who waited is served elsewhere: that is movement as well.
+    pub(super) fn queue_moved(&mut self, now: Time) {
+        self.moved_at = now;
+    }
+
     /// Looks at the clock: true if the queue has stood still for too long, which changes the answers.
     pub(super) fn check_stall(&mut self, now: Time, view: View, limits: &Limits) -> bool {
         if view.uncovered() == 0 || now < self.stalls_at(limits) {

@@ -5,7 +5,7 @@
 
 use super::Pool;
 use super::member::{Member, Purpose};
-use super::message::{Action, EndpointId, Grant, MemberId};
+use super::message::{Action, EndpointId, Grant, MemberId, Room, WaiterId};
 use super::permit::Tier;
 use super::queue::{Left, Who};
 use super::retire::end_of_idling;
@@ -26,6 +26,40 @@ impl Pool {
         self.counters.hits += 1;
         self.asked(now);
         Some(self.lease(now, id, true))
+    }
+
+    /// How many more could be served now without a dial. None while somebody waits here for what is free, or
+    /// for the permit of one that idles.
+    pub fn room(&mut self, now: Time) -> Room {
+        if self.draining || self.unsettled || self.queue.plain_len() > 0 || self.dialing.starving {
+            return Room::default();
+        }
+        let mut free = |tier: Tier| match self.pick_of(now, tier) {
+            // With streams, one that is free is not always idle.
+            Some(_) => self.members.tier(tier).idle.max(1),
+            None => 0,
+        };
+        Room {
+            open: free(Tier::Open),
+            reserved: free(Tier::Reserved),
+        }
+    }
+
+    /// A connection for one who has waited elsewhere, and is counted there; after
+    /// [`room`](Pool::room) said that there is one.
+    pub fn serve_other(&mut self, now: Time, class: Class) -> Option<Grant> {
+        let id = self.pick(now, class)?;
+        self.counters.served_others += 1;
+        self.asked(now);
+        Some(self.lease(now, id, true))
+    }
+
+    /// A waiter is served elsewhere.
+    pub(super) fn moved(&mut self, now: Time, waiter: WaiterId) {
+        if self.queue.cancel(waiter) {
+            self.counters.moved += 1;
+            self.dialing.queue_moved(now);
+        }
     }
 
     /// Serves those who wait with what is free.

@@ -34,6 +34,15 @@ pub struct Grant {
     pub reused: bool,
 }
 
+/// How many more could be served at once, by what is open and nobody waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Whoever they are.
+    pub open: u32,
+    /// Critical ones, beside those.
+    pub reserved: u32,
+}
+
 /// What happened. A member that the pool has forgotten, or a waiter that does not wait, is ignored:
 /// the pool's own `Close` or `Grant` may have crossed the news of it.
 #[derive(Debug)]
@@ -52,6 +61,11 @@ pub enum Input {
     },
     /// The caller has gone before it was answered.
     Cancel {
+        /// Who waited.
+        waiter: WaiterId,
+    },
+    /// The waiter is served elsewhere.
+    Moved {
         /// Who waited.
         waiter: WaiterId,
     },

@@ -55,7 +55,9 @@ mod warmth;
 
 pub use counters::{Census, PoolCounters};
 pub use limits::Limits;
-pub use message::{Action, CloseReason, EndpointId, Grant, Input, MemberId, Refusal, WaiterId};
+pub use message::{
+    Action, CloseReason, EndpointId, Grant, Input, MemberId, Refusal, Room, WaiterId,
+};
 pub use permit::{Counter, Exhausted, Permit, Permits, Quota, Tier};
 pub use retry::{RetryBudget, backoff};
 pub use tail::Tail;
@@ -210,6 +212,7 @@ impl Pool {
             Input::Cancel { waiter } => {
                 self.queue.cancel(waiter);
             }
+            Input::Moved { waiter } => self.moved(now, waiter),
             Input::Dialed {
                 member,
                 conn,

@@ -8,12 +8,10 @@ use super::local::LocalUpstream;
 use super::serve::RawHead;
 use super::terms::Terms;
 use super::upload::{Source, Upload};
-use crate::config::CallOptions;
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind};
 use crate::protocol::http1::{Head, RequestBody};
 use crate::protocol::http1::{HeadError, RequestFacts, encode_head, encode_http_head};
-use crate::time::Time;
 use crate::trip::Trip;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
@@ -46,17 +44,18 @@ impl<D: Driver> Exchange<D> {
     }
 }
 
-/// Sends `head` with `body` and waits for the response's head. Tries again where that is safe.
-pub(crate) async fn exchange<D: Driver>(
+/// Sends `head` with `body` and waits for the response's head. Tries again where that is safe. `first` is
+/// what it has got for its first attempt, if it has asked already.
+pub(super) async fn exchange<D: Driver>(
     upstream: &LocalUpstream<D>,
     head: &Head<'_>,
     body: Option<&[u8]>,
+    terms: &Terms,
+    first: Option<Result<Lease<D>, Error>>,
 ) -> Result<Exchange<D>, Error> {
-    check_http(upstream)?;
-    let terms = Terms::begin(upstream, CallOptions::default(), head.is_idempotent());
     let (framing, facts) = framed(head, body);
     let encode = |out: &mut Vec<u8>| encode_whole(out, upstream, head, body, framing);
-    attempts(upstream, facts, encode, &terms).await
+    attempts(upstream, facts, encode, terms, first).await
 }
 
 /// A request of the low-level exchange, for another shard: all its bytes, and what its response depends
@@ -68,7 +67,7 @@ pub(crate) struct Encoded {
 }
 
 impl Encoded {
-    pub(crate) fn new<D: Driver>(
+    pub(super) fn new<D: Driver>(
         upstream: &LocalUpstream<D>,
         head: &Head<'_>,
         body: Option<&[u8]>,
@@ -84,27 +83,39 @@ impl Encoded {
         })
     }
 
+    /// What its method says.
+    pub(super) fn is_idempotent(&self) -> bool {
+        self.idempotent
+    }
+
     /// Whether its connection may become a raw stream.
-    pub(crate) fn may_upgrade(&self) -> bool {
+    pub(super) fn may_upgrade(&self) -> bool {
         self.facts.is_connect || self.facts.upgrade_asked
     }
 }
 
-/// As [`exchange`], for a caller on another shard.
-pub(crate) async fn encoded<D: Driver>(
+/// As [`exchange`], for a caller on another shard: the response has its head among its extensions, as a
+/// [`RawHead`].
+pub(super) async fn run_encoded<D: Driver>(
     upstream: &LocalUpstream<D>,
     request: &Encoded,
-    begun: Option<Time>,
-) -> Result<LocalBody<D>, Error> {
-    check_http(upstream)?;
-    let options = CallOptions::default();
-    let terms = Terms::begin(upstream, options, request.idempotent).begun_at(begun);
+    terms: &Terms,
+    first: Option<Result<Lease<D>, Error>>,
+) -> Result<http::Response<LocalBody<D>>, Error> {
     let encode = |out: &mut Vec<u8>| {
         out.extend_from_slice(&request.bytes);
         Ok(())
     };
-    let exchange = attempts(upstream, request.facts, encode, &terms).await?;
-    Ok(LocalBody::new(exchange, None))
+    let exchange = attempts(upstream, request.facts, encode, terms, first).await?;
+    let head = RawHead {
+        head: exchange.raw_head(),
+        content_length: exchange.content_length(),
+    };
+    let trip = exchange.trip();
+    let mut response = http::Response::new(LocalBody::new(exchange, None));
+    response.extensions_mut().insert(head);
+    response.extensions_mut().insert(trip);
+    Ok(response)
 }
 
 fn framed(head: &Head<'_>, body: Option<&[u8]>) -> (RequestBody, RequestFacts) {
@@ -137,10 +148,15 @@ async fn attempts<D: Driver>(
     facts: RequestFacts,
     encode: impl Fn(&mut Vec<u8>) -> Result<(), HeadError> + Copy,
     terms: &Terms,
+    mut first: Option<Result<Lease<D>, Error>>,
 ) -> Result<Exchange<D>, Error> {
     let mut again = Again::first();
     loop {
-        let (error, failure) = match Exchange::open(upstream, facts, encode, terms, again).await {
+        let opened = match first.take() {
+            Some(first) => Exchange::first(upstream, first, facts, encode, terms),
+            None => Exchange::open(upstream, facts, encode, terms, again).await,
+        };
+        let (error, failure) = match opened {
             Ok(mut exchange) => {
                 exchange.request_written();
                 exchange.flush();
@@ -161,28 +177,30 @@ async fn attempts<D: Driver>(
     }
 }
 
-/// Sends a request and waits for the response's head. `begun`: when, if not just now.
-pub(crate) async fn call<D: Driver>(
+/// Sends a request by its terms and waits for the response's head; `first` is what it has got for its first attempt, if it has asked already.
+pub(super) async fn run<D: Driver>(
     upstream: &LocalUpstream<D>,
     parts: http::request::Parts,
     mut source: Source,
-    begun: Option<Time>,
+    terms: &Terms,
+    mut first: Option<Result<Lease<D>, Error>>,
 ) -> Result<http::Response<LocalBody<D>>, Error> {
-    check_http(upstream)?;
-    let options = CallOptions::of(&parts.extensions);
-    let terms = Terms::begin(upstream, options, parts.method.is_idempotent()).begun_at(begun);
     let mut again = Again::first();
     loop {
         let framing = source.framing();
         let facts = RequestFacts::of_http(&parts.method, &parts.headers, framing);
         let encode =
             |out: &mut Vec<u8>| encode_parts(out, &parts, &upstream.shared.authority, framing);
-        let mut exchange = match Exchange::open(upstream, facts, encode, &terms, again).await {
+        let opened = match first.take() {
+            Some(first) => Exchange::first(upstream, first, facts, encode, terms),
+            None => Exchange::open(upstream, facts, encode, terms, again).await,
+        };
+        let mut exchange = match opened {
             Ok(exchange) => exchange,
             // The body is untouched.
             Err(error) => {
                 let failure = Failure::of_checkout(error.kind());
-                again = Again::after(upstream, &terms, error, failure).await?;
+                again = Again::after(upstream, terms, error, failure).await?;
                 continue;
             }
         };
@@ -202,7 +220,7 @@ pub(crate) async fn call<D: Driver>(
             Some(replay) => replay,
             None => return Err(error),
         };
-        again = Again::after(upstream, &terms, error, failure).await?;
+        again = Again::after(upstream, terms, error, failure).await?;
     }
 }
 
@@ -257,7 +275,7 @@ fn encode_parts(
     )
 }
 
-fn check_http<D: Driver>(upstream: &LocalUpstream<D>) -> Result<(), Error> {
+pub(super) fn check_http<D: Driver>(upstream: &LocalUpstream<D>) -> Result<(), Error> {
     if upstream.shared.url.is_http() {
         return Ok(());
     }
@@ -276,19 +294,6 @@ impl<D: Driver> LocalBody<D> {
             upload_error: None,
             trailers_given: false,
         }
-    }
-
-    /// A response for who made the request in bytes: its head is as it came.
-    pub(crate) fn with_raw_head(self) -> http::Response<LocalBody<D>> {
-        let head = RawHead {
-            head: self.exchange.raw_head(),
-            content_length: self.exchange.content_length(),
-        };
-        let trip = self.exchange.trip();
-        let mut response = http::Response::new(self);
-        response.extensions_mut().insert(head);
-        response.extensions_mut().insert(trip);
-        response
     }
 
     /// The next piece of the body, `None` after its end.

@@ -9,6 +9,7 @@ use super::figures::Tally;
 use super::lag::Lag;
 use super::lookup::Resolver;
 use super::mailbox::Mailbox;
+use super::sharing::taking::Taken;
 use super::streams::Stream;
 use super::upstream::{UpstreamId, UpstreamState};
 use crate::driver::{Driver, Event};
@@ -47,6 +48,12 @@ pub(crate) struct Core<D: Driver> {
     pub(super) starved: Vec<Key>,
     /// Send blocks nobody uses.
     pub(super) blocks: Vec<Vec<u8>>,
+    /// Upstreams whose part in what shards do for each other is to be looked at.
+    pub(super) touched: Vec<Key>,
+    /// Waiters of this turn whose calls a sibling could run.
+    pub(super) overflow: Vec<Key>,
+    /// Calls of siblings that begin here.
+    pub(super) taken: Vec<Taken>,
     pub(super) resolver: Resolver,
     /// Every shard's mailbox, this one's included.
     pub(super) mailboxes: Arc<[Arc<Mailbox<D>>]>,
@@ -124,6 +131,9 @@ impl<D: Driver> Core<D> {
             paused: Vec::new(),
             starved: Vec::new(),
             blocks: Vec::new(),
+            touched: Vec::new(),
+            overflow: Vec::new(),
+            taken: Vec::new(),
             resolver,
             mailboxes,
             tally: Tally::default(),
@@ -160,7 +170,7 @@ impl<D: Driver> Core<D> {
     }
 
     /// Turns the driver's events into changes of state.
-    fn translate(&mut self) {
+    pub(super) fn translate(&mut self) {
         let mut events = std::mem::take(&mut self.events);
         self.driver.reap(&mut events);
         for event in events.drain(..) {
@@ -210,9 +220,10 @@ impl<D: Driver> Core<D> {
         Ok(())
     }
 
-    /// Whether somebody waits for the next look at the driver's events.
-    pub(super) fn has_deferred(&self) -> bool {
-        !self.deferred.is_empty()
+    /// Whether something is left for the next turn: somebody waits for the next look at the driver's events, or
+    /// siblings are to be looked after.
+    pub(super) fn has_left(&self) -> bool {
+        !self.deferred.is_empty() || self.has_shares()
     }
 
     /// When the next timer is due.

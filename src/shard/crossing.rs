@@ -3,15 +3,11 @@
 //! Owns: the request's body, polled by the caller's own future, and the response's pieces as they come.
 //! Never: knows what runs the call.
 
-use super::mailbox::{Mailbox, Work};
 use super::pipe::{Cut, PipeReceiver, PipeSender, pipe};
-use super::serve::{PIPE_ROOM, RemoteBody, RemoteCall, Request, Unbegun, Underway};
+use super::serve::{PIPE_ROOM, RemoteBody};
 use super::upload::{BoxedBody, Source, body_failed};
 use super::upstream::UpstreamShared;
-use crate::config::CallOptions;
-use crate::driver::Driver;
 use crate::error::{Error, RequestSent};
-use crate::time::Time;
 use bytes::Bytes;
 use futures_channel::oneshot;
 use http_body::{Body as HttpBody, Frame};
@@ -38,57 +34,55 @@ impl Source {
     }
 }
 
-/// A call on its way to a shard.
-pub(crate) struct Outgoing {
-    pub(crate) upstream: Arc<UpstreamShared>,
-    pub(crate) options: CallOptions,
-    pub(crate) request: Request,
-    /// What is to be fed to it.
-    pub(crate) upload: Option<RemoteUpload>,
-    /// When it began, if on a shard.
-    pub(crate) begun: Option<Time>,
+/// The answer to a call, while it is awaited.
+pub(crate) struct Answer {
+    answer: oneshot::Receiver<Result<http::Response<RemoteBody>, Error>>,
+    upstream: Arc<str>,
 }
 
-/// Carries a call to a shard, feeds it the body, and waits for the response's head. What is left of the
-/// body then comes along.
-pub(crate) async fn send<D: Driver>(
-    mailbox: &Mailbox<D>,
-    underway: Underway<D>,
-    call: Outgoing,
-) -> Result<(http::Response<RemoteBody>, Option<RemoteUpload>), Error> {
-    let name = call.upstream.name.clone();
-    let mut upload = call.upload;
-    let (reply, mut answer) = oneshot::channel();
-    let call = RemoteCall {
-        upstream: call.upstream,
-        options: call.options,
-        request: call.request,
-        begun: call.begun,
-        reply,
-    };
-    let work = Work::Call(Box::new(Unbegun::new(call, underway)));
-    mailbox
-        .submit(work)
-        .map_err(|error| error.at_upstream(&name))?;
-    let answer = poll_fn(|cx| {
-        if upload
-            .as_mut()
-            .is_some_and(|upload| upload.poll(cx).is_ready())
-        {
-            upload = None;
-        }
-        match Pin::new(&mut answer).poll(cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(answer)) => Poll::Ready(answer),
-            // The shard broke down in the middle of the call, and cannot say any more how far it got.
-            Poll::Ready(Err(oneshot::Canceled)) => {
-                let error = Error::draining().after_sending(RequestSent::Whole, false);
-                Poll::Ready(Err(error.at_upstream(&name)))
+impl Answer {
+    pub(crate) fn new(
+        answer: oneshot::Receiver<Result<http::Response<RemoteBody>, Error>>,
+        upstream: &UpstreamShared,
+    ) -> Answer {
+        let upstream = upstream.name.clone();
+        Answer { answer, upstream }
+    }
+
+    /// Feeds the call its body, and waits for the response's head. What is left of the body then comes
+    /// along.
+    pub(crate) async fn head(
+        mut self,
+        mut upload: Option<RemoteUpload>,
+    ) -> Result<(http::Response<RemoteBody>, Option<RemoteUpload>), Error> {
+        let answer = poll_fn(|cx| {
+            if upload
+                .as_mut()
+                .is_some_and(|upload| upload.poll(cx).is_ready())
+            {
+                upload = None;
             }
+            match Pin::new(&mut self.answer).poll(cx) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(Ok(answer)) => Poll::Ready(answer),
+                // The shard broke down in the middle of the call, and cannot say any more how far it got.
+                Poll::Ready(Err(oneshot::Canceled)) => {
+                    let error = Error::draining().after_sending(RequestSent::Whole, false);
+                    Poll::Ready(Err(error.at_upstream(&self.upstream)))
+                }
+            }
+        });
+        Ok((answer.await?, upload))
+    }
+
+    /// The answer, if it is there.
+    #[cfg(test)]
+    pub(crate) fn try_head(&mut self) -> Option<Result<http::Response<RemoteBody>, Error>> {
+        match self.answer.try_recv() {
+            Ok(answer) => answer,
+            Err(oneshot::Canceled) => Some(Err(Error::draining())),
         }
-    })
-    .await?;
-    Ok((answer, upload))
+    }
 }
 
 /// A request's body on its way to a shard, polled by the caller.
@@ -99,6 +93,11 @@ pub(crate) struct RemoteUpload {
 }
 
 impl RemoteUpload {
+    /// The body, for a call that has not been begun elsewhere and will not be.
+    pub(super) fn into_source(self) -> Source {
+        Source::Stream(self.body)
+    }
+
     /// Carries pieces over while there is room. Ready when there is nothing left to do.
     pub(crate) fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
         loop {

@@ -84,6 +84,36 @@ impl<D: Driver> Exchange<D> {
             Ok(lease) => lease,
             Err(error) => return Err(again.without_connection(upstream, terms, attempt, error)),
         };
+        Exchange::begin(upstream, lease, request, encode, terms, attempt, again)
+    }
+
+    /// As [`open`](Exchange::open), for a first attempt that has asked for a connection already.
+    pub(super) fn first(
+        upstream: &LocalUpstream<D>,
+        got: Result<Lease<D>, Error>,
+        request: RequestFacts,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), HeadError>,
+        terms: &Terms,
+    ) -> Result<Exchange<D>, Error> {
+        let again = Again::first();
+        match got {
+            Ok(lease) => {
+                Exchange::begin(upstream, lease, request, encode, terms, terms.begun, again)
+            }
+            Err(error) => Err(again.without_connection(upstream, terms, terms.begun, error)),
+        }
+    }
+
+    /// Writes to a connection that was taken for an attempt begun at `attempt`.
+    fn begin(
+        upstream: &LocalUpstream<D>,
+        lease: Lease<D>,
+        request: RequestFacts,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), HeadError>,
+        terms: &Terms,
+        attempt: Time,
+        again: Again,
+    ) -> Result<Exchange<D>, Error> {
         let mut core = lease.core.borrow_mut();
         let granted = core.now();
         let endpoint = core.endpoint(lease.key).cloned();

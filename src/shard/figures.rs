@@ -8,6 +8,7 @@ use crate::driver::{Counters, Driver};
 use crate::pool::{Census, CloseReason, PoolCounters};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Totals since the shard began, beside those that pools and driver keep themselves.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +24,12 @@ pub(crate) struct Tally {
     pub(crate) evicted_stray_bytes: u64,
     pub(crate) evicted_failed: u64,
     pub(crate) evicted_by_policy: u64,
+    /// Calls that wait here, offered to siblings; taken by them; and taken back.
+    pub(crate) offers: u64,
+    pub(crate) offers_taken: u64,
+    pub(crate) offers_returned: u64,
+    /// Calls of siblings taken to run here.
+    pub(crate) steals: u64,
     pub(crate) pauses: u64,
     pub(crate) turns: u64,
     /// Calls of tasks here that were sent to a home.
@@ -58,6 +65,11 @@ impl Tally {
             | CloseReason::Endpoint
             | CloseReason::Retired => self.evicted_by_policy += 1,
         }
+    }
+
+    /// Somebody has waited so long.
+    pub(super) fn waited(&mut self, time: Duration) {
+        self.wait_nanos += u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     }
 
     /// Keeps the counters of an upstream that is about to be removed.

@@ -1,15 +1,24 @@
-//! Calls of tasks on a shard: run here, or forwarded to a home of the upstream.
+//! Calls of tasks on a shard: they run here, go to a home of the upstream, or wait where a sibling may take
+//! them.
 //!
-//! Owns: the one decision, at a call's beginning, and the face that both have in common. Never: costs a
-//! call that runs here more than that decision.
+//! Owns: the one decision, at a call's beginning, and the face that responses from here and from elsewhere
+//! have in common. Never: costs a call that finds a connection free here more than that decision.
 
 use super::bytes_in::Piece;
 use super::call::{self, Encoded, LocalBody};
+use super::crossing::RemoteUpload;
 use super::exchange::Exchange as LocalExchange;
-use super::forwarded::{self, Forwarded};
+use super::forwarded::Forwarded;
+use super::homing::Place;
 use super::lease::Lease;
 use super::local::LocalUpstream;
+use super::mailbox::Work;
+use super::serve::RemoteBody;
+use super::sharing::movable::{Movable, Request, Underway};
+use super::sharing::moving::{Moved, Moving};
+use super::terms::Terms;
 use super::upload::Source;
+use crate::config::CallOptions;
 use crate::driver::Driver;
 use crate::error::Error;
 use crate::protocol::http1::{Head, RequestFacts, ResponseHead};
@@ -31,18 +40,29 @@ pub(crate) async fn exchange<D: Driver>(
     head: &Head<'_>,
     body: Option<&[u8]>,
 ) -> Result<Exchange<D>, Error> {
-    let Some(home) = upstream.place() else {
-        let exchange = call::exchange(upstream, head, body).await;
-        return exchange.map(Exchange::Here);
+    call::check_http(upstream)?;
+    let terms = Terms::of(upstream, CallOptions::default(), head.is_idempotent());
+    let first = match upstream.place(&terms) {
+        Place::Here(first) => first,
+        Place::Away(to) => {
+            let request = Encoded::new(upstream, head, body)?;
+            if request.may_upgrade() {
+                upstream.begin_call();
+                None
+            } else {
+                // Boxed: what is rare does not make every caller's future larger.
+                match Box::pin(away(upstream, to, Request::Encoded(request), None, terms)).await? {
+                    Away::Answered(response, upload) => {
+                        let forwarded = Forwarded::exchange(response, upload);
+                        return Ok(Exchange::Forwarded(Box::new(forwarded)));
+                    }
+                    Away::Back(_, _, first) => Some(first),
+                }
+            }
+        }
     };
-    let request = Encoded::new(upstream, head, body)?;
-    if request.may_upgrade() {
-        let exchange = call::exchange(upstream, head, body).await;
-        return exchange.map(Exchange::Here);
-    }
-    // Boxed: what is rare does not make every caller's future larger.
-    let exchange = Box::pin(forwarded::exchange(upstream, home, request)).await;
-    exchange.map(|exchange| Exchange::Forwarded(Box::new(exchange)))
+    let exchange = call::exchange(upstream, head, body, &terms, first).await;
+    exchange.map(Exchange::Here)
 }
 
 /// A response's body, for a task on a shard.
@@ -55,19 +75,36 @@ pub(crate) enum Body<D: Driver> {
 /// Sends a request and waits for the response's head.
 pub(crate) async fn call<D: Driver>(
     upstream: &LocalUpstream<D>,
-    parts: http::request::Parts,
-    source: Source,
+    mut parts: http::request::Parts,
+    mut source: Source,
 ) -> Result<http::Response<Body<D>>, Error> {
-    match upstream.place() {
-        Some(home) if !may_upgrade(&parts, &source) => {
-            let response = Box::pin(forwarded::call(upstream, home, parts, source)).await;
-            response.map(|response| response.map(|body| Body::Forwarded(Box::new(body))))
+    call::check_http(upstream)?;
+    let options = CallOptions::of(&parts.extensions);
+    let terms = Terms::of(upstream, options, parts.method.is_idempotent());
+    let first = match upstream.place(&terms) {
+        Place::Here(first) => first,
+        Place::Away(_) if may_upgrade(&parts, &source) => {
+            upstream.begin_call();
+            None
         }
-        Some(_) | None => {
-            let response = call::call(upstream, parts, source, None).await;
-            response.map(|response| response.map(Body::Here))
+        Place::Away(to) => {
+            let (crossing, upload) = source.split();
+            let request = Request::Http(Box::new(parts), crossing);
+            match Box::pin(away(upstream, to, request, upload, terms)).await? {
+                Away::Answered(response, upload) => {
+                    let forwarded = |body| Body::Forwarded(Box::new(Forwarded::new(body, upload)));
+                    return Ok(response.map(forwarded));
+                }
+                Away::Back(request, upload, first) => {
+                    (parts, source) = request.into_http();
+                    source = upload.map_or(source, RemoteUpload::into_source);
+                    Some(first)
+                }
+            }
         }
-    }
+    };
+    let response = call::run(upstream, parts, source, &terms, first).await?;
+    Ok(response.map(Body::Here))
 }
 
 /// Whether the connection may become a raw stream. Such a call stays: what it leads to belongs to the shard
@@ -77,13 +114,51 @@ fn may_upgrade(parts: &http::request::Parts, source: &Source) -> bool {
     facts.is_connect || facts.upgrade_asked
 }
 
-impl<D: Driver> LocalUpstream<D> {
-    /// On which other shard a call runs that begins now, if not on this one.
-    fn place(&self) -> Option<usize> {
-        let mut core = self.shard.core.borrow_mut();
-        let key = self.key(&mut core);
-        core.place(key)
+/// What became of a call that did not begin here at once.
+enum Away<D: Driver> {
+    /// Another shard has run it. What is left of its body comes along.
+    Answered(http::Response<RemoteBody>, Option<RemoteUpload>),
+    /// It begins here after all, by what it has got. Nothing was taken of its body.
+    Back(Request, Option<RemoteUpload>, Result<Lease<D>, Error>),
+}
+
+/// Makes a call one from outside: of the shard `to`, or of this one, where it waits unless a sibling takes
+/// it.
+async fn away<D: Driver>(
+    upstream: &LocalUpstream<D>,
+    to: Option<usize>,
+    request: Request,
+    upload: Option<RemoteUpload>,
+    terms: Terms,
+) -> Result<Away<D>, Error> {
+    let mailbox = upstream.shard.mailbox(to);
+    let underway = Underway::new(&mailbox, &upstream.shared);
+    let (mut call, answer) = Movable::new(underway, upstream.options, request);
+    call.terms = Some(terms);
+    let call = Box::new(call);
+    match to {
+        Some(_) => {
+            let sent = mailbox.submit(Work::Call(call));
+            sent.map_err(|error| upstream.name_error(error))?;
+        }
+        None => {
+            let patience = terms.wait_until(terms.begun);
+            match Moving::new(upstream, terms.class, patience, call, None).await {
+                Moved::Stayed(call, first) => {
+                    upstream.begin_call();
+                    let Movable {
+                        request, caller, ..
+                    } = *call;
+                    // The one who waits for its answer is here.
+                    drop(caller.begin());
+                    return Ok(Away::Back(request, upload, first));
+                }
+                Moved::Gone => {}
+            }
+        }
     }
+    let (response, upload) = answer.head(upload).await?;
+    Ok(Away::Answered(response, upload))
 }
 
 impl<D: Driver> Exchange<D> {

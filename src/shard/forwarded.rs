@@ -1,17 +1,13 @@
-//! A call of a task here that another shard runs: it went there as a call from outside goes, and what comes
-//! back is on the heap.
+//! The response to a call of a task here that another shard runs: what comes back is on the heap.
 //!
 //! Owns: the response as far as it has come. Never: tries again, or watches the time: the shard that
 //! runs the call does both.
 
 use super::bytes_in::Piece;
-use super::call::Encoded;
-use super::crossing::{Incoming, Outgoing, RemoteUpload, send};
-use super::local::LocalUpstream;
-use super::serve::{RawHead, RemoteBody, Request, Underway};
+use super::crossing::{Incoming, RemoteUpload};
+use super::serve::{RawHead, RemoteBody};
 use super::transport::gone;
-use super::upload::Source;
-use crate::driver::{Driver, ReceivedBuffer};
+use crate::driver::ReceivedBuffer;
 use crate::error::Error;
 use crate::protocol::http1::ResponseHead;
 use crate::trip::Trip;
@@ -38,54 +34,21 @@ enum Rest {
     Failed,
 }
 
-/// Runs a low-level exchange on the shard `home`.
-pub(super) async fn exchange<D: Driver>(
-    upstream: &LocalUpstream<D>,
-    home: usize,
-    request: Encoded,
-) -> Result<Forwarded, Error> {
-    let (response, upload) = run(upstream, home, Request::Encoded(request), None).await?;
-    let (mut parts, body) = response.into_parts();
-    Ok(Forwarded {
-        head: parts.extensions.remove(),
-        trip: parts.extensions.remove(),
-        ..Forwarded::new(body, upload)
-    })
-}
-
-/// Runs a call on the shard `home`.
-pub(super) async fn call<D: Driver>(
-    upstream: &LocalUpstream<D>,
-    home: usize,
-    parts: http::request::Parts,
-    source: Source,
-) -> Result<http::Response<Forwarded>, Error> {
-    let (source, upload) = source.split();
-    let request = Request::Http(Box::new(parts), source);
-    let (response, upload) = run(upstream, home, request, upload).await?;
-    Ok(response.map(|body| Forwarded::new(body, upload)))
-}
-
-async fn run<D: Driver>(
-    upstream: &LocalUpstream<D>,
-    home: usize,
-    request: Request,
-    upload: Option<RemoteUpload>,
-) -> Result<(http::Response<RemoteBody>, Option<RemoteUpload>), Error> {
-    let call = Outgoing {
-        upstream: upstream.shared.clone(),
-        options: upstream.options,
-        request,
-        upload,
-        begun: Some(upstream.shard.now()),
-    };
-    let mailbox = upstream.shard.core.borrow().mailboxes[home].clone();
-    let underway = Underway::new(&mailbox, &upstream.shared);
-    send(&mailbox, underway, call).await
-}
-
 impl Forwarded {
-    fn new(body: RemoteBody, upload: Option<RemoteUpload>) -> Forwarded {
+    /// The response to a request in bytes.
+    pub(super) fn exchange(
+        response: http::Response<RemoteBody>,
+        upload: Option<RemoteUpload>,
+    ) -> Forwarded {
+        let (mut parts, body) = response.into_parts();
+        Forwarded {
+            head: parts.extensions.remove(),
+            trip: parts.extensions.remove(),
+            ..Forwarded::new(body, upload)
+        }
+    }
+
+    pub(super) fn new(body: RemoteBody, upload: Option<RemoteUpload>) -> Forwarded {
         let rest = match body {
             RemoteBody::Whole(bytes) => Rest::Whole(bytes),
             RemoteBody::Pieces(pieces, left) => Rest::Pieces(Incoming::new(pieces, left, upload)),

@@ -8,22 +8,31 @@
 //! Owns: the looks at what this shard is to an upstream, and the choice. Never: allocates, or touches what
 //! other threads write, where a connection is free here.
 
+use super::checkout::Wish;
 use super::core::Core;
 use super::homes::{Seen, Standing, Step, Watch};
-use super::local::LocalShard;
-use super::mailbox::Work;
-use super::serve::Unbegun;
+use super::lease::Lease;
+use super::local::{LocalShard, LocalUpstream};
+use super::mailbox::{Mailbox, Work};
+use super::serve;
+use super::sharing::movable::Movable;
+use super::terms::Terms;
 use super::upstream::{UpstreamShared, UpstreamState};
 use crate::driver::Driver;
+use crate::error::Error;
 use crate::pool::Exhausted;
 use crate::random::Random;
 use crate::slab::Key;
 use crate::time::Time;
-use std::time::Duration;
+use std::sync::Arc;
 
-/// A loop that is further behind than this is saturated: at 6 µs a request, 160 of them before anything new
-/// gets its turn.
-pub(super) const LAG_MAX: Duration = Duration::from_millis(1);
+/// Where a call of a task here is to run.
+pub(super) enum Place<D: Driver> {
+    /// Here; with what it has got for its first attempt, if it has asked already.
+    Here(Option<Result<Lease<D>, Error>>),
+    /// At a home. `None`: nowhere as yet; it has to wait, and may be taken by a sibling meanwhile.
+    Away(Option<usize>),
+}
 
 /// What this shard is to an upstream.
 #[derive(Debug)]
@@ -41,24 +50,34 @@ impl Homing {
 }
 
 impl<D: Driver> Core<D> {
-    /// A task here makes a call: on which other shard it runs, if not on this one.
-    pub(super) fn place(&mut self, upstream: Key) -> Option<usize> {
-        if self.mailboxes.len() == 1 {
-            return None;
+    /// A task here makes a call, for which no connection can be had at once.
+    fn place_later(&mut self, upstream: Key) -> Place<D> {
+        let Some(state) = self.upstreams.get(upstream) else {
+            return Place::Here(None);
+        };
+        // With news to be looked at first, it may find one yet.
+        let soon = state.pool.census().spare > 0;
+        if soon || self.mailboxes.len() == 1 || !state.policy.current().sharing.steal {
+            self.note_call(upstream);
+            return Place::Here(None);
         }
-        let state = self.upstreams.get_mut(upstream)?;
-        state.homing.watch.note_own();
-        if state.homing.watch.is_due(self.now) {
-            self.look_at_standing(upstream);
-        }
-        let state = self.upstreams.get(upstream)?;
-        if state.homing.settled || state.pool.census().spare > 0 {
-            return None;
+        if state.homing.settled {
+            return Place::Away(None);
         }
         let shared = state.shared.clone();
-        let home = self.pick_home(&shared)?;
-        self.tally.forwarded += 1;
-        Some(home)
+        let home = self.pick_home(&shared);
+        self.tally.forwarded += u64::from(home.is_some());
+        Place::Away(home)
+    }
+
+    /// A task here makes a call.
+    fn note_own(&mut self, upstream: Key) {
+        if let Some(state) = self.upstreams.get_mut(upstream) {
+            state.homing.watch.note_own();
+            if state.homing.watch.is_due(self.now) {
+                self.look_at_standing(upstream);
+            }
+        }
     }
 
     /// A call is served here, whoever made it.
@@ -74,11 +93,12 @@ impl<D: Driver> Core<D> {
     /// Another home of the upstream that keeps up with what comes in, for a call that is here.
     pub(super) fn pick_home(&mut self, shared: &UpstreamShared) -> Option<usize> {
         let (index, mailboxes, random) = (self.index, &self.mailboxes, &mut self.random);
+        let lag_max = shared.homes.lag_max();
         shared.homes.pick(
             || Random::new(random.next_u64()),
             |shard| {
                 let mailbox = &mailboxes[shard];
-                let suits = shard != index && mailbox.lag() <= LAG_MAX && mailbox.has_room();
+                let suits = shard != index && mailbox.lag() <= lag_max && mailbox.has_room();
                 suits.then(|| mailbox.depth())
             },
         )
@@ -106,7 +126,7 @@ impl<D: Driver> Core<D> {
         };
         let seen = Seen {
             standing,
-            saturated: lag > LAG_MAX || state.lacks_hands(),
+            saturated: lag > homes.lag_max() || state.lacks_hands(),
             homes: homes.len(),
             capacity: homes.capacity(),
         };
@@ -119,7 +139,7 @@ impl<D: Driver> Core<D> {
             }
             Step::Invite(capacity) => {
                 homes.set_capacity(capacity);
-                homes.invite(|shard| mailboxes[shard].lag() <= LAG_MAX);
+                homes.invite(|shard| mailboxes[shard].lag() <= homes.lag_max());
             }
             Step::Leave => {
                 homes.leave(index);
@@ -129,30 +149,57 @@ impl<D: Driver> Core<D> {
     }
 }
 
+impl<D: Driver> LocalUpstream<D> {
+    /// Where a call of a task here is to run that begins now, by `terms`. One that runs here is counted.
+    #[inline]
+    pub(super) fn place(&self, terms: &Terms) -> Place<D> {
+        let mut core = self.shard.core.borrow_mut();
+        let upstream = self.key(&mut core);
+        core.note_own(upstream);
+        let wish = Wish {
+            upstream,
+            class: terms.class,
+            deadline: terms.wait_until(terms.begun),
+            fresh: false,
+        };
+        let first = match core.hit(wish) {
+            Ok(None) => return core.place_later(upstream),
+            // Not even a look is needed: the driver had no news.
+            Ok(Some(grant)) => Ok(Lease::granted(self, grant)),
+            Err(error) => Err(self.name_error(error)),
+        };
+        core.note_call(upstream);
+        Place::Here(Some(first))
+    }
+}
+
 impl<D: Driver> LocalShard<D> {
+    /// The mailbox of a shard; its own, if it is not said of which.
+    pub(super) fn mailbox(&self, shard: Option<usize>) -> Arc<Mailbox<D>> {
+        let core = self.core.borrow();
+        core.mailboxes[shard.unwrap_or(core.index)].clone()
+    }
+
     /// Begins a call that has come by the mailbox; or, if this shard's loop is behind and another home's is
     /// not, passes it on.
-    pub(super) fn take_call(&self, mut call: Box<Unbegun<D>>) {
+    pub(super) fn take_call(&self, mut call: Box<Movable>) {
         let mut core = self.core.borrow_mut();
-        if core.lag.get() > LAG_MAX
+        let upstream = call.caller.upstream().clone();
+        if core.lag.get() > upstream.homes.lag_max()
             && !std::mem::replace(&mut call.passed_on, true)
-            && let Some(upstream) = call.upstream().cloned()
             && let Some(home) = core.pick_home(&upstream)
         {
-            let mailbox = core.mailboxes[home].clone();
-            call.count_at(&mailbox);
-            match mailbox.try_submit(Work::Call(call)) {
+            call.caller.move_to(&core.mailboxes[home]);
+            match core.mailboxes[home].try_submit(Work::Call(call)) {
                 Ok(()) => return core.tally.passed_on += 1,
-                Err((_, Work::Call(back))) => {
-                    // It has closed, or filled up, just now.
-                    call = back;
-                    call.count_at(&core.mailboxes[core.index]);
-                }
-                Err((_, Work::Own(_))) => unreachable!("what is given back is what was given"),
+                // It has closed, or filled up, just now.
+                Err((_, Work::Call(back))) => call = back,
+                Err((_, Work::Run(_))) => unreachable!("what is given back is what was given"),
             }
+            call.caller.move_to(&core.mailboxes[core.index]);
         }
         drop(core);
-        call.begin(self);
+        serve::begin(self, call);
     }
 }
 

@@ -4,7 +4,7 @@
 //! gives it back.
 
 use super::bytes_in::{End, Piece};
-use super::checkout::CheckedOut;
+use super::checkout::{CheckedOut, Wish};
 use super::core::Core;
 use super::local::LocalUpstream;
 use super::transport::{Expired, Readable};
@@ -27,7 +27,7 @@ use std::time::Duration;
 
 /// So many grants of one checkout may turn out to be of no use. Already a second one is rare: what the kernel
 /// knows of is looked at before anything is granted. A pool in error must not keep the shard here.
-const GRANTS_MAX: usize = 16;
+pub(super) const GRANTS_MAX: usize = 16;
 
 /// A checkout under way. Dropping it gives its place in the queue up, or what it was just granted.
 pub(crate) struct Checkout<'a, D: Driver> {
@@ -70,9 +70,7 @@ impl<'a, D: Driver> Checkout<'a, D> {
                 return Poll::Ready(Ok(taken));
             }
         }
-        let what = "nothing that was granted was of use any more";
-        let error = Error::new(ErrorKind::Closed, what);
-        Poll::Ready(Err(self.upstream.name_error(error)))
+        Poll::Ready(Err(self.upstream.name_error(nothing_usable())))
     }
 
     /// Waits for a grant. What the holder finds at the other end of it is not looked at yet.
@@ -81,9 +79,13 @@ impl<'a, D: Driver> Checkout<'a, D> {
         let mut core = upstream.shard.core.borrow_mut();
         let answer = match self.waiter {
             None => {
-                let key = upstream.key(&mut core);
-                let (class, deadline, fresh) = (self.class, self.deadline, self.fresh);
-                match core.begin_checkout(key, class, deadline, fresh, cx.waker()) {
+                let wish = Wish {
+                    upstream: upstream.key(&mut core),
+                    class: self.class,
+                    deadline: self.deadline,
+                    fresh: self.fresh,
+                };
+                match core.begin_checkout(wish, cx.waker()) {
                     Ok(CheckedOut::Granted(grant)) => Ok(grant),
                     Ok(CheckedOut::Waiting(waiter)) => {
                         self.waiter = Some(waiter);
@@ -100,16 +102,12 @@ impl<'a, D: Driver> Checkout<'a, D> {
         self.waiter = None;
         Poll::Ready(answer.map_err(|error| upstream.name_error(error)))
     }
+}
 
-    fn lease(&self, grant: Grant) -> Lease<D> {
-        Lease {
-            core: self.upstream.shard.core.clone(),
-            key: grant.conn,
-            reused: grant.reused,
-            upstream: self.upstream.shared.name.clone(),
-            held: true,
-        }
-    }
+/// All that a checkout was granted has gone bad since.
+pub(super) fn nothing_usable() -> Error {
+    let what = "nothing that was granted was of use any more";
+    Error::new(ErrorKind::Closed, what)
 }
 
 impl<D: Driver> Future for Checkout<'_, D> {
@@ -125,7 +123,7 @@ impl<D: Driver> Future for Checkout<'_, D> {
         let grant = ready!(self.poll_taken(cx, |core, grant| {
             (!core.is_stale(grant.conn)).then_some(grant)
         }))?;
-        Poll::Ready(Ok(self.lease(grant)))
+        Poll::Ready(Ok(Lease::granted(self.upstream, grant)))
     }
 }
 
@@ -151,6 +149,17 @@ pub struct Lease<D: Driver> {
 }
 
 impl<D: Driver> Lease<D> {
+    /// The hold on what was granted.
+    pub(super) fn granted(upstream: &LocalUpstream<D>, grant: Grant) -> Lease<D> {
+        Lease {
+            core: upstream.shard.core.clone(),
+            key: grant.conn,
+            reused: grant.reused,
+            upstream: upstream.shared.name.clone(),
+            held: true,
+        }
+    }
+
     /// Whether the connection had carried something before.
     pub fn reused(&self) -> bool {
         self.reused

@@ -157,11 +157,10 @@ impl<D: Driver> LocalUpstream<D> {
     }
 
     /// Counts a call that begins now.
-    pub(super) fn begin_call(&self) -> Time {
+    pub(super) fn begin_call(&self) {
         let mut core = self.shard.core.borrow_mut();
         let key = self.key(&mut core);
         core.note_call(key);
-        core.now()
     }
 
     /// The pause before a call's `retry`-th retry.

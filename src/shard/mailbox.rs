@@ -8,7 +8,7 @@ use super::hunger::Hunger;
 use super::local::LocalShard;
 use super::parker::Parker;
 use super::resolving::Answer;
-use super::serve::Unbegun;
+use super::sharing::movable::Movable;
 use super::upstream::{UpstreamId, UpstreamShared};
 use crate::config::UpstreamConfig;
 use crate::driver::Driver;
@@ -25,6 +25,10 @@ use std::time::Duration;
 pub(crate) struct Mailbox<D: Driver> {
     /// Work from callers: bounded, since its senders are.
     work: ArrayQueue<Work<D>>,
+    /// Upstreams with offered calls that this shard has room for; each is in here at most once.
+    offered: SegQueue<UpstreamId>,
+    /// Waiters of this shard whose calls siblings have taken.
+    moved: SegQueue<Key>,
     /// The engine's own messages: few, and never to be refused.
     control: SegQueue<Control>,
     /// Tasks of this shard that other threads have woken; each is in here at most once.
@@ -37,24 +41,28 @@ pub(crate) struct Mailbox<D: Driver> {
     /// Why it is closed, if not by the engine's own wish.
     fault: OnceLock<Error>,
     /// Calls from other threads that are queued here or under way on the shard.
-    depth: AtomicUsize,
+    depth: Arc<Depth>,
     /// How far the shard's loop is behind, in nanoseconds; on a line of its own, since others read it
     /// often and it changes seldom.
     lag: CachePadded<AtomicU64>,
     pub(crate) parker: Parker,
 }
 
-/// Something to be run on the shard.
+/// What callers ask of a shard.
 pub(crate) enum Work<D: Driver> {
-    /// A call, which another shard might run as well.
-    Call(Box<Unbegun<D>>),
-    /// What belongs here.
-    Own(Box<dyn FnOnce(&LocalShard<D>) + Send>),
+    /// A call, which another shard could run as well.
+    Call(Box<Movable>),
+    /// Something to be run on this shard.
+    Run(Box<dyn FnOnce(&LocalShard<D>) + Send>),
 }
 
-impl<D: Driver> Work<D> {
-    pub(crate) fn own(work: impl FnOnce(&LocalShard<D>) + Send + 'static) -> Work<D> {
-        Work::Own(Box::new(work))
+/// How many calls from other threads are queued for a shard or under way on it.
+#[derive(Default)]
+pub(crate) struct Depth(CachePadded<AtomicUsize>);
+
+impl Depth {
+    pub(crate) fn end_call(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -68,6 +76,8 @@ pub(crate) enum Control {
         Arc<UpstreamConfig>,
         oneshot::Sender<()>,
     ),
+    /// Shards share this upstream's waiting calls from now on.
+    Share(Arc<UpstreamShared>),
     /// Give this upstream up: nobody holds a handle to it any more.
     Forget(UpstreamId),
     /// A name was resolved.
@@ -84,13 +94,15 @@ impl<D: Driver> Mailbox<D> {
     pub(crate) fn new(work_max: usize) -> Mailbox<D> {
         Mailbox {
             work: ArrayQueue::new(work_max),
+            offered: SegQueue::new(),
+            moved: SegQueue::new(),
             control: SegQueue::new(),
             ready: SegQueue::new(),
             hunger: Hunger::default(),
             need: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             fault: OnceLock::new(),
-            depth: AtomicUsize::new(0),
+            depth: Arc::default(),
             lag: CachePadded::new(AtomicU64::new(0)),
             parker: Parker::default(),
         }
@@ -140,6 +152,18 @@ impl<D: Driver> Mailbox<D> {
         }
     }
 
+    /// Tells the shard to look for offered calls of an upstream.
+    pub(crate) fn announce_offers(&self, upstream: UpstreamId) {
+        self.offered.push(upstream);
+        self.parker.wake();
+    }
+
+    /// Tells the shard that a sibling runs the call of one of its waiters.
+    pub(crate) fn announce_moved(&self, waiter: Key) {
+        self.moved.push(waiter);
+        self.parker.wake();
+    }
+
     /// Tells the shard that one of its tasks wants to run.
     pub(crate) fn wake_task(&self, task: Key) {
         self.ready.push(task);
@@ -176,6 +200,14 @@ impl<D: Driver> Mailbox<D> {
         self.ready.pop()
     }
 
+    pub(crate) fn take_offered(&self) -> Option<UpstreamId> {
+        self.offered.pop()
+    }
+
+    pub(crate) fn take_moved(&self) -> Option<Key> {
+        self.moved.pop()
+    }
+
     pub(crate) fn take_capacity(&self) -> bool {
         self.hunger.take_news()
     }
@@ -187,6 +219,8 @@ impl<D: Driver> Mailbox<D> {
     /// Whether the shard would find nothing here.
     pub(crate) fn is_empty(&self) -> bool {
         self.work.is_empty()
+            && self.offered.is_empty()
+            && self.moved.is_empty()
             && self.control.is_empty()
             && self.ready.is_empty()
             && !self.hunger.has_news()
@@ -229,20 +263,20 @@ impl<D: Driver> Mailbox<D> {
 
     /// How many calls from other threads are here or under way.
     pub(crate) fn depth(&self) -> usize {
-        self.depth.load(Ordering::Relaxed)
+        self.depth.0.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn begin_call(&self) {
-        self.depth.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn end_call(&self) {
-        self.depth.fetch_sub(1, Ordering::Relaxed);
+    /// Counts a call more; whoever holds the count ends it.
+    pub(crate) fn begin_call(&self) -> Arc<Depth> {
+        self.depth.0.fetch_add(1, Ordering::Relaxed);
+        self.depth.clone()
     }
 
     /// Dropping a piece of work tells its caller that it was not begun.
     fn fail_all(&self) {
         while self.work.pop().is_some() {}
+        while self.offered.pop().is_some() {}
+        while self.moved.pop().is_some() {}
         while self.control.pop().is_some() {}
         while self.ready.pop().is_some() {}
     }

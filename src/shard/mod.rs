@@ -55,6 +55,7 @@ mod resolving;
 mod returning;
 pub(crate) mod serve;
 pub(crate) mod serve_lease;
+pub(crate) mod sharing;
 mod siblings;
 mod slots;
 mod stopping;
@@ -186,10 +187,13 @@ impl<D: Driver> Shard<D> {
         while let Some(message) = self.mailbox.take_control() {
             self.on_control(message);
         }
+        while let Some(waiter) = self.mailbox.take_moved() {
+            self.local.core.borrow_mut().on_moved(waiter);
+        }
         for _ in 0..WORK_PER_TURN {
             match self.mailbox.take_work() {
-                Some(Work::Own(work)) => work(&self.local),
                 Some(Work::Call(call)) => self.local.take_call(call),
+                Some(Work::Run(work)) => work(&self.local),
                 None => break,
             }
         }
@@ -201,6 +205,7 @@ impl<D: Driver> Shard<D> {
             Control::Warm(shared) => {
                 core.upstream_key(&shared);
             }
+            Control::Share(shared) => core.on_share(&shared),
             Control::Forget(id) => core.forget(id),
             Control::Configure(shared, settings, done) => {
                 core.configure(&shared, &settings);
@@ -227,6 +232,10 @@ impl<D: Driver> Shard<D> {
         if self.mailbox.take_capacity() {
             core.on_capacity();
         }
+        // Before needs are answered: a call that runs here spares a close here and a dial there.
+        if !self.stopping {
+            core.share()?;
+        }
         if self.mailbox.take_need() || self.needs_left {
             self.needs_left = core.answer_needs();
         }
@@ -234,13 +243,19 @@ impl<D: Driver> Shard<D> {
         if !self.watches.is_empty() {
             self.watches.retain_mut(|watch| !core.answer_ready(watch));
         }
+        let mut taken = std::mem::take(&mut core.taken);
+        drop(core);
+        for call in taken.drain(..) {
+            serve::take_over(&self.local, call);
+        }
+        self.local.core.borrow_mut().taken = taken;
         Ok(())
     }
 
     /// Hands everything to the kernel; sleeps if nothing is left to do here.
     fn submit(&mut self, may_sleep: bool) -> io::Result<()> {
         let mut core = self.local.core.borrow_mut();
-        let idle = !self.local.executor.has_carried() && !core.has_deferred();
+        let idle = !self.local.executor.has_carried() && !core.has_left();
         let left = !idle || core.driver().pending() || !self.mailbox.is_empty();
         core.note_turn(left);
         if !may_sleep || !idle {

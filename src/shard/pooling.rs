@@ -24,6 +24,7 @@ impl<D: Driver> Core<D> {
     /// Arms the pool's timer if it comes nearer; one that fires early finds nothing to do. Disarms it
     /// when the pool has nothing to wait for.
     pub(super) fn schedule(&mut self, upstream: Key) {
+        self.touch(upstream);
         let Some(state) = self.upstreams.get_mut(upstream) else {
             return;
         };

@@ -4,24 +4,20 @@
 //! Never: polls anything of the caller's. Its request body and its reading of the response happen on its
 //! own thread; the pieces meet in bounded pipes.
 
-use super::call::{self, Encoded, LocalBody, copied};
+use super::call::{self, LocalBody, copied};
 use super::local::LocalShard;
-use super::mailbox::Mailbox;
 use super::pipe::{PipeReceiver, PipeSender, pipe};
 use super::serve_lease::{RemoteLease, carry, remote_lease};
-use super::upload::Source;
-use super::upstream::UpstreamShared;
-use crate::config::CallOptions;
+use super::sharing::movable::{Movable, Reply, Request, Underway};
+use super::sharing::moving::{Granted, Moved, Moving};
+use super::sharing::taking::Taken;
 use crate::driver::Driver;
 use crate::error::Error;
-use crate::time::Time;
 use bytes::Bytes;
 use futures_channel::oneshot;
 use http_body::Frame;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Poll;
 
 /// Pieces of a body that may wait between the shard and its reader, either way: at 16 KiB a piece
@@ -31,74 +27,11 @@ pub(crate) const PIPE_ROOM: usize = 16;
 /// A body up to this long that has arrived with its head crosses together with it.
 const INLINE_MAX: usize = 64 * 1024;
 
-/// A call from another thread.
-pub(crate) struct RemoteCall {
-    pub(crate) upstream: Arc<UpstreamShared>,
-    /// What the caller's handle says; the request's own word counts first.
-    pub(crate) options: CallOptions,
-    pub(crate) request: Request,
-    /// When it began, if on a shard already.
-    pub(crate) begun: Option<Time>,
-    pub(crate) reply: oneshot::Sender<Result<http::Response<RemoteBody>, Error>>,
-}
-
-/// A request as it crosses to the shard.
-pub(crate) enum Request {
-    Http(Box<http::request::Parts>, Source),
-    /// Of the low-level exchange. The response has its head among its extensions, as a [`RawHead`].
-    Encoded(Encoded),
-}
-
-/// A response's head as it was received.
+/// A response's head as it was received: among the extensions of a response whose request came in bytes.
 #[derive(Clone)]
 pub(crate) struct RawHead {
     pub(crate) head: Bytes,
     pub(crate) content_length: Option<u64>,
-}
-
-/// A call that no task has taken up yet. Dropped as it is, with a mailbox that was closed, it tells its
-/// caller that nothing of it was sent.
-pub(crate) struct Unbegun<D: Driver> {
-    call: Option<(RemoteCall, Underway<D>)>,
-    /// It was in another shard's mailbox before; once is enough.
-    pub(super) passed_on: bool,
-}
-
-impl<D: Driver> Unbegun<D> {
-    pub(crate) fn new(call: RemoteCall, underway: Underway<D>) -> Unbegun<D> {
-        Unbegun {
-            call: Some((call, underway)),
-            passed_on: false,
-        }
-    }
-
-    pub(super) fn upstream(&self) -> Option<&Arc<UpstreamShared>> {
-        self.call.as_ref().map(|(call, _)| &call.upstream)
-    }
-
-    /// It will be served by way of another mailbox.
-    pub(super) fn count_at(&mut self, mailbox: &Arc<Mailbox<D>>) {
-        if let Some((call, underway)) = &mut self.call {
-            *underway = Underway::new(mailbox, &call.upstream);
-        }
-    }
-
-    pub(crate) fn begin(mut self, shard: &LocalShard<D>) {
-        if let Some((remote, underway)) = self.call.take() {
-            shard.spawn_serving(call(shard.clone(), remote, underway));
-        }
-    }
-}
-
-impl<D: Driver> Drop for Unbegun<D> {
-    fn drop(&mut self) {
-        if let Some((call, underway)) = self.call.take() {
-            let error = Error::draining().at_upstream(&call.upstream.name);
-            drop(underway);
-            // A caller who has gone in the meantime does not mind.
-            let _ = call.reply.send(Err(error));
-        }
-    }
 }
 
 /// A response's body, as it crosses to the caller.
@@ -111,61 +44,71 @@ pub(crate) enum RemoteBody {
     Upgraded(RemoteLease),
 }
 
-/// Counts a call, on its shard and on its upstream, as long as it is under way: until just before its
-/// caller has the end of the answer, so that an upstream is not in use any more for one who knows it.
-pub(crate) struct Underway<D: Driver>(Arc<Mailbox<D>>, Arc<UpstreamShared>);
-
-impl<D: Driver> Underway<D> {
-    pub(crate) fn new(mailbox: &Arc<Mailbox<D>>, upstream: &Arc<UpstreamShared>) -> Underway<D> {
-        mailbox.begin_call();
-        upstream.calls.fetch_add(1, Ordering::Relaxed);
-        Underway(mailbox.clone(), upstream.clone())
-    }
+/// Takes up a call from another thread.
+pub(super) fn begin<D: Driver>(shard: &LocalShard<D>, call: Box<Movable>) {
+    shard.spawn_serving(serve(shard.clone(), call, None));
 }
 
-impl<D: Driver> Drop for Underway<D> {
-    fn drop(&mut self) {
-        self.0.end_call();
-        self.1.calls.fetch_sub(1, Ordering::Relaxed);
-    }
+/// Takes up a call of a sibling, for which a connection is free here.
+pub(super) fn take_over<D: Driver>(shard: &LocalShard<D>, taken: Taken) {
+    let (call, granted) = Granted::split(shard, taken);
+    shard.spawn_serving(serve(shard.clone(), call, Some(granted)));
 }
 
-/// Runs a call to its end, unless the caller goes before.
-async fn call<D: Driver>(shard: LocalShard<D>, mut remote: RemoteCall, underway: Underway<D>) {
-    let upstream = shard.upstream(remote.upstream).with_options(remote.options);
-    let begun = remote.begun;
-    let answer = async {
-        match remote.request {
-            Request::Http(parts, source) => call::call(&upstream, *parts, source, begun).await,
-            Request::Encoded(request) => call::encoded(&upstream, &request, begun)
-                .await
-                .map(call::LocalBody::with_raw_head),
+/// Runs a call to its end, unless the caller goes before, or a sibling runs it.
+async fn serve<D: Driver>(
+    shard: LocalShard<D>,
+    mut call: Box<Movable>,
+    granted: Option<Granted<D>>,
+) {
+    let upstream = shard.upstream(call.caller.upstream().clone());
+    let upstream = upstream.with_options(call.options);
+    if let Err(error) = call::check_http(&upstream) {
+        return call.caller.fail(error);
+    }
+    let terms = call.terms(&upstream);
+    let patience = terms.wait_until(terms.begun);
+    let moving = Moving::new(&upstream, terms.class, patience, call, granted);
+    let (call, first) = match moving.await {
+        Moved::Stayed(call, first) => (*call, first),
+        Moved::Gone => return,
+    };
+    upstream.begin_call();
+    let (mut reply, underway) = call.caller.begin();
+    let running = async {
+        match call.request {
+            Request::Http(parts, source) => {
+                call::run(&upstream, *parts, source, &terms, Some(first)).await
+            }
+            Request::Encoded(request) => {
+                call::run_encoded(&upstream, &request, &terms, Some(first)).await
+            }
         }
     };
-    let answer = unless_gone(&mut remote.reply, answer).await;
+    let answer = unless_gone(&mut reply, running).await;
     let (parts, body) = match answer {
         None => return,
         Some(Err(error)) => {
             drop(underway);
             // A caller who has gone in the meantime does not mind.
-            let _ = remote.reply.send(Err(error));
+            let _ = reply.send(Err(error));
             return;
         }
         Some(Ok(response)) => response.into_parts(),
     };
     if body.is_upgraded() {
-        give_upgraded(parts, body, remote.reply, underway).await;
+        give_upgraded(parts, body, reply, underway).await;
         return;
     }
-    give_body(parts, body, remote.reply, underway).await;
+    give_body(parts, body, reply, underway).await;
 }
 
 /// Hands the head over, with the whole body if it is there already; else pumps the rest.
 async fn give_body<D: Driver>(
     parts: http::response::Parts,
     mut body: LocalBody<D>,
-    reply: oneshot::Sender<Result<http::Response<RemoteBody>, Error>>,
-    underway: Underway<D>,
+    reply: Reply,
+    underway: Underway,
 ) {
     let length = body.content_length();
     let ready = poll_fn(|cx| Poll::Ready(body.read_ready(cx, INLINE_MAX))).await;
@@ -211,7 +154,7 @@ async fn give_body<D: Driver>(
 async fn pump<D: Driver>(
     mut body: LocalBody<D>,
     mut pipe: PipeSender<Result<Frame<Bytes>, Error>>,
-    underway: Option<Underway<D>>,
+    underway: Option<Underway>,
 ) {
     loop {
         // Room first: what was read from the connection has a place to go.
@@ -269,8 +212,8 @@ fn last_word<D: Driver>(mut body: LocalBody<D>, pipe: PipeSender<Result<Frame<By
 async fn give_upgraded<D: Driver>(
     parts: http::response::Parts,
     body: LocalBody<D>,
-    reply: oneshot::Sender<Result<http::Response<RemoteBody>, Error>>,
-    underway: Underway<D>,
+    reply: Reply,
+    underway: Underway,
 ) {
     let patience = body.timeout();
     let Some(lease) = body.into_upgraded() else {

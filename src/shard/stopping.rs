@@ -16,6 +16,7 @@ impl<D: Driver> Core<D> {
     /// middle of an exchange. How far each had got is theirs to say, when they look for the last time.
     pub(super) fn interrupt(&mut self) {
         self.stopping = true;
+        self.announce_no_room();
         let upstreams: Vec<Key> = self.upstreams.iter().map(|(key, _)| key).collect();
         for upstream in upstreams {
             self.pool_input(upstream, Input::Drain);

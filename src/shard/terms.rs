@@ -32,14 +32,14 @@ pub(crate) struct Terms {
 }
 
 impl Terms {
-    /// The terms of a call that begins now. `idempotent`: what its method says.
-    pub(crate) fn begin<D: Driver>(
+    /// The terms of a call that comes now, and is counted where it begins. `idempotent`: what its method says.
+    pub(super) fn of<D: Driver>(
         upstream: &LocalUpstream<D>,
         options: CallOptions,
         idempotent: bool,
     ) -> Terms {
         let options = options.or(upstream.options);
-        let begun = upstream.begin_call();
+        let begun = upstream.shard.now();
         let config = upstream.policy();
         let timeout = options.timeout.unwrap_or(config.call_timeout);
         Terms {
@@ -58,16 +58,6 @@ impl Terms {
                 informational_max: config.informational_max,
                 ..http1::Limits::default()
             },
-        }
-    }
-
-    /// The same for a call that began on another shard, at this time, if at any.
-    pub(crate) fn begun_at(self, begun: Option<Time>) -> Terms {
-        let begun = begun.unwrap_or(self.begun);
-        Terms {
-            begun,
-            deadline: begun + self.deadline.since(self.begun),
-            ..self
         }
     }
 

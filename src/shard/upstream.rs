@@ -8,6 +8,8 @@ use super::addresses::Addresses;
 use super::homes::Homes;
 use super::homing::Homing;
 use super::policy::Policy;
+use super::sharing::offers::Offers;
+use super::sharing::share::Share;
 use crate::config::{UpstreamConfig, UpstreamUrl};
 use crate::error::Error;
 use crate::pool::{Counter, Exhausted, Limits, Permits, Pool, Quota};
@@ -18,7 +20,7 @@ use crate::time::wheel::TimerKey;
 use crate::tls::ClientTls;
 use std::rc::Rc;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Names an upstream over the whole engine; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,6 +41,8 @@ pub(crate) struct UpstreamShared {
     pub(crate) connections: Arc<Counter>,
     /// Calls from other threads under way: as long as there are any it is in use.
     pub(crate) calls: AtomicUsize,
+    /// Calls that wait, from all shards; made when the first one does, so that a quiet upstream costs nothing.
+    offers: OnceLock<Arc<Offers>>,
     /// The settings in force. A shard looks when it meets the upstream for the first time, and is told
     /// of changes.
     settings: Mutex<Arc<UpstreamConfig>>,
@@ -63,11 +67,27 @@ impl UpstreamShared {
             connections: permits.upstream().clone(),
             permits,
             calls: AtomicUsize::new(0),
-            homes: Homes::new(by_preference(&name, shards), warm(&config), shards),
+            offers: OnceLock::new(),
+            homes: Homes::new(by_preference(&name, shards), warm(&config), &config.sharing),
             name,
             url: config.url.clone(),
             settings: Mutex::new(Arc::new(config)),
         }
+    }
+
+    /// The calls that wait, if ever one was offered.
+    pub(crate) fn offers(&self) -> Option<&Arc<Offers>> {
+        self.offers.get()
+    }
+
+    /// The calls that wait; true for the one who made the place for them.
+    pub(crate) fn make_offers(&self) -> (Arc<Offers>, bool) {
+        let mut made = false;
+        let offers = self.offers.get_or_init(|| {
+            made = true;
+            Arc::new(Offers::new(self.homes.shards()))
+        });
+        (offers.clone(), made)
     }
 
     /// The settings in force. Locks: not for a shard's hot path.
@@ -79,7 +99,7 @@ impl UpstreamShared {
     /// to be told.
     pub(crate) fn replace_settings(&self, settings: &Arc<UpstreamConfig>) {
         self.permits.set_quota(quota(settings));
-        self.homes.configure(warm(settings), self.homes.shards());
+        self.homes.configure(warm(settings), &settings.sharing);
         *self.lock() = settings.clone();
     }
 
@@ -169,6 +189,8 @@ pub(crate) struct UpstreamState {
     pub(crate) resolving: Vec<Key>,
     /// Why the last look-up failed that did.
     pub(crate) resolve_error: Option<String>,
+    /// Its part in what shards do for each other.
+    pub(super) share: Share,
     /// What the pool is known to starve for, over all shards.
     pub(crate) need: Option<Exhausted>,
     /// How long the quickest dial took; the maximum before the first.
@@ -192,6 +214,7 @@ impl UpstreamState {
             pool: Pool::new(limits, shared.permits.clone(), seed),
             account: Account::new(&settings.retry),
             homing: Homing::new(now, shared.homes.contains(shard)),
+            share: Share::new(&shared),
             shared,
             policy: Rc::new(Policy::new(&settings)),
             tick: None,

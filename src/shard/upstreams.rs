@@ -23,6 +23,7 @@ impl<D: Driver> Core<D> {
         self.schedule(key);
         // Names are asked for by the first dial.
         self.tell_endpoints(key);
+        self.touch(key);
         key
     }
 
@@ -72,6 +73,7 @@ impl<D: Driver> Core<D> {
     pub(super) fn remove_upstream(&mut self, key: Key) -> Option<UpstreamState> {
         let mut upstream = self.upstreams.remove(key)?;
         upstream.end_need();
+        upstream.share.announce_none(self.index);
         let timers = [upstream.tick, upstream.sweep];
         for (_, timer) in timers.into_iter().flatten() {
             let removed = self.timers.remove(timer);

@@ -17,8 +17,7 @@ use crate::pool::Counter;
 use crate::random::Random;
 use crate::shard::look::Look;
 use crate::shard::lookup::{Lookup, Resolve, Resolved};
-use crate::shard::mailbox::Work;
-use crate::shard::serve::Underway;
+use crate::shard::sharing::movable::Underway;
 use crate::shard::upstream::UpstreamShared;
 use crate::shard::{Shard, Turn};
 use crate::time::Time;
@@ -180,7 +179,7 @@ impl Engine {
             Err(unknown) => return Call::new(std::future::ready(Err(unknown))),
         };
         let (shard, underway) = self.begin(shard, &upstream);
-        self.send(shard, underway, upstream, request)
+        self.send(shard, underway, request)
     }
 
     /// Sends a request from outside to wherever its absolute URL says.
@@ -189,10 +188,9 @@ impl Engine {
     /// If the URL is not absolute, or there are too many upstreams and all are in use.
     pub fn call_url(&self, request: http::Request<Body>) -> Result<Call, Error> {
         let url = destination(request.uri())?;
-        let (upstream, (shard, underway)) = self
-            .shared
-            .by_url(&url, |upstream| self.begin(None, upstream))?;
-        Ok(self.send(shard, underway, upstream, request))
+        let begin = |upstream: &_| self.begin(None, upstream);
+        let (_, (shard, underway)) = self.shared.by_url(&url, begin)?;
+        Ok(self.send(shard, underway, request))
     }
 
     /// Takes a connection from outside.
@@ -205,7 +203,7 @@ impl Engine {
         let shared = self.shared.clone();
         Checkout::new(async move {
             let options = CallOptions::default();
-            checkout(&shared, shard, underway, upstream, options).await
+            checkout(&shared, shard, underway, options).await
         })
     }
 
@@ -220,7 +218,7 @@ impl Engine {
     ) -> Result<(), Error> {
         self.shared.submit(
             shard,
-            Work::own(move |local| local.spawn(task(LocalShard::new(local.clone())))),
+            Box::new(move |local| local.spawn(task(LocalShard::new(local.clone())))),
         )
     }
 
@@ -261,6 +259,14 @@ impl Engine {
         if engine > 0 {
             left.push(format!("the engine: {engine} permits left"));
         }
+        for (name, upstream) in self.shared.directory.iter() {
+            if upstream
+                .offers()
+                .is_some_and(|offers| !offers.open().is_empty())
+            {
+                left.push(format!("upstream {name}: calls are still offered"));
+            }
+        }
         for (index, mailbox) in self.shared.mailboxes.iter().enumerate() {
             if mailbox.depth() > 0 {
                 let calls = mailbox.depth();
@@ -269,26 +275,15 @@ impl Engine {
         }
     }
 
-    fn begin(
-        &self,
-        shard: Option<usize>,
-        upstream: &Arc<UpstreamShared>,
-    ) -> (usize, Underway<Sim>) {
+    fn begin(&self, shard: Option<usize>, upstream: &Arc<UpstreamShared>) -> (usize, Underway) {
         let shard = shard.unwrap_or_else(|| self.shared.shard_for(upstream));
         let underway = Underway::new(&self.shared.mailboxes[shard], upstream);
         (shard, underway)
     }
 
-    fn send(
-        &self,
-        shard: usize,
-        underway: Underway<Sim>,
-        upstream: Arc<UpstreamShared>,
-        request: http::Request<Body>,
-    ) -> Call {
+    fn send(&self, shard: usize, underway: Underway, request: http::Request<Body>) -> Call {
         let shared = self.shared.clone();
         let call = Addressed {
-            upstream,
             options: CallOptions::default(),
             request,
         };

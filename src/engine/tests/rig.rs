@@ -10,11 +10,13 @@ use crate::driver::sim::{Network, Sim};
 use crate::engine::EngineShared;
 use crate::error::Error;
 use crate::random::Random;
+use crate::shard::crossing::Answer;
 use crate::shard::figures::ShardFigures;
 use crate::shard::lookup::{NoNames, Resolver};
-use crate::shard::mailbox::{Control, Work};
-use crate::shard::serve::{RemoteBody, RemoteCall, Request, Unbegun, Underway};
+use crate::shard::mailbox::Control;
+use crate::shard::serve::RemoteBody;
 use crate::shard::serve_lease::{self, RemoteCheckout, RemoteLease};
+use crate::shard::sharing::movable::{Movable, Request, Underway};
 use crate::shard::upload::Source;
 use crate::shard::upstream::UpstreamShared;
 use crate::shard::{Shard, Turn};
@@ -166,7 +168,7 @@ impl Rig {
         let upstream = self.upstream(upstream);
         let underway = Underway::new(&self.shared.mailboxes[shard], &upstream);
         let request = http::Request::builder().method(method).uri(path).body(());
-        self.send(shard, underway, upstream, request.expect("a request"))
+        self.send(shard, underway, request.expect("a request"))
     }
 
     /// Calls with a request that says more for itself; without a body.
@@ -178,39 +180,26 @@ impl Rig {
     ) -> Call {
         let upstream = self.upstream(upstream);
         let underway = Underway::new(&self.shared.mailboxes[shard], &upstream);
-        self.send(shard, underway, upstream, request)
+        self.send(shard, underway, request)
     }
 
     /// Calls an absolute URL on the shard that the engine picks.
     pub(super) fn call_url(&self, url: &str, path: &str) -> Result<Call, Error> {
         let url = url.parse().expect("the test's URL is right");
-        let (upstream, (shard, underway)) = self.shared.by_url(&url, |upstream| {
+        let (_, (shard, underway)) = self.shared.by_url(&url, |upstream| {
             let shard = self.shared.shard_for(upstream);
             let underway = Underway::new(&self.shared.mailboxes[shard], upstream);
             (shard, underway)
         })?;
         let request = http::Request::get(path).body(()).expect("a request");
-        Ok(self.send(shard, underway, upstream, request))
+        Ok(self.send(shard, underway, request))
     }
 
-    fn send(
-        &self,
-        shard: usize,
-        underway: Underway<Sim>,
-        upstream: Arc<UpstreamShared>,
-        request: http::Request<()>,
-    ) -> Call {
-        let (reply, answer) = oneshot::channel();
+    fn send(&self, shard: usize, underway: Underway, request: http::Request<()>) -> Call {
         let (parts, ()) = request.into_parts();
-        let call = RemoteCall {
-            upstream,
-            options: CallOptions::default(),
-            request: Request::Http(Box::new(parts), Source::Empty),
-            begun: None,
-            reply,
-        };
-        let work = Work::Call(Box::new(Unbegun::new(call, underway)));
-        let submitted = self.shared.submit(shard, work);
+        let request = Request::Http(Box::new(parts), Source::Empty);
+        let (call, answer) = Movable::new(underway, CallOptions::default(), request);
+        let submitted = self.shared.submit_call(shard, call);
         let given = submitted
             .err()
             .map(|error| Outcome::Failed(Box::new(error)));
@@ -225,14 +214,11 @@ impl Rig {
         let upstream = self.upstream(upstream);
         let underway = Underway::new(&self.shared.mailboxes[shard], &upstream);
         let (reply, answer) = oneshot::channel();
-        let checkout = RemoteCheckout {
-            upstream,
-            options: CallOptions::default(),
-            reply,
-        };
+        let options = CallOptions::default();
+        let checkout = RemoteCheckout { options, reply };
         let submitted = self.shared.submit(
             shard,
-            Work::own(move |local| {
+            Box::new(move |local| {
                 local.spawn_serving(serve_lease::checkout(local.clone(), checkout, underway))
             }),
         );
@@ -287,7 +273,7 @@ impl Rig {
 
 /// A call from outside. Dropping it gives it up.
 pub(super) struct Call {
-    answer: oneshot::Receiver<Result<http::Response<RemoteBody>, Error>>,
+    answer: Answer,
     given: Option<Outcome>,
 }
 
@@ -300,12 +286,10 @@ enum Outcome {
 impl Call {
     pub(super) fn is_answered(&mut self) -> bool {
         if self.given.is_none() {
-            self.given = match self.answer.try_recv() {
-                Ok(None) => None,
-                Ok(Some(Ok(response))) => Some(Outcome::of(response)),
-                Ok(Some(Err(error))) => Some(Outcome::Failed(Box::new(error))),
-                Err(oneshot::Canceled) => Some(Outcome::Failed(Box::new(Error::draining()))),
-            };
+            self.given = self.answer.try_head().map(|answer| match answer {
+                Ok(response) => Outcome::of(response),
+                Err(error) => Outcome::Failed(Box::new(error)),
+            });
         }
         self.given.is_some()
     }

@@ -10,8 +10,10 @@ mod watch;
 
 pub(super) use watch::{Seen, Standing, Step, Watch};
 
+use crate::config::SharingConfig;
 use crate::random::Random;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// The homes of one upstream.
 pub(crate) struct Homes {
@@ -25,13 +27,15 @@ pub(crate) struct Homes {
     always: AtomicUsize,
     /// The most homes, unless more are always.
     max: AtomicUsize,
+    /// A shard whose loop is further behind is saturated; in nanoseconds.
+    lag_max: AtomicU64,
     /// How many calls a second one home did when it was last found saturated; 0 if none ever was.
     capacity: AtomicU32,
 }
 
 impl Homes {
     /// With the first `always` of `order` as homes; one at least.
-    pub(crate) fn new(order: Vec<usize>, always: usize, max: usize) -> Homes {
+    pub(crate) fn new(order: Vec<usize>, always: usize, config: &SharingConfig) -> Homes {
         let words = order.len().div_ceil(64);
         let homes = Homes {
             words: (0..words).map(|_| AtomicU64::new(0)).collect(),
@@ -39,15 +43,19 @@ impl Homes {
             count: AtomicUsize::new(0),
             always: AtomicUsize::new(0),
             max: AtomicUsize::new(0),
+            lag_max: AtomicU64::new(0),
             capacity: AtomicU32::new(0),
         };
-        homes.configure(always, max);
+        homes.configure(always, config);
         homes
     }
 
     /// Other settings. Homes that are too many now leave when they next look.
-    pub(crate) fn configure(&self, always: usize, max: usize) {
+    pub(crate) fn configure(&self, always: usize, config: &SharingConfig) {
         let always = always.clamp(1, self.order.len());
+        let max = config.homes_max.map_or(usize::MAX, |max| max as usize);
+        let lag = u64::try_from(config.lag_max.as_nanos()).unwrap_or(u64::MAX);
+        self.lag_max.store(lag, Ordering::Relaxed);
         self.always.store(always, Ordering::Relaxed);
         self.max.store(max.max(always), Ordering::Relaxed);
         for &shard in &self.order[..always] {
@@ -151,6 +159,11 @@ impl Homes {
         }
     }
 
+    /// How far behind a shard's loop may be before it is saturated.
+    pub(super) fn lag_max(&self) -> Duration {
+        Duration::from_nanos(self.lag_max.load(Ordering::Relaxed))
+    }
+
     /// What one home can do, in calls a second, as far as is known.
     pub(super) fn capacity(&self) -> Option<u32> {
         Some(self.capacity.load(Ordering::Relaxed)).filter(|&capacity| capacity > 0)
@@ -205,7 +218,14 @@ mod tests {
 
     fn homes(shards: usize, always: usize, max: usize) -> Homes {
         // Any order will do: here the last shard is preferred.
-        Homes::new((0..shards).rev().collect(), always, max)
+        Homes::new((0..shards).rev().collect(), always, &at_most(max))
+    }
+
+    fn at_most(homes: usize) -> SharingConfig {
+        SharingConfig {
+            homes_max: Some(homes as u32),
+            ..SharingConfig::default()
+        }
     }
 
     fn members(homes: &Homes) -> Vec<usize> {
@@ -234,7 +254,7 @@ mod tests {
     fn other_settings_hold_at_once_or_at_the_next_look() {
         let homes = homes(4, 1, 4);
         assert!(homes.join(0) && homes.join(1));
-        homes.configure(2, 2);
+        homes.configure(2, &at_most(2));
         assert_eq!(members(&homes), [0, 1, 2, 3]);
         assert!(homes.are_too_many());
         homes.leave(0);
@@ -242,7 +262,7 @@ mod tests {
         assert!(!homes.are_too_many());
         homes.leave(2);
         assert_eq!(members(&homes), [2, 3], "these are homes always");
-        homes.configure(9, 1);
+        homes.configure(9, &at_most(1));
         assert_eq!(members(&homes), [0, 1, 2, 3], "all there are");
     }
 

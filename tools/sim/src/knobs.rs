@@ -128,6 +128,7 @@ impl Knobs {
             upstreams.push(knobs);
         }
         leave_something(&mut config);
+        share(&mut config, &mut Dice::new(seed, "sharing"));
         Knobs {
             seed,
             shards,
@@ -238,6 +239,13 @@ fn leave_something(config: &mut Config) {
     for settings in config.upstreams.values_mut() {
         settings.critical_reserved = settings.critical_reserved.min(left);
         left -= settings.critical_reserved;
+    }
+}
+
+/// Giving up stays: with neither, callers on a shard without a connection could wait in vain.
+fn share(config: &mut Config, dice: &mut Dice) {
+    for settings in config.upstreams.values_mut() {
+        settings.sharing.steal = !dice.one_in(4);
     }
 }
 

@@ -9,7 +9,6 @@ use super::rig::Rig;
 use super::{SECOND, config};
 use crate::config::UpstreamConfig;
 use crate::error::Error;
-use crate::shard::mailbox::Work;
 use bytes::Bytes;
 use futures_channel::oneshot;
 use std::future::{Future, poll_fn};
@@ -34,7 +33,7 @@ fn call_within(rig: &Rig, payload: impl Into<Bytes>, time: Duration) -> StreamCa
     let (gone, mut is_gone) = oneshot::channel();
     let submitted = rig.shared.submit(
         0,
-        Work::own(move |local| {
+        Box::new(move |local| {
             let upstream = local.upstream(shared);
             local.spawn(async move {
                 let deadline = upstream.shard.now() + time;

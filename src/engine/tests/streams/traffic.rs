@@ -7,7 +7,6 @@ use crate::engine::tests::rig::Rig;
 use crate::engine::tests::web::endpoint;
 use crate::engine::tests::{SECOND, config};
 use crate::shard::local::LocalShard;
-use crate::shard::mailbox::Work;
 use crate::shard::stream_lease::StreamCheckout;
 use bytes::Bytes;
 use futures_channel::oneshot;
@@ -103,7 +102,7 @@ fn one_who_does_not_read_stops_the_connection_until_the_stream_is_over() {
             let _ = reply.send(first.map(|piece| piece.len()));
         });
     };
-    let submitted = rig.shared.submit(0, Work::own(held));
+    let submitted = rig.shared.submit(0, Box::new(held));
     submitted.expect("the mailbox has room");
     rig.settle();
     for _ in 0..2_000 {

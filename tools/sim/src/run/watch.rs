@@ -58,6 +58,8 @@ impl Run {
                 its.next().map_or(Place::default(), |one| Place {
                     idle: one.idle,
                     waiters: one.waiters - one.waiters_fresh,
+                    fresh: one.waiters_fresh,
+                    movable: one.waiters_movable,
                     coming: one.dialing + one.leased + u32::from(paused),
                 })
             });
@@ -65,6 +67,7 @@ impl Run {
                 name: upstream.name.clone(),
                 shards: shards.collect(),
                 reserved: settings.critical_reserved,
+                steals: settings.sharing.steal,
                 permit_left: returning
                     || permits.in_use < permits.max && permits.engine_in_use < permits.engine_max,
                 choosy: self

@@ -1,0 +1,176 @@
+//! A call from outside that has not begun: everything of it can go to another shard.
+//!
+//! Owns: the request, and what its caller is owed. Never: the least of it on a connection; what has begun
+//! stays where it is.
+
+use crate::config::CallOptions;
+use crate::driver::Driver;
+use crate::error::Error;
+use crate::shard::call::Encoded;
+use crate::shard::crossing::Answer;
+use crate::shard::local::LocalUpstream;
+use crate::shard::mailbox::{Depth, Mailbox};
+use crate::shard::serve::RemoteBody;
+use crate::shard::terms::Terms;
+use crate::shard::upload::Source;
+use crate::shard::upstream::UpstreamShared;
+use futures_channel::oneshot;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context as TaskContext, Poll};
+
+/// How a call's answer gets to its caller.
+pub(crate) type Reply = oneshot::Sender<Result<http::Response<RemoteBody>, Error>>;
+
+/// A call that has not begun, on its way to a shard or waiting on one.
+pub(crate) struct Movable {
+    /// What the caller's handle says; the request's own word counts first.
+    pub(crate) options: CallOptions,
+    pub(crate) request: Request,
+    pub(crate) caller: Caller,
+    /// What it goes by, once a shard has taken it up; it goes by that wherever it runs.
+    pub(crate) terms: Option<Terms>,
+    /// It was in another shard's mailbox before: once is enough.
+    pub(crate) passed_on: bool,
+}
+
+/// A request that can cross to another thread.
+pub(crate) enum Request {
+    Http(Box<http::request::Parts>, Source),
+    /// Of the low-level exchange.
+    Encoded(Encoded),
+}
+
+impl Request {
+    fn options(&self) -> CallOptions {
+        match self {
+            Request::Http(parts, _) => CallOptions::of(&parts.extensions),
+            Request::Encoded(_) => CallOptions::default(),
+        }
+    }
+
+    /// One that came with the `http` crate's types, as it came.
+    pub(in crate::shard) fn into_http(self) -> (http::request::Parts, Source) {
+        match self {
+            Request::Http(parts, source) => (*parts, source),
+            Request::Encoded(_) => unreachable!("a request stays of its kind"),
+        }
+    }
+
+    fn is_idempotent(&self) -> bool {
+        match self {
+            Request::Http(parts, _) => parts.method.is_idempotent(),
+            Request::Encoded(request) => request.is_idempotent(),
+        }
+    }
+}
+
+impl Movable {
+    /// A call, and what is held of it by its caller. `options`: what the caller's handle says.
+    pub(crate) fn new(
+        underway: Underway,
+        options: CallOptions,
+        request: Request,
+    ) -> (Movable, Answer) {
+        let (reply, answer) = oneshot::channel();
+        let answer = Answer::new(answer, underway.upstream());
+        let call = Movable {
+            options,
+            request,
+            caller: Caller::new(reply, underway),
+            terms: None,
+            passed_on: false,
+        };
+        (call, answer)
+    }
+
+    /// What it goes by: the settings of the shard, and the moment, that it came in at.
+    pub(in crate::shard) fn terms<D: Driver>(&mut self, upstream: &LocalUpstream<D>) -> Terms {
+        let request = &self.request;
+        let begin = || Terms::of(upstream, request.options(), request.is_idempotent());
+        *self.terms.get_or_insert_with(begin)
+    }
+}
+
+/// Who waits for the answer. Dropped before the call has begun, it tells that nothing of it was sent.
+pub(crate) struct Caller(Option<(Reply, Underway)>);
+
+/// Counts a call, on its shard and on its upstream, as long as it is under way: until just before its
+/// caller has the end of the answer, so that an upstream is not in use any more for one who knows it.
+pub(crate) struct Underway {
+    depth: Arc<Depth>,
+    upstream: Arc<UpstreamShared>,
+}
+
+impl Caller {
+    fn new(reply: Reply, underway: Underway) -> Caller {
+        Caller(Some((reply, underway)))
+    }
+
+    /// The call begins: what becomes of it is told by whoever runs it.
+    pub(crate) fn begin(mut self) -> (Reply, Underway) {
+        self.0.take().expect("it is taken once")
+    }
+
+    /// The call cannot be made.
+    pub(crate) fn fail(self, error: Error) {
+        let (reply, underway) = self.begin();
+        drop(underway);
+        // A caller who has gone in the meantime does not mind.
+        let _ = reply.send(Err(error));
+    }
+
+    /// Waits until the caller is gone.
+    pub(crate) fn poll_gone(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
+        let (reply, _) = self.0.as_mut().expect("it is taken with the caller");
+        reply.poll_canceled(cx)
+    }
+
+    pub(crate) fn upstream(&self) -> &Arc<UpstreamShared> {
+        let (_, underway) = self.0.as_ref().expect("it is taken with the caller");
+        &underway.upstream
+    }
+
+    /// The call is this shard's from now on.
+    pub(crate) fn move_to<D: Driver>(&mut self, mailbox: &Mailbox<D>) {
+        let (_, underway) = self.0.as_mut().expect("it is taken with the caller");
+        underway.move_to(mailbox);
+    }
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        if let Some((reply, underway)) = self.0.take() {
+            let error = Error::draining().at_upstream(&underway.upstream.name);
+            drop(underway);
+            // A caller who has gone in the meantime does not mind.
+            let _ = reply.send(Err(error));
+        }
+    }
+}
+
+impl Underway {
+    pub(crate) fn new<D: Driver>(mailbox: &Mailbox<D>, upstream: &Arc<UpstreamShared>) -> Underway {
+        upstream.calls.fetch_add(1, Ordering::Relaxed);
+        Underway {
+            depth: mailbox.begin_call(),
+            upstream: upstream.clone(),
+        }
+    }
+
+    pub(crate) fn upstream(&self) -> &Arc<UpstreamShared> {
+        &self.upstream
+    }
+
+    fn move_to<D: Driver>(&mut self, mailbox: &Mailbox<D>) {
+        let before = std::mem::replace(&mut self.depth, mailbox.begin_call());
+        before.end_call();
+    }
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        self.depth.end_call();
+        self.upstream.calls.fetch_sub(1, Ordering::Relaxed);
+    }
+}
