@@ -56,12 +56,16 @@ impl<D: Driver> Core<D> {
             return Place::Here(None);
         };
         // With news to be looked at first, it may find one yet.
-        let soon = state.pool.census().spare > 0;
-        if soon || self.mailboxes.len() == 1 || !state.policy.current().sharing.steal {
+        let census = state.pool.census();
+        if census.spare > 0 || self.mailboxes.len() == 1 || !state.policy.current().sharing.steal {
             self.note_call(upstream);
             return Place::Here(None);
         }
-        if state.homing.settled {
+        // Whoever has connections in use here soon has one free; until then a call that waits is on offer to
+        // siblings, and in the order of its class.
+        let has_own = census.leased + census.dialing > 0;
+        let waits = has_own && !state.share.siblings_have_room(self.index);
+        if state.homing.settled || waits {
             return Place::Away(None);
         }
         let shared = state.shared.clone();
