@@ -8,7 +8,7 @@ use super::offer::Offer;
 use super::room::Free;
 use crate::config::Class;
 use crate::driver::{Driver, Wait};
-use crate::pool::Grant;
+use crate::pool::{Grant, Input};
 use crate::shard::core::Core;
 use crate::slab::Key;
 use std::io;
@@ -96,12 +96,26 @@ impl<D: Driver> Core<D> {
         if self.stopping {
             return;
         }
+        self.bring_up_to_date(upstream);
         for class in Class::ALL {
             while self.taken.len() < TAKEN_MAX && self.has_both(upstream, class) {
                 if !self.take_offer(upstream, class) {
                     break;
                 }
             }
+        }
+    }
+
+    /// What is past its time here, and not closed because the pool's timer is yet to come, is room for nobody: it
+    /// goes now, so that somebody else may have the permit.
+    fn bring_up_to_date(&mut self, upstream: Key) {
+        let Some(state) = self.upstreams.get(upstream) else {
+            return;
+        };
+        let offers = state.share.offers.as_ref();
+        let is_open = offers.is_some_and(|offers| !offers.open().is_empty());
+        if is_open && state.pool.deadline().is_some_and(|at| at <= self.now) {
+            self.pool_input(upstream, Input::Tick);
         }
     }
 
