@@ -28,6 +28,14 @@ pub(crate) struct LocalBody<D: Driver> {
     trailers_given: bool,
 }
 
+/// How much of a body has been read.
+pub(super) enum Extent {
+    Whole,
+    Part,
+    /// There will be no more, though it is not all.
+    Broken(Error),
+}
+
 impl<D: Driver> Exchange<D> {
     /// How it went, for whoever called.
     pub(crate) fn trip(&self) -> Trip {
@@ -339,13 +347,12 @@ impl<D: Driver> LocalBody<D> {
         self.exchange.trailers()
     }
 
-    /// The whole body, if it has arrived completely and fits `room`; what was read otherwise, and
-    /// `false`.
-    pub(crate) fn read_ready(
+    /// What has arrived of the body and fits `room`, and whether that is all of it.
+    pub(super) fn read_ready(
         &mut self,
         cx: &mut TaskContext<'_>,
         room: usize,
-    ) -> Result<(Vec<u8>, bool), Error> {
+    ) -> (Vec<u8>, Extent) {
         let mut ready = Vec::new();
         while ready.len() < room {
             match self.poll_piece(cx) {
@@ -356,12 +363,15 @@ impl<D: Driver> LocalBody<D> {
                     }
                     ready.extend_from_slice(&piece);
                 }
-                Poll::Ready(Ok(None)) => return Ok((ready, true)),
-                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Ready(Ok(None)) => return (ready, Extent::Whole),
+                Poll::Ready(Err(error)) => return (ready, Extent::Broken(error)),
                 Poll::Pending => break,
             }
         }
-        Ok((ready, self.exchange.is_complete()))
+        match self.exchange.is_complete() {
+            true => (ready, Extent::Whole),
+            false => (ready, Extent::Part),
+        }
     }
 
     /// Whether the connection speaks another protocol from here on.

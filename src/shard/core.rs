@@ -59,6 +59,8 @@ pub(crate) struct Core<D: Driver> {
     pub(super) mailboxes: Arc<[Arc<Mailbox<D>>]>,
     pub(super) tally: Tally,
     pub(super) lag: Lag,
+    /// Upstreams whose calls siblings keep for now, because this shard is late.
+    pub(super) declining: VecDeque<Key>,
     /// No dial and no lease any more.
     pub(super) stopping: bool,
     // Lists that keep their capacity from turn to turn.
@@ -138,6 +140,7 @@ impl<D: Driver> Core<D> {
             mailboxes,
             tally: Tally::default(),
             lag: Lag::default(),
+            declining: VecDeque::new(),
             stopping: false,
             actions: Vec::new(),
             plaintext: Vec::new(),

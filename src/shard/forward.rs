@@ -131,7 +131,7 @@ async fn away<D: Driver>(
     upload: Option<RemoteUpload>,
     terms: Terms,
 ) -> Result<Away<D>, Error> {
-    let mailbox = upstream.shard.mailbox(to);
+    let mailbox = upstream.shard.mailbox_for(to);
     let underway = Underway::new(&mailbox, &upstream.shared);
     let (mut call, answer) = Movable::new(underway, upstream.options, request);
     call.terms = Some(terms);
@@ -153,7 +153,7 @@ async fn away<D: Driver>(
                     drop(caller.begin());
                     return Ok(Away::Back(request, upload, first));
                 }
-                Moved::Gone => {}
+                Moved::Gone => upstream.note_strayed(),
             }
         }
     }

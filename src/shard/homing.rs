@@ -20,7 +20,7 @@ use super::terms::Terms;
 use super::upstream::{UpstreamShared, UpstreamState};
 use crate::driver::Driver;
 use crate::error::Error;
-use crate::pool::Exhausted;
+use crate::pool::{Exhausted, Input};
 use crate::random::Random;
 use crate::slab::Key;
 use crate::time::Time;
@@ -40,12 +40,17 @@ pub(crate) struct Homing {
     watch: Watch,
     /// Calls of its tasks stay here: it is a home, or would be one if there might be more.
     settled: bool,
+    /// It is on the list of those whose calls this shard does not take for now.
+    declining: bool,
 }
 
 impl Homing {
     pub(super) fn new(now: Time, settled: bool) -> Homing {
-        let watch = Watch::new(now);
-        Homing { watch, settled }
+        Homing {
+            watch: Watch::new(now),
+            settled,
+            declining: false,
+        }
     }
 }
 
@@ -69,9 +74,7 @@ impl<D: Driver> Core<D> {
             return Place::Away(None);
         }
         let shared = state.shared.clone();
-        let home = self.pick_home(&shared);
-        self.tally.forwarded += u64::from(home.is_some());
-        Place::Away(home)
+        Place::Away(self.pick_home(&shared))
     }
 
     /// A task here makes a call.
@@ -120,7 +123,8 @@ impl<D: Driver> Core<D> {
         }
         if homes.contains(index) && !state.homing.settled {
             // Another home has invited this shard.
-            state.homing = Homing::new(now, true);
+            state.homing.watch = Watch::new(now);
+            state.homing.settled = true;
             return;
         }
         let standing = match state.homing.settled {
@@ -177,11 +181,26 @@ impl<D: Driver> LocalUpstream<D> {
     }
 }
 
+impl<D: Driver> LocalUpstream<D> {
+    /// A call of a task here found no connection, and a sibling has taken it. At a home that is to be the
+    /// exception: without this it would go on like that, for what siblings serve makes no queue here that
+    /// would be worth a dial.
+    pub(super) fn note_strayed(&self) {
+        let mut core = self.shard.core.borrow_mut();
+        let upstream = self.key(&mut core);
+        let state = core.upstreams.get(upstream);
+        if state.is_some_and(|state| state.homing.settled) {
+            core.pool_input(upstream, Input::Grow);
+        }
+    }
+}
+
 impl<D: Driver> LocalShard<D> {
-    /// The mailbox of a shard; its own, if it is not said of which.
-    pub(super) fn mailbox(&self, shard: Option<usize>) -> Arc<Mailbox<D>> {
-        let core = self.core.borrow();
-        core.mailboxes[shard.unwrap_or(core.index)].clone()
+    /// The mailbox for a call of a task here: of the home that it is forwarded to, or its own.
+    pub(super) fn mailbox_for(&self, home: Option<usize>) -> Arc<Mailbox<D>> {
+        let mut core = self.core.borrow_mut();
+        core.tally.forwarded += u64::from(home.is_some());
+        core.mailboxes[home.unwrap_or(core.index)].clone()
     }
 
     /// Begins a call that has come by the mailbox; or, if this shard's loop is behind and another home's is
@@ -212,6 +231,37 @@ impl<D: Driver> Core<D> {
     pub(super) fn note_turn(&mut self, left: bool) {
         self.lag.turn_ends(self.now, left);
         self.mailboxes[self.index].publish_lag(self.lag.get());
+        // Who has caught up has room again for calls of others.
+        for _ in 0..self.declining.len() {
+            let Some(upstream) = self.declining.pop_front() else {
+                break;
+            };
+            if self.is_late_for(upstream) {
+                self.declining.push_back(upstream);
+            } else if let Some(state) = self.upstreams.get_mut(upstream) {
+                state.homing.declining = false;
+                self.touch(upstream);
+            }
+        }
+    }
+
+    /// Whether this shard's loop is too far behind to take calls of others to an upstream.
+    pub(super) fn is_late_for(&self, upstream: Key) -> bool {
+        let lag = self.lag.get();
+        let late = |state: &UpstreamState| lag > state.shared.homes.lag_max();
+        !lag.is_zero() && self.upstreams.get(upstream).is_some_and(late)
+    }
+
+    /// As [`is_late_for`](Core::is_late_for), and if so siblings hear of it when that is over.
+    pub(super) fn declines(&mut self, upstream: Key) -> bool {
+        let late = self.is_late_for(upstream);
+        if late
+            && let Some(state) = self.upstreams.get_mut(upstream)
+            && !std::mem::replace(&mut state.homing.declining, true)
+        {
+            self.declining.push_back(upstream);
+        }
+        late
     }
 }
 

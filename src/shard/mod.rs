@@ -255,10 +255,10 @@ impl<D: Driver> Shard<D> {
     /// Hands everything to the kernel; sleeps if nothing is left to do here.
     fn submit(&mut self, may_sleep: bool) -> io::Result<()> {
         let mut core = self.local.core.borrow_mut();
-        let idle = !self.local.executor.has_carried() && !core.has_left();
-        let left = !idle || core.driver().pending() || !self.mailbox.is_empty();
-        core.note_turn(left);
-        if !may_sleep || !idle {
+        let carried = self.local.executor.has_carried();
+        let left = carried || core.has_left() || core.driver().pending();
+        core.note_turn(left || !self.mailbox.is_empty());
+        if !may_sleep || carried || core.has_left() {
             return core.driver().enter(Wait::No);
         }
         self.mailbox.parker.announce_sleep();

@@ -4,7 +4,7 @@
 //! Never: polls anything of the caller's. Its request body and its reading of the response happen on its
 //! own thread; the pieces meet in bounded pipes.
 
-use super::call::{self, LocalBody, copied};
+use super::call::{self, Extent, LocalBody, copied};
 use super::local::LocalShard;
 use super::pipe::{PipeReceiver, PipeSender, pipe};
 use super::serve_lease::{RemoteLease, carry, remote_lease};
@@ -112,41 +112,44 @@ async fn give_body<D: Driver>(
 ) {
     let length = body.content_length();
     let ready = poll_fn(|cx| Poll::Ready(body.read_ready(cx, INLINE_MAX))).await;
-    let (first, done) = match ready {
-        Ok(ready) => ready,
-        Err(error) => {
-            drop(underway);
-            let _ = reply.send(Err(error));
-            return;
-        }
-    };
-    // Not after the reply: who has the whole answer may count on the call being over.
-    let underway = (!done).then_some(underway);
+    let (first, extent) = ready;
     let first = Bytes::from(first);
-    let trailers = done.then(|| body.take_trailers()).flatten();
-    if done && trailers.is_none() {
-        let _ = reply.send(Ok(http::Response::from_parts(
-            parts,
-            RemoteBody::Whole(first),
-        )));
-        return;
-    }
+    // A caller who has gone in the meantime does not mind, here and below.
+    let answer = |body| reply.send(Ok(http::Response::from_parts(parts, body)));
     let (mut sender, receiver) = pipe(PIPE_ROOM);
-    if !first.is_empty() {
-        sender.send(Ok(Frame::data(first)));
-    }
-    if let Some(trailers) = trailers {
-        sender.send(Ok(Frame::trailers(trailers)));
-    }
-    let sender = if done {
-        sender.finish();
-        None
-    } else {
-        Some(sender)
-    };
-    let response = http::Response::from_parts(parts, RemoteBody::Pieces(receiver, length));
-    if let (Ok(()), Some(sender)) = (reply.send(Ok(response)), sender) {
-        pump(body, sender, underway).await;
+    let pieces = RemoteBody::Pieces(receiver, length);
+    let empty = first.is_empty();
+    match extent {
+        Extent::Whole => {
+            // Not after the reply: who has the whole answer may count on the call being over.
+            drop(underway);
+            let Some(trailers) = body.take_trailers() else {
+                let _ = answer(RemoteBody::Whole(first));
+                return;
+            };
+            if !empty {
+                sender.send(Ok(Frame::data(first)));
+            }
+            sender.send_last(Ok(Frame::trailers(trailers)));
+            let _ = answer(pieces);
+        }
+        Extent::Broken(error) => {
+            drop(underway);
+            if !empty {
+                sender.send(Ok(Frame::data(first)));
+            }
+            // The head is good, and so is what came before this: as if it had come later.
+            sender.send_last(Err(error));
+            let _ = answer(pieces);
+        }
+        Extent::Part => {
+            if !empty {
+                sender.send(Ok(Frame::data(first)));
+            }
+            if answer(pieces).is_ok() {
+                pump(body, sender, underway).await;
+            }
+        }
     }
 }
 
@@ -154,7 +157,7 @@ async fn give_body<D: Driver>(
 async fn pump<D: Driver>(
     mut body: LocalBody<D>,
     mut pipe: PipeSender<Result<Frame<Bytes>, Error>>,
-    underway: Option<Underway>,
+    underway: Underway,
 ) {
     loop {
         // Room first: what was read from the connection has a place to go.

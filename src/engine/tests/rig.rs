@@ -25,6 +25,7 @@ use crate::time::clock::Clock;
 use crate::trip::Trip;
 use futures_channel::oneshot;
 use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Duration;
 
 /// Rounds in which nothing may stay unsettled.
@@ -348,9 +349,20 @@ impl Outcome {
         let (parts, body) = response.into_parts();
         match body {
             RemoteBody::Whole(bytes) => Outcome::Answered(parts.status, bytes.to_vec(), trip),
-            RemoteBody::Pieces(..) | RemoteBody::Upgraded(_) => {
-                panic!("the simulated peers answer in one piece")
+            // The simulated peers answer in one piece, or break off.
+            RemoteBody::Pieces(mut pieces, _) => {
+                let mut cx = TaskContext::from_waker(Waker::noop());
+                loop {
+                    match pieces.poll_next(&mut cx) {
+                        Poll::Ready(Some(Ok(Ok(_)))) => {}
+                        Poll::Ready(Some(Ok(Err(error)))) => {
+                            return Outcome::Failed(Box::new(error));
+                        }
+                        other => panic!("not in one piece: {}", other.is_pending()),
+                    }
+                }
             }
+            RemoteBody::Upgraded(_) => panic!("the simulated peers upgrade nothing"),
         }
     }
 }

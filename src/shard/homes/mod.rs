@@ -111,11 +111,15 @@ impl Homes {
             return depth(self.first()).map(|_| self.first());
         }
         let mut random = random();
-        let mut pick = || {
-            let home = self.nth(random.below(homes as u64) as u32);
+        let one = random.below(homes.into()) as u32;
+        let two = random.below((homes - 1).into()) as u32;
+        // Never the same one twice.
+        let two = two + u32::from(two >= one);
+        let look = |n| {
+            let home = self.nth(n);
             depth(home).map(|depth| (home, depth))
         };
-        match (pick(), pick()) {
+        match (look(one), look(two)) {
             (Some((one, at_one)), Some((two, at_two))) => {
                 Some(if at_two < at_one { two } else { one })
             }
@@ -284,9 +288,8 @@ mod tests {
         let picked = (0..100).map(|seed| homes.pick(|| Random::new(seed), deep));
         let picked: Vec<Option<usize>> = picked.collect();
         let shallow = picked.iter().filter(|&&home| home == Some(98)).count();
-        assert!(shallow > 30, "{shallow}");
-        assert!(!picked.contains(&Some(97)));
-        assert!(picked.contains(&None), "twice the one that is not to be");
+        assert!(shallow > 40, "{shallow}");
+        assert!(!picked.contains(&Some(97)) && !picked.contains(&None));
     }
 
     #[test]
