@@ -48,7 +48,7 @@ pub(super) struct View {
     pub(super) flying_fresh: u32,
     /// Waiters that only a dial can serve.
     pub(super) fresh: u32,
-    /// The other waiters.
+    /// The other waiters, but for those who are likely to be served elsewhere.
     pub(super) plain: u32,
     /// Where fewer connections are open or being dialled than are to be kept.
     pub(super) cold: Option<Tier>,

@@ -162,7 +162,7 @@ impl Pool {
             flying_slots: self.dialing.slots_expected(),
             flying_fresh: self.members.dialing_fresh(),
             fresh: self.queue.fresh_len(),
-            plain: self.queue.plain_len(),
+            plain: self.queue.plain_len() - self.queue.elsewhere_len(),
             cold: self.cold(now),
             warm_from: self.warm_from(now),
         }

@@ -1,4 +1,4 @@
-//! Two shards, the real engine and its real mailboxes, and a simulated network: stepped in one thread,
+//! Two shards or more, the real engine and its real mailboxes, and a simulated network: stepped in one thread,
 //! under a clock moved by hand.
 //!
 //! Owns: who turns when. A shard turns only when it would be awake in production, so one that sleeps
@@ -41,25 +41,30 @@ pub(super) struct Rig {
 
 impl Rig {
     pub(super) fn new(config: Config) -> Rig {
-        Rig::with(config, None, Arc::new(NoNames))
+        Rig::with(config, 2, None, Arc::new(NoNames))
+    }
+
+    /// With so many shards.
+    pub(super) fn of(shards: usize, config: Config) -> Rig {
+        Rig::with(config, shards, None, Arc::new(NoNames))
     }
 
     /// With an order of turns that `seed` decides.
     pub(super) fn shuffled(config: Config, seed: u64) -> Rig {
-        Rig::with(config, Some(Random::new(seed)), Arc::new(NoNames))
+        Rig::with(config, 2, Some(Random::new(seed)), Arc::new(NoNames))
     }
 
     /// With names that `resolver` resolves.
     pub(super) fn resolving(config: Config, resolver: Resolver) -> Rig {
-        Rig::with(config, None, resolver)
+        Rig::with(config, 2, None, resolver)
     }
 
-    fn with(config: Config, order: Option<Random>, resolver: Resolver) -> Rig {
+    fn with(config: Config, shards: usize, order: Option<Random>, resolver: Resolver) -> Rig {
         let network = Network::new(1);
         let clock = network.clock();
-        let shared = EngineShared::new(config, 2, clock.clone(), resolver);
+        let shared = EngineShared::new(config, shards, clock.clone(), resolver);
         let shared = Arc::new(shared.expect("the test's configuration is right"));
-        let shards = (0..2)
+        let shards = (0..shards)
             .map(|index| Shard::new(shared.parts(index, network.driver(64))))
             .collect();
         let web = Web::new(&network);
@@ -229,10 +234,10 @@ impl Rig {
         answered.expect("figures come within a turn")
     }
 
-    /// Both shards' figures of one upstream, added up: hits, misses, dials.
+    /// All shards' figures of one upstream, added up: hits, misses, dials.
     pub(super) fn counts(&mut self, upstream: &str) -> [u64; 3] {
         let mut sums = [0; 3];
-        for shard in 0..2 {
+        for shard in 0..self.shards.len() {
             if let Some((_, counters)) = self.figures(shard).upstreams.get(upstream) {
                 for (sum, count) in
                     sums.iter_mut()
@@ -245,7 +250,7 @@ impl Rig {
         sums
     }
 
-    /// Stops both shards and checks that nothing is left of them, in the network or in counts.
+    /// Stops all shards and checks that nothing is left of them, in the network or in counts.
     pub(super) fn stop(&mut self) {
         self.shared.stop();
         for shard in &mut self.shards {
@@ -257,6 +262,8 @@ impl Rig {
         }
         assert_eq!(self.web.open(), 0, "a socket outlived its shard");
         for upstream in self.shared.directory.values() {
+            let offers = upstream.offers();
+            assert!(offers.is_none_or(|offers| offers.open().is_empty()));
             assert_eq!(upstream.connections.in_use(), 0, "a permit is missing");
             assert_eq!(upstream.permits.engine().in_use(), 0, "a permit is missing");
         }
