@@ -42,7 +42,8 @@ pub struct UpstreamConfig {
     pub critical_reserved: u32,
     /// Connections kept open, handshaken, before anyone asks; counts leased ones too. Spread evenly
     /// over the shards. Default 0: warmth costs the backend something, so it is asked for. Set it
-    /// to what a quiet moment needs, and first calls save the handshake.
+    /// to what a quiet moment needs, and first calls save the handshake. Successors of those that
+    /// end are dialled ahead, within `connections_max`: leave room for them, or calls meet dials.
     pub idle_min: u32,
     /// An idle connection older than this is closed, warm ones included (and replaced). Default 50
     /// s: below the 60 s after which AWS's load balancers and nginx's upstream side let go, so that

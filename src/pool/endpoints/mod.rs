@@ -236,7 +236,8 @@ impl Endpoints {
         self.listed.iter().filter_map(|&id| self.find(id))
     }
 
-    fn may_dial(&self, now: Time, id: EndpointId, config: &BreakerConfig) -> bool {
+    /// Whether a regular dial may go to `id` now.
+    pub(super) fn may_dial(&self, now: Time, id: EndpointId, config: &BreakerConfig) -> bool {
         self.find(id)
             .is_some_and(|endpoint| endpoint.breaker.may_dial(now, config))
     }

@@ -319,7 +319,12 @@ impl Run {
                 .iter()
                 .zip(&mut self.pauses[shard])
             {
-                pause.note(look, &upstream.name, now);
+                pause.note(
+                    look,
+                    &upstream.name,
+                    self.engine.permits(&upstream.name),
+                    now,
+                );
             }
             let oracle = &mut self.stage.oracle.borrow_mut();
             oracle.look(shard, look, &mut self.stage.coverage.borrow_mut());

@@ -29,7 +29,7 @@ pub struct Place {
     /// Those whose calls a sibling may run.
     pub movable: u32,
     /// Connections that will be free some time: leased, being dialled, or to be dialled after the pause
-    /// that follows a failed dial. Whoever has these to wait for need not ask a sibling: a queue that
+    /// that follows a failed dial, for which there was a permit. Whoever has these to wait for need not ask a sibling: a queue that
     /// drains sooner than a dial takes is left to drain.
     pub coming: u32,
 }

@@ -2,7 +2,7 @@
 
 use super::Run;
 use crate::oracle::{Place, Starving, State};
-use ringpool::simulation::Look;
+use ringpool::simulation::{Look, PermitsLook};
 use std::time::Duration;
 
 impl Run {
@@ -68,8 +68,7 @@ impl Run {
                 shards: shards.collect(),
                 reserved: settings.critical_reserved,
                 steals: settings.sharing.steal,
-                permit_left: returning
-                    || permits.in_use < permits.max && permits.engine_in_use < permits.engine_max,
+                permit_left: returning || is_left(permits),
                 choosy: self
                     .looks
                     .iter()
@@ -111,26 +110,39 @@ impl Run {
     }
 }
 
-/// Since when a shard may be pausing with its dials to an upstream, because one failed.
+/// Since when a shard may be pausing with its dials to an upstream, because one failed, and whether there was a
+/// permit meanwhile: it need not ask a sibling for one then, and a sibling may take it before the pause is over.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Pause {
     failed: u64,
     since: Duration,
+    permit_seen: bool,
 }
 
 impl Pause {
-    pub(super) fn note(&mut self, look: &Look, upstream: &str, now: Duration) {
+    pub(super) fn note(
+        &mut self,
+        look: &Look,
+        upstream: &str,
+        permits: PermitsLook,
+        now: Duration,
+    ) {
         let its = look.upstreams.iter().find(|one| *one.name == *upstream);
         let failed = its.map_or(0, |one| one.counters.dials_failed);
         if failed != self.failed {
-            (self.failed, self.since) = (failed, now);
+            (self.failed, self.since, self.permit_seen) = (failed, now, false);
         }
+        self.permit_seen |= is_left(permits);
     }
 
     fn lasts(&self, now: Duration, most: Duration) -> bool {
         // The wheel's tick is a millisecond.
-        self.failed > 0 && now < self.since + most + Duration::from_millis(3)
+        self.failed > 0 && self.permit_seen && now < self.since + most + Duration::from_millis(3)
     }
+}
+
+fn is_left(permits: PermitsLook) -> bool {
+    permits.in_use < permits.max && permits.engine_in_use < permits.engine_max
 }
 
 fn connections_of(looks: &[Look], upstream: &str) -> usize {
