@@ -15,6 +15,8 @@
 //! nothing to weigh: one dial begins, and each that completes allows one more in flight, which doubles them
 //! every dial time, as TCP's slow start does.
 //!
+//! Where `dials_eager` asks for it there is no weighing: each uncovered waiter has a dial begun.
+//!
 //! Averages mislead when what holds the connections now is unlike what held them before. Hence the stall
 //! guard: if no connection was released and no dial begun for a dial time while somebody waits uncovered, the average
 //! is not believed until the next release, and the ramp decides, doubling at each further stall.
@@ -140,7 +142,7 @@ impl Dialing {
             None
         } else if view.uncovered_fresh() > 0 {
             Some(Purpose::Fresh)
-        } else if view.uncovered() > 0 && self.pays(view) {
+        } else if view.uncovered() > 0 && self.pays(view, limits) {
             Some(Purpose::Queue)
         } else if view.cold.is_some() && now >= self.warm_from(view) {
             Some(Purpose::Warmth)
@@ -174,9 +176,9 @@ impl Dialing {
     }
 
     /// Whether one more dial is worth it for the uncovered waiters.
-    fn pays(&self, view: View) -> bool {
+    fn pays(&self, view: View, limits: &Limits) -> bool {
         let connections = view.connections();
-        if connections == 0 {
+        if connections == 0 || limits.dials_eager {
             return true;
         }
         let ramp_allows = view.flying < self.ramp;

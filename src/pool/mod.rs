@@ -176,6 +176,12 @@ impl Pool {
         self.endpoints.is_choosy()
     }
 
+    /// Whether what is on trial adds up to the work that is outstanding.
+    #[cfg(feature = "simulation")]
+    pub fn trials_add_up(&self) -> bool {
+        self.endpoints.trials_add_up()
+    }
+
     /// Totals so far.
     pub fn counters(&self) -> PoolCounters {
         PoolCounters {
@@ -294,7 +300,7 @@ impl Pool {
     /// What holds after every input.
     fn check(&mut self, now: Time) {
         debug_assert!(
-            self.queue.plain_len() == 0 || self.pick(now, self.least_waiting()).is_none(),
+            self.queue.plain_len() == 0 || !self.has_pick(now, self.least_waiting()),
             "a connection is free beside a waiter that could use it"
         );
         debug_assert!(

@@ -21,6 +21,7 @@ use crate::shard::upstream::UpstreamShared;
 use crate::shard::{Shard, Turn};
 use crate::time::Time;
 use crate::time::clock::Clock;
+use crate::tls::TicketStore;
 use crate::trip::Trip;
 use futures_channel::oneshot;
 use std::sync::Arc;
@@ -62,7 +63,8 @@ impl Rig {
     fn with(config: Config, shards: usize, order: Option<Random>, resolver: Resolver) -> Rig {
         let network = Network::new(1);
         let clock = network.clock();
-        let shared = EngineShared::new(config, shards, clock.clone(), resolver);
+        let tickets = TicketStore::new();
+        let shared = EngineShared::new(config, shards, clock.clone(), resolver, tickets);
         let shared = Arc::new(shared.expect("the test's configuration is right"));
         let shards = (0..shards)
             .map(|index| Shard::new(shared.parts(index, network.driver(64))))
