@@ -213,13 +213,6 @@ impl Error {
         self
     }
 
-    /// Records how many attempts were made.
-    #[cfg(any(test, feature = "simulation"))]
-    pub(crate) fn after_attempts(mut self, attempts: u32) -> Error {
-        self.0.attempts = attempts;
-        self
-    }
-
     /// Records the attempts that were made, the failed one included.
     pub(crate) fn with_history(mut self, history: Vec<Attempt>) -> Error {
         self.0.attempts = u32::try_from(history.len()).unwrap_or(u32::MAX);

@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind, Phase};
 use crate::shard::mailbox::Control;
 use crate::shard::sharing::movable::Underway;
 use crate::time::clock::Clock;
+use crate::tls::TicketStore;
 use futures_channel::oneshot;
 use std::fmt;
 use std::future::Future;
@@ -47,6 +48,7 @@ impl Engine {
             shards,
             Clock::system(),
             resolver,
+            TicketStore::new(),
         )?);
         let threads = Threads::start(&shared)?;
         Ok(Engine { threads, shared })

@@ -49,6 +49,15 @@ pub struct Snapshot {
     pub evicted_failed: u64,
     /// Connections closed because their user gave them up in a state that cannot be reused.
     pub discarded: u64,
+    /// Calls that waited on one shard and were offered to the others.
+    pub offers: u64,
+    /// Those of them that another shard ran.
+    pub offers_taken: u64,
+    /// Those of them that their own shard took back: it had a connection for them first, or they ended
+    /// waiting.
+    pub offers_returned: u64,
+    /// Calls that a shard ran for another one: as `offers_taken`, from the other end.
+    pub steals: u64,
     /// Times that receiving was paused because a reader was too slow.
     pub receive_pauses: u64,
     /// Tasks on shards that ended by a panic.
@@ -117,6 +126,8 @@ pub struct UpstreamFigures {
     pub hits: u64,
     /// Checkouts that were not.
     pub misses: u64,
+    /// Callers that waited on one shard and were served on another.
+    pub moved: u64,
     /// Dials begun.
     pub dials: u64,
     /// Dials that failed.
@@ -166,6 +177,10 @@ impl Snapshot {
         self.evicted_stray_bytes += tally.evicted_stray_bytes;
         self.evicted_failed += tally.evicted_failed;
         self.discarded += tally.discards;
+        self.offers += tally.offers;
+        self.offers_taken += tally.offers_taken;
+        self.offers_returned += tally.offers_returned;
+        self.steals += tally.steals;
         self.receive_pauses += tally.pauses;
         self.task_panics += shard.task_panics;
         self.add_gauges(shard);
@@ -177,6 +192,7 @@ impl Snapshot {
             figures.waiters += u64::from(census.waiters);
             figures.hits += counters.hits;
             figures.misses += counters.misses;
+            figures.moved += counters.served_others;
             figures.dials += counters.dials;
             figures.dials_failed += counters.dials_failed;
             figures.evicted_idle += counters.evicted(CloseReason::IdleTimeout);

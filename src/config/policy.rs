@@ -86,8 +86,12 @@ pub struct BreakerConfig {
     /// Whether endpoints are judged at all. Default true: without it a dead backend holds every
     /// caller for as long as it may wait.
     pub enabled: bool,
-    /// So many failures in a row eject an endpoint, and so many failed dials in a row make it
-    /// unreachable. Default 5 (Finagle, Envoy): fewer trip on a deploy, more hurt more callers.
+    /// So many failed calls in a row eject an endpoint, and so many failed dials in a row make it
+    /// unreachable. Default 5 (Finagle, Envoy): fewer trip on a deploy, more hurt more callers. A
+    /// call counts once at an endpoint, however many of its attempts failed there: two calls that
+    /// no server survives are no reason to eject it. Dials count each, whoever they are for: there
+    /// are pauses between them, so that five in a row take some 100 ms, and an endpoint back sooner
+    /// than it seemed is found by the next dial on trial, within `dial_backoff_max`.
     pub failures_max: u32,
     /// The share of failures within `window` that ejects an endpoint, 0 to 1. Default 0.5: a backend
     /// that fails every second call is of little use; smaller ejects on partial trouble.

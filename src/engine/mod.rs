@@ -51,7 +51,8 @@ pub(crate) struct EngineShared<D: Driver> {
 }
 
 impl<D: Driver> EngineShared<D> {
-    /// Checks the configuration and makes everything but the shards.
+    /// Checks the configuration and makes everything but the shards. Tickets are kept in `tickets`,
+    /// which also says where TLS takes its keys and the time from.
     ///
     /// # Errors
     /// What is wrong with the configuration, files it names included.
@@ -60,6 +61,7 @@ impl<D: Driver> EngineShared<D> {
         shards: usize,
         clock: Clock,
         resolver: Resolver,
+        tickets: TicketStore,
     ) -> Result<EngineShared<D>, Error> {
         config.validate()?;
         let mailboxes = (0..shards)
@@ -74,7 +76,7 @@ impl<D: Driver> EngineShared<D> {
                 config.connections_max - reserved(config.upstreams.values()),
             )),
             reconfiguring: Mutex::default(),
-            tickets: TicketStore::new(),
+            tickets,
             next_id: AtomicU64::new(1),
             choices: AtomicU64::new(0),
             clock,

@@ -1,6 +1,8 @@
 //! When to dial: the rule, its memory, and the back-off after failures.
 //!
-//! Owns: the observed hold and dial times, how fast dials ramp up, and until when they must wait.
+//! Owns: the observed hold and dial times, how fast dials ramp up, and until when they must wait: while it
+//! is not clear yet which endpoint is to blame, or there is none known. One that is judged unreachable has pauses of
+//! its own, and this rule none because of it.
 //! Never: dials, or takes a permit. It is asked with a picture of the pool, and answers.
 //!
 //! For plain waiters, the rule weighs a dial against the queue it would shorten:
@@ -12,6 +14,8 @@
 //! the decision, on far fewer connections than waiters. While the hold time is unknown there is
 //! nothing to weigh: one dial begins, and each that completes allows one more in flight, which doubles them
 //! every dial time, as TCP's slow start does.
+//!
+//! Where `dials_eager` asks for it there is no weighing: each uncovered waiter has a dial begun.
 //!
 //! Averages mislead when what holds the connections now is unlike what held them before. Hence the stall
 //! guard: if no connection was released and no dial begun for a dial time while somebody waits uncovered, the average
@@ -31,7 +35,7 @@ const DIAL_TIME_ASSUMED: Duration = Duration::from_millis(100);
 
 /// No stall is declared, and no pause taken, shorter than this: a queue's deadline is a timer's, and
 /// timers are no finer.
-const PAUSE_MIN: Duration = Duration::from_millis(1);
+pub(super) const PAUSE_MIN: Duration = Duration::from_millis(1);
 
 /// The pool at the moment of a decision.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +52,7 @@ pub(super) struct View {
     pub(super) flying_fresh: u32,
     /// Waiters that only a dial can serve.
     pub(super) fresh: u32,
-    /// The other waiters.
+    /// The other waiters, but for those who are likely to be served elsewhere.
     pub(super) plain: u32,
     /// Where fewer connections are open or being dialled than are to be kept.
     pub(super) cold: Option<Tier>,
@@ -116,11 +120,29 @@ impl Dialing {
 
     /// Whether to begin a dial now, and what for.
     pub(super) fn wanted(&self, now: Time, view: View, limits: &Limits) -> Option<Purpose> {
-        if now < self.blocked_until || view.flying >= self.flying_max(limits) {
+        if self.is_pausing(now) {
+            return None;
+        }
+        self.wanted_but_for_pauses(now, view, limits)
+    }
+
+    /// Whether there is no dial because one has failed lately.
+    pub(super) fn is_pausing(&self, now: Time) -> bool {
+        now < self.blocked_until
+    }
+
+    /// As [`wanted`](Dialing::wanted), whether a pause is to pass before or not.
+    pub(super) fn wanted_but_for_pauses(
+        &self,
+        now: Time,
+        view: View,
+        limits: &Limits,
+    ) -> Option<Purpose> {
+        if view.flying >= self.flying_max(limits) {
             None
         } else if view.uncovered_fresh() > 0 {
             Some(Purpose::Fresh)
-        } else if view.uncovered() > 0 && self.pays(view) {
+        } else if view.uncovered() > 0 && self.pays(view, limits) {
             Some(Purpose::Queue)
         } else if view.cold.is_some() && now >= self.warm_from(view) {
             Some(Purpose::Warmth)
@@ -136,7 +158,7 @@ impl Dialing {
 
     /// When to ask [`wanted`](Dialing::wanted) again if nothing happens until then.
     pub(super) fn ask_again_at(&self, now: Time, view: View, limits: &Limits) -> Option<Time> {
-        if now < self.blocked_until {
+        if self.is_pausing(now) {
             // With nobody waiting too: a pool is not vacant, and so its back-off not forgotten,
             // before the pause is over.
             return Some(self.blocked_until);
@@ -159,9 +181,9 @@ impl Dialing {
     }
 
     /// Whether one more dial is worth it for the uncovered waiters.
-    fn pays(&self, view: View) -> bool {
+    fn pays(&self, view: View, limits: &Limits) -> bool {
         let connections = view.connections();
-        if connections == 0 {
+        if connections == 0 || limits.dials_eager {
             return true;
         }
         let ramp_allows = view.flying < self.ramp;
@@ -268,6 +290,13 @@ impl Dialing {
         let pause = floor.saturating_mul(1 << doublings);
         let pause = pause.min(limits.dial_backoff_max.max(floor));
         self.blocked_until = now + random.shorten(pause, 0.5);
+    }
+
+    /// The endpoint that failed is tried in the background from now on, with pauses of its own: there is none
+    /// here any more.
+    pub(super) fn handed_over(&mut self) {
+        self.failures = 0;
+        self.blocked_until = Time::ZERO;
     }
 
     /// No permit was free. One for warmth is not asked for again for a while.

@@ -127,6 +127,15 @@ impl Pool {
         None
     }
 
+    /// Whether [`pick`](Pool::pick) finds one. For checks that some builds leave out: the dice are as they
+    /// were afterwards, so that the course of things is the same with them and without.
+    pub(super) fn has_pick(&mut self, now: Time, class: Class) -> bool {
+        let dice = self.random.clone();
+        let found = self.pick(now, class).is_some();
+        self.random = dice;
+        found
+    }
+
     #[inline]
     fn pick_of(&mut self, now: Time, tier: Tier) -> Option<MemberId> {
         // Where endpoints are unknown, or were when the connection was dialled.

@@ -28,6 +28,8 @@ pub struct Limits {
     pub waiters_max: u32,
     /// So many dials of this pool may be in flight at once; zero counts as one.
     pub dials_max: u32,
+    /// Whether each waiter has a dial begun for it, whatever the queue would take.
+    pub dials_eager: bool,
     /// The pause after a first failed dial, before jitter (half to full); it doubles with each
     /// further failure. 10 ms is long enough not to spin and too short to be felt. Below 1 ms
     /// counts as 1 ms.

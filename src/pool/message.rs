@@ -58,6 +58,9 @@ pub enum Input {
         deadline: Time,
         /// Only a newly dialled connection will do: the retry after a stale reuse.
         fresh: bool,
+        /// It is likely to be served elsewhere, and is reported `Moved` then: for a moment no dial is begun for
+        /// it.
+        elsewhere: bool,
     },
     /// The caller has gone before it was answered.
     Cancel {

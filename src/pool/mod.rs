@@ -13,6 +13,7 @@
 //! | `member` | connections by name, and the lists of idle and free ones |
 //! | `granting` | who gets which connection |
 //! | `queue`, `shed` | waiters by class; who is sent away under overload |
+//! | `elsewhere` | waiters for whom no dial is begun yet |
 //! | `refusing` | who is not let in, or sent away, and why |
 //! | `dialing`, `supply` | when to dial; doing it, or going without |
 //! | `outcome` | what becomes of a dial |
@@ -28,6 +29,7 @@
 mod counters;
 mod dialing;
 mod due;
+mod elsewhere;
 mod endpoints;
 mod forecast;
 mod granting;
@@ -130,11 +132,11 @@ impl Pool {
     /// When [`Input::Tick`] is due; one in the past is due at once.
     pub fn deadline(&self) -> Option<Time> {
         let waiting = if self.queue.is_empty() {
-            [None; 2]
+            [None; 3]
         } else {
             let limits = self.shed_limits();
             let shed = limits.and_then(|limits| self.shedder.next(&self.queue, &limits));
-            [self.queue.next_deadline(), shed]
+            [self.queue.next_deadline(), shed, self.queue.lapses_at()]
         };
         let trial = if self.draining {
             None
@@ -174,6 +176,12 @@ impl Pool {
         self.endpoints.is_choosy()
     }
 
+    /// Whether what is on trial adds up to the work that is outstanding.
+    #[cfg(feature = "simulation")]
+    pub fn trials_add_up(&self) -> bool {
+        self.endpoints.trials_add_up()
+    }
+
     /// Totals so far.
     pub fn counters(&self) -> PoolCounters {
         PoolCounters {
@@ -208,7 +216,13 @@ impl Pool {
                 class,
                 deadline,
                 fresh,
-            } => self.enqueue(now, waiter, class, deadline, fresh, actions),
+                elsewhere,
+            } => {
+                self.enqueue(now, waiter, class, deadline, fresh, actions);
+                if elsewhere {
+                    self.queue.expect_elsewhere(now, waiter);
+                }
+            }
             Input::Cancel { waiter } => {
                 self.queue.cancel(waiter);
             }
@@ -275,6 +289,7 @@ impl Pool {
     fn settle(&mut self, now: Time, actions: &mut Vec<Action>) {
         self.unsettled = false;
         self.fail_late(now, actions);
+        self.queue.lapse(now);
         self.endpoints.tick(now, &self.limits.balance);
         self.match_waiters(now, actions);
         self.shed(now, actions);
@@ -286,7 +301,7 @@ impl Pool {
     /// What holds after every input.
     fn check(&mut self, now: Time) {
         debug_assert!(
-            self.queue.plain_len() == 0 || self.pick(now, self.least_waiting()).is_none(),
+            self.queue.plain_len() == 0 || !self.has_pick(now, self.least_waiting()),
             "a connection is free beside a waiter that could use it"
         );
         debug_assert!(

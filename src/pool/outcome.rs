@@ -104,8 +104,14 @@ impl Pool {
         if purpose == Purpose::Trial {
             return;
         }
-        self.dialing
-            .failed(now, began, &self.limits, &mut self.random);
+        let reachable = |id| self.endpoints.may_dial(now, id, &self.limits.breaker);
+        match gone {
+            // It has pauses of its own now, and where else there is to dial nothing has failed.
+            Some(endpoint) if !reachable(endpoint) => self.dialing.handed_over(),
+            Some(_) | None => self
+                .dialing
+                .failed(now, began, &self.limits, &mut self.random),
+        }
         // One failure fails at most one waiter: whoever is first of those whom nothing open or under
         // way can serve. The others wait for the next dial, until their deadlines.
         let victim = if self.members.dialing() > self.members.trials() {

@@ -3,6 +3,7 @@
 //! Owns: every [`Refusal`] but the failed dial's. Never: chooses whom to serve.
 
 use super::Pool;
+use super::dialing::PAUSE_MIN;
 use super::message::{Action, Refusal, WaiterId};
 use super::permit::Tier;
 use super::queue::Left;
@@ -138,9 +139,10 @@ impl Pool {
 
     fn queue_full(&mut self) -> Refusal {
         self.counters.refused += 1;
-        // A full queue takes about so long to drain.
-        let hold = self.dialing.hold.duration().unwrap_or_default();
-        let rounds = u64::from(self.queue.len()) / self.members.slots(Tier::Open).max(1);
+        // A full queue takes about so long to drain. Where nothing was ever held, it is a dial that all wait for.
+        let hold = self.dialing.hold.duration();
+        let hold = hold.unwrap_or(self.dialing.dial_time()).max(PAUSE_MIN);
+        let rounds = u64::from(self.queue.len()) / self.members.slots(Tier::Open).max(1) + 1;
         let retry_after = hold.saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX));
         Refusal::QueueFull { retry_after }
     }

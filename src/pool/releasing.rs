@@ -30,7 +30,8 @@ impl Pool {
         if self.members.returned(id, now) {
             self.rests(now);
         }
-        if condemned.is_none() && self.queue.is_empty() && !self.unsettled {
+        let wears = condemned.is_none() && self.wears_out(now, id);
+        if condemned.is_none() && self.queue.is_empty() && !self.unsettled && !wears {
             return;
         }
         self.fail_late(now, actions);
@@ -41,6 +42,18 @@ impl Pool {
             self.retire(id, CloseReason::Capacity, actions);
         }
         self.settle(now, actions);
+    }
+
+    /// Whether a member that was just released is found to have few uses left, and a successor is wanted.
+    #[inline]
+    fn wears_out(&mut self, now: Time, id: MemberId) -> bool {
+        if self.limits.uses_max.is_none() || self.floor() == 0 {
+            return false;
+        }
+        let ending = |pool: &Pool| pool.members.get(id).is_some_and(|member| member.ending);
+        let before = ending(self);
+        self.look_at_end(now, id);
+        !before && ending(self)
     }
 
     pub(super) fn closed(&mut self, now: Time, id: MemberId) {

@@ -27,7 +27,7 @@ impl Pool {
         while self.may_dial(now)
             && let Some(purpose) = self.dialing.wanted(now, self.view(now), &self.limits)
         {
-            match self.acquire(now, purpose) {
+            match self.acquire(purpose) {
                 Ok((permit, tier)) => self.dial(now, purpose, permit, tier, actions),
                 Err(exhausted) => {
                     self.dialing.no_permit(now, &self.limits);
@@ -36,6 +36,7 @@ impl Pool {
                 }
             }
         }
+        self.ask_during_pause(now, actions);
         let view = self.view(now);
         if view.uncovered() == 0 {
             self.dialing.starving = false;
@@ -96,8 +97,8 @@ impl Pool {
         !self.endpoints.is_known() || self.endpoints.dialable(now, &self.limits.breaker)
     }
 
-    fn acquire(&mut self, now: Time, purpose: Purpose) -> Result<(Permit, Tier), Exhausted> {
-        let tier = match (purpose, self.cold(now)) {
+    fn acquire(&mut self, purpose: Purpose) -> Result<(Permit, Tier), Exhausted> {
+        let tier = match (purpose, self.cold()) {
             (Purpose::Warmth, Some(tier)) => tier,
             (Purpose::Warmth | Purpose::Fresh | Purpose::Queue | Purpose::Trial, _) => Tier::Open,
         };
@@ -108,6 +109,32 @@ impl Pool {
                 Ok((permit, Tier::Reserved))
             }
             Err(exhausted) => Err(exhausted),
+        }
+    }
+
+    /// No permit is taken before its dial may begin. But where none is left to be taken then, siblings
+    /// hear of it now: what idles there need not wait for a pause here.
+    fn ask_during_pause(&mut self, now: Time, actions: &mut Vec<Action>) {
+        if self.queue.is_empty() || !self.dialing.is_pausing(now) || !self.may_dial(now) {
+            return;
+        }
+        let view = self.view(now);
+        let wanted = self.dialing.wanted_but_for_pauses(now, view, &self.limits);
+        let full = if self.critical_uncovered() {
+            Exhausted::Reserved
+        } else {
+            Exhausted::Upstream
+        };
+        let mut caps = [full, Exhausted::Engine].into_iter();
+        let Some(exhausted) = caps.find(|&cap| !self.permits.has_room(cap)) else {
+            return;
+        };
+        match wanted {
+            Some(Purpose::Queue) => self.starve(exhausted, actions),
+            // Its permit is made here, when the pause is over.
+            Some(Purpose::Fresh) if self.oldest_idle_of(Tier::Open).is_some() => {}
+            Some(Purpose::Fresh) => self.starve(exhausted, actions),
+            Some(Purpose::Warmth | Purpose::Trial) | None => {}
         }
     }
 
@@ -175,8 +202,8 @@ impl Pool {
             flying_slots: self.dialing.slots_expected(),
             flying_fresh: self.members.dialing_fresh(),
             fresh: self.queue.fresh_len(),
-            plain: self.queue.plain_len(),
-            cold: self.cold(now),
+            plain: self.queue.plain_len() - self.queue.elsewhere_len(),
+            cold: self.cold(),
             warm_from: self.warm_from(now),
         }
     }
@@ -209,7 +236,14 @@ impl Pool {
                 self.fresh_without_room(now) == 0
             }
         };
-        if !content && !self.dialing.starving {
+        if !content {
+            self.starve(exhausted, actions);
+        }
+    }
+
+    /// Tells, once, that siblings have to be asked.
+    fn starve(&mut self, exhausted: Exhausted, actions: &mut Vec<Action>) {
+        if !self.dialing.starving {
             self.dialing.starving = true;
             actions.push(Action::Starving(exhausted));
         }

@@ -5,10 +5,13 @@
 //!
 //! A connection that ends soon is not counted as warm any more, so that its successor is there when it
 //! goes (make before break). *Soon* is two dial times, and as long as the pace needs for the whole floor,
-//! but never more than a quarter of a connection's life: or else successors would have successors at once.
+//! but never more than a quarter of a connection's life: or else successors would have successors at once. Where
+//! a connection's uses are numbered, so are those in which its successor is dialled. (Where the cap leaves no
+//! room for a successor, the old one has to go first.)
 
 use super::Pool;
 use super::forecast::Forecast;
+use super::member::Member;
 use super::message::MemberId;
 use super::pace::Pace;
 use super::peak::Peak;
@@ -44,7 +47,7 @@ impl Pool {
     }
 
     /// The tier that has fewer connections than its floor.
-    pub(super) fn cold(&self, _now: Time) -> Option<Tier> {
+    pub(super) fn cold(&self) -> Option<Tier> {
         [Tier::Open, Tier::Reserved].into_iter().find(|&tier| {
             let count = self.members.tier(tier);
             count.warm + count.dialing < self.floor_of(tier)
@@ -94,7 +97,7 @@ impl Pool {
 
     /// When the forecast wants to look again.
     pub(super) fn foresee_at(&self) -> Option<Time> {
-        self.warmth.forecast.next(Time::ZERO)
+        self.warmth.forecast.next()
     }
 
     /// How long before its end the successor of a connection that lives for `life` is dialled.
@@ -112,6 +115,19 @@ impl Pool {
     /// As `lead`, for the end of a member by age.
     fn lead_of_age(&self) -> Duration {
         self.lead(self.limits.age_max.unwrap_or(self.limits.dial_backoff_max))
+    }
+
+    /// Whether a member has few uses left: no more than there are likely to be in two dial times, and than a
+    /// quarter of all.
+    pub(super) fn is_worn(&self, member: &Member) -> bool {
+        let Some(max) = self.limits.uses_max else {
+            return false;
+        };
+        let soon = self.dialing.dial_time().saturating_mul(2).as_nanos();
+        let hold = self.dialing.hold.nanos().unwrap_or(1).max(1);
+        let uses = u64::try_from(soon / u128::from(hold)).unwrap_or(u64::MAX);
+        let lead = uses.min(max / 4).max(1);
+        member.uses.saturating_add(lead) >= max
     }
 
     /// A member is idle from now on: notes when it, and surplus, are to be looked at.
@@ -146,7 +162,8 @@ impl Pool {
             let end = end_of_idling(&self.limits, member.since);
             member.is_idle() && end <= now + self.lead(timeout)
         });
-        let ending = idles_out || member.retire_at <= now + self.lead_of_age();
+        let aged = member.retire_at <= now + self.lead_of_age();
+        let ending = idles_out || aged || self.is_worn(member);
         self.members.set_ending(id, ending);
     }
 

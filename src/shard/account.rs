@@ -91,6 +91,14 @@ impl<D: Driver> Core<D> {
         })
     }
 
+    /// How long the upstream's own settings let one on the connection `key` take, whatever its caller says.
+    pub(super) fn own_timeout(&self, key: Key) -> Duration {
+        let connection = self.connections.get(key);
+        let state = connection.and_then(|connection| self.upstreams.get(connection.upstream));
+        let call = state.map_or(Duration::MAX, |state| state.policy.current().call_timeout);
+        call.min(self.attempt_timeout(key))
+    }
+
     /// The head of a response came so long after the grant; or an attempt was cut off after that.
     pub(super) fn note_latency(&mut self, key: Key, latency: Duration) {
         let connection = self.connections.get(key);

@@ -120,6 +120,29 @@ impl Again {
             .with_history(history)
     }
 
+    /// The error of this attempt, begun at `attempt`, that ended on a connection with so much `sent`.
+    pub(super) fn on_connection<D: Driver>(
+        self,
+        upstream: &LocalUpstream<D>,
+        terms: &Terms,
+        attempt: Time,
+        error: Error,
+        reused: bool,
+        sent: RequestSent,
+    ) -> Error {
+        let mut history = self.failed;
+        history.push(Attempt {
+            endpoint: error.endpoint().cloned(),
+            reused,
+            begun: attempt.since(terms.begun),
+            took: upstream.shard.now().since(attempt),
+            failure: error.kind(),
+        });
+        error
+            .after_sending(sent.max(self.sent), terms.idempotent)
+            .with_history(history)
+    }
+
     /// The attempt after one that ended by `error`, when its time has come; or the error, for the
     /// caller, if there is to be none.
     pub(super) async fn after<D: Driver>(

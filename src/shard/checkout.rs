@@ -202,6 +202,7 @@ impl<D: Driver> Core<D> {
             class: wish.class,
             deadline: wish.deadline,
             fresh: wish.fresh,
+            elsewhere: !stays && state.share.siblings_have_room_for(self.index, wish.class),
         };
         self.pool_input(wish.upstream, input);
         if stays {

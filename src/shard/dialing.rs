@@ -255,6 +255,21 @@ impl<D: Driver> Core<D> {
         self.fail_dial(key, error);
     }
 
+    /// The connection failed in the middle of the handshake. Only what the peer did is put down to it.
+    pub(super) fn on_handshake_broken(&mut self, key: Key, why: io::ErrorKind) {
+        match why {
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe => self.on_handshake_cut(key),
+            _ => {
+                let what =
+                    format!("the connection failed in the middle of the TLS handshake: {why}");
+                let error = Error::new(ErrorKind::Dial, what).caused_by(io::Error::from(why));
+                self.fail_dial(key, error);
+            }
+        }
+    }
+
     pub(super) fn on_dial_timeout(&mut self, key: Key) {
         let Some(connection) = self.connections.get(key) else {
             return;

@@ -209,7 +209,7 @@ impl<D: Driver> Core<D> {
         };
         match connection.state() {
             State::Idle => self.evict(key, Eviction::PeerClosed),
-            State::Handshaking => self.on_handshake_cut(key),
+            State::Handshaking => self.on_handshake_broken(key, error),
             State::Leased if connection.streams.is_some() => {
                 self.lose_streams(key, End::Failed(error));
             }
@@ -250,7 +250,7 @@ impl<D: Driver> Core<D> {
                 // the end. Only where nobody looks does a failed send decide.
                 match state {
                     State::Idle => self.evict(key, Eviction::Failed),
-                    State::Handshaking => self.on_handshake_cut(key),
+                    State::Handshaking => self.on_handshake_broken(key, error.kind()),
                     // The same, but nobody new is let in.
                     State::Leased if connection.streams.is_some() => self.leave_pool(key),
                     State::Leased | State::Dialing | State::Draining | State::Closing => {}

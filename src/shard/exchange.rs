@@ -468,23 +468,25 @@ impl<D: Driver> Exchange<D> {
             },
             None => RequestSent::Whole,
         };
-        let sent = sent.max(self.facts.sent_before);
         self.judge_failure(error.kind());
         self.lease = None;
-        let facts = &self.facts;
-        let mut history = facts.failed.clone();
-        history.push(Attempt {
-            endpoint: facts.endpoint.clone(),
-            reused: facts.reused,
-            begun: facts.attempt.since(facts.begun),
-            took: self.upstream.shard.now().since(facts.attempt),
-            failure: error.kind(),
-        });
-        self.upstream
+        let (facts, upstream) = (&self.facts, &self.upstream);
+        let error = upstream
             .name_error(error)
-            .at_endpoint(facts.endpoint.as_ref())
-            .after_sending(sent, self.terms.idempotent)
-            .with_history(history)
+            .at_endpoint(facts.endpoint.as_ref());
+        let again = Again {
+            fresh: false,
+            sent: facts.sent_before,
+            failed: facts.failed.clone(),
+        };
+        again.on_connection(
+            upstream,
+            &self.terms,
+            facts.attempt,
+            error,
+            facts.reused,
+            sent,
+        )
     }
 
     /// Tells the pool, before the connection goes, what the failure says about its endpoint.
@@ -509,7 +511,7 @@ impl<D: Driver> Exchange<D> {
             core.note_latency(lease.key, now.since(self.facts.granted));
         }
         let stale = self.failure(kind) == Failure::Stale;
-        if !speaks_against_endpoint(kind) || stale {
+        if !speaks_against_endpoint(kind) || stale || self.facts.has_failed_here() {
             return;
         }
         match std::mem::replace(&mut self.told, Told::Fault) {
@@ -517,6 +519,19 @@ impl<D: Driver> Exchange<D> {
             Told::Served => core.note_fault(lease.key, true),
             Told::Fault => {}
         }
+    }
+}
+
+impl Facts {
+    /// Whether the endpoint was told of a failure of this call already. It is calls that are counted: one that
+    /// no server survives says no more by its third attempt than by its first.
+    fn has_failed_here(&self) -> bool {
+        self.failed.iter().any(|attempt| {
+            let failure = Failure::of_exchange(attempt.failure, attempt.reused, false);
+            attempt.endpoint == self.endpoint
+                && speaks_against_endpoint(attempt.failure)
+                && failure != Failure::Stale
+        })
     }
 }
 

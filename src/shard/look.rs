@@ -57,6 +57,8 @@ pub struct ConnectionLook {
     pub timer_armed: bool,
     /// Whether it holds a permit.
     pub has_permit: bool,
+    /// Whether its socket is being closed, or is closed, under whoever holds it.
+    pub cut: bool,
 }
 
 /// One upstream on one shard.
@@ -80,6 +82,8 @@ pub struct UpstreamLook {
     pub waiters_movable: u32,
     /// Whether some of what is idle may not be granted: its endpoint is ejected, or on trial.
     pub choosy: bool,
+    /// Whether some endpoint's trials are not those that are under way.
+    pub trials_adrift: bool,
     /// Totals since the shard met it.
     pub counters: UpstreamCounters,
 }
@@ -182,6 +186,7 @@ impl<D: Driver> Core<D> {
             operations: in_flight + u32::from(operations.cancels),
             timer_armed: connection.timer.is_some(),
             has_permit: connection.permit.is_some(),
+            cut: connection.cut,
         }
     }
 }
@@ -199,6 +204,7 @@ fn upstream_look(upstream: &UpstreamState) -> UpstreamLook {
         waiters_fresh: upstream.pool.waiters_fresh(),
         waiters_movable: 0,
         choosy: upstream.pool.is_choosy(),
+        trials_adrift: !upstream.pool.trials_add_up(),
         counters: UpstreamCounters {
             hits: counters.hits,
             misses: counters.misses,

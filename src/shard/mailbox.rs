@@ -66,6 +66,10 @@ impl Depth {
     }
 }
 
+/// When to come back to a mailbox that was full. 10 ms: a shard that keeps up takes hundreds of calls out of it in
+/// each of its turns, and one that does not is not helped by callers who come sooner.
+const FULL_RETRY: Duration = Duration::from_millis(10);
+
 /// The engine's own messages to a shard.
 pub(crate) enum Control {
     /// Keep this upstream's warm connections from now on.
@@ -129,7 +133,8 @@ impl<D: Driver> Mailbox<D> {
                 "the shard's mailbox is full ({} calls)",
                 self.work.capacity()
             );
-            return Err((Error::new(ErrorKind::Shed, what), work));
+            let error = Error::new(ErrorKind::Shed, what).with_retry_after(FULL_RETRY);
+            return Err((error, work));
         }
         self.parker.wake();
         // A shard that closed meanwhile may have emptied its queue before this push: whoever comes

@@ -133,14 +133,16 @@ impl<D: Driver> Core<D> {
         stream.timer = None;
         stream.expired = true;
         stream.wake_reader();
-        let overdue = stream.id.is_some() && stream.holds_slot;
+        let held = self.now.since(stream.granted);
+        let asked = stream.id.is_some() && stream.holds_slot;
         let (connection, answered) = (stream.connection, stream.answered);
         if let Some(connection) = self.connections.get_mut(connection)
             && let Some(streams) = connection.streams.as_deref_mut()
         {
             streams.wake_writer(key);
         }
-        if overdue {
+        // Where its holder had less time than the upstream's own settings give, silence says nothing.
+        if asked && held >= self.own_timeout(connection) {
             self.note_fault(connection, answered);
         }
     }

@@ -2,10 +2,13 @@
 //!
 //! Owns: the attempts of one call. Never: repeats what the peer may have processed.
 
+use super::again::{Again, Failure};
 use super::local::LocalUpstream;
 use super::stream_lease::{StreamCheckout, StreamLease};
+use super::terms::Terms;
+use crate::config::CallOptions;
 use crate::driver::Driver;
-use crate::error::{Error, ErrorKind, RequestSent};
+use crate::error::{Error, ErrorKind};
 use crate::time::Time;
 use bytes::{Bytes, BytesMut};
 use std::future::poll_fn;
@@ -15,38 +18,44 @@ use std::task::{Context as TaskContext, Poll};
 const ANSWER_MAX: usize = 1 << 20;
 
 impl<D: Driver> LocalUpstream<D> {
-    /// Sends `payload` on a stream of its own and collects the answer to its end. Tried again, up to
-    /// the configured number of attempts, where the peer has provably processed nothing: it refused
-    /// the stream, is going away, or was never sent any of it.
+    /// Sends `payload` on a stream of its own and collects the answer to its end. Tried again, as any call,
+    /// where the peer has provably processed nothing: it refused the stream, is going away, or was
+    /// never sent any of it.
     ///
     /// # Errors
     /// With how far the request got. Dropping the future calls the stream off.
     pub(crate) async fn stream_call(&self, payload: Bytes, deadline: Time) -> Result<Bytes, Error> {
-        let config = self.policy();
-        let mut attempt = 1;
+        let options = CallOptions {
+            timeout: Some(deadline.since(self.shard.now())),
+            ..CallOptions::default()
+        };
+        self.begin_call();
+        let terms = Terms::of(self, options, false);
+        let mut again = Again::first();
         loop {
-            let patience = deadline.min(self.shard.now() + config.wait_timeout);
-            let mut lease = StreamCheckout::new(self, patience)?
-                .await
-                .map_err(|error| {
-                    let error = error.after_sending(RequestSent::No, false);
-                    error.after_attempts(attempt - 1)
-                })?;
-            lease.expect_by(deadline);
-            let endpoint = lease.endpoint();
-            let error = match converse(&mut lease, payload.clone()).await {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error
-                    .after_sending(lease.sent(), false)
-                    .after_attempts(attempt)
-                    .at_endpoint(endpoint.as_ref()),
+            let attempt = self.shard.now();
+            let checkout = StreamCheckout::new(self, terms.wait_until(attempt))?;
+            let (error, failure) = match checkout.await {
+                Ok(mut lease) => {
+                    lease.expect_by(terms.deadline);
+                    let endpoint = lease.endpoint();
+                    let error = match converse(&mut lease, payload.clone()).await {
+                        Ok(answer) => return Ok(answer),
+                        Err(error) => self.name_error(error).at_endpoint(endpoint.as_ref()),
+                    };
+                    // That it was stale is nothing to tell: others use the connection as well.
+                    let failure = Failure::of_exchange(error.kind(), false, false);
+                    let (reused, sent) = (lease.reused(), lease.sent());
+                    let error = again.on_connection(self, &terms, attempt, error, reused, sent);
+                    (error, failure)
+                }
+                Err(error) => {
+                    let failure = Failure::of_checkout(error.kind());
+                    let error = again.without_connection(self, &terms, attempt, error);
+                    (error, failure)
+                }
             };
-            let unprocessed = error.is_retryable() && error.request_sent() == RequestSent::No;
-            let left = attempt < config.retry.attempts_max && self.shard.now() < deadline;
-            if !unprocessed || !left {
-                return Err(self.name_error(error));
-            }
-            attempt += 1;
+            again = Again::after(self, &terms, error, failure).await?;
         }
     }
 }

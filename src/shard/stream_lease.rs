@@ -45,9 +45,13 @@ impl<D: Driver> Future for StreamCheckout<'_, D> {
     type Output = Result<StreamLease<D>, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        let key = ready!(self.0.poll_taken(cx, Core::take_stream))?;
+        let taken = self.0.poll_taken(cx, |core, grant| {
+            let reused = grant.reused;
+            core.take_stream(grant).map(|key| (key, reused))
+        });
+        let (key, reused) = ready!(taken)?;
         let core = self.0.core();
-        Poll::Ready(Ok(StreamLease { core, key }))
+        Poll::Ready(Ok(StreamLease { core, key, reused }))
     }
 }
 
@@ -55,9 +59,15 @@ impl<D: Driver> Future for StreamCheckout<'_, D> {
 pub struct StreamLease<D: Driver> {
     core: Rc<RefCell<Core<D>>>,
     key: Key,
+    reused: bool,
 }
 
 impl<D: Driver> StreamLease<D> {
+    /// Whether the connection had carried something before.
+    pub(crate) fn reused(&self) -> bool {
+        self.reused
+    }
+
     /// Bounds what is done with the stream from now on.
     pub(crate) fn expect_by(&self, at: Time) {
         self.core.borrow_mut().set_stream_deadline(self.key, at);

@@ -33,7 +33,7 @@ impl<D: Driver> Core<D> {
         connection.inbound.clear();
         // Encrypted bytes that never leave are a gap in the record sequence: a farewell behind it could
         // not be deciphered.
-        let whole = connection.outbound.is_empty();
+        let whole = connection.outbound.is_empty() && connection.outbound.failed.is_none();
         connection
             .outbound
             .abandon(&mut self.blocks, std::io::ErrorKind::NotConnected);

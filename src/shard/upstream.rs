@@ -131,6 +131,7 @@ impl UpstreamShared {
             uses_max: config.uses_max,
             waiters_max: config.waiters_max,
             dials_max: config.dials_max,
+            dials_eager: config.dials_eager,
             dial_backoff_min: config.dial_backoff_min,
             dial_backoff_max: config.dial_backoff_max,
             critical_reserved: self.share(config.critical_reserved, shard),

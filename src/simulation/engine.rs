@@ -6,13 +6,14 @@
 use super::call::Call;
 use super::lease::Checkout;
 use super::shard::Shard as LocalShard;
+use super::wall_clock::wall_clock;
 use crate::client::body::Body;
 use crate::client::engine::destination;
 use crate::client::upstream::{Addressed, checkout, send};
 use crate::config::{CallOptions, Config, UpstreamConfig};
 use crate::driver::sim::{FaultCounts, Faults, Names, Network, Sim};
 use crate::engine::EngineShared;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::pool::Counter;
 use crate::random::Random;
 use crate::shard::look::Look;
@@ -21,6 +22,8 @@ use crate::shard::sharing::movable::Underway;
 use crate::shard::upstream::UpstreamShared;
 use crate::shard::{Shard, Turn};
 use crate::time::Time;
+use crate::tls::TicketStore;
+use rustls::crypto::CryptoProvider;
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -66,7 +69,7 @@ impl PermitsWatch {
 
 impl Engine {
     /// Makes an engine with so many shards, whose names are those of the network. `seed` decides what
-    /// chance decides in a service.
+    /// chance decides in a service, but for the keys of TLS.
     ///
     /// # Errors
     /// What is wrong with the configuration.
@@ -76,12 +79,30 @@ impl Engine {
         seed: u64,
         network: &Network,
     ) -> Result<Engine, Error> {
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        Engine::with_tls(config, shards, seed, network, provider)
+    }
+
+    /// As [`new`](Engine::new), with `provider` to make the keys of TLS: they repeat themselves if what
+    /// it makes does. Its clock is [`wall_clock`].
+    ///
+    /// # Errors
+    /// What is wrong with the configuration.
+    pub fn with_tls(
+        config: Config,
+        shards: usize,
+        seed: u64,
+        network: &Network,
+        provider: CryptoProvider,
+    ) -> Result<Engine, Error> {
+        let tickets = TicketStore::with(provider, wall_clock(network));
         let resolver = Arc::new(ByNetwork(network.names()));
         let shared = Arc::new(EngineShared::new(
             config,
             shards,
             network.clock(),
             resolver,
+            tickets,
         )?);
         let buffers = u32::from(shared.config.receive_buffers);
         let buffer_size = shared.config.receive_buffer_size as usize;
@@ -222,13 +243,13 @@ impl Engine {
         )
     }
 
-    /// Changes a named upstream's settings.
+    /// Puts other settings in force for a named upstream: caps at once, the rest as each shard turns.
     ///
     /// # Errors
-    /// Always, as yet: engines are not reconfigured.
-    pub fn configure(&self, upstream: &str, _config: UpstreamConfig) -> Result<(), Error> {
-        let what = "upstreams cannot be configured anew";
-        Err(Error::new(ErrorKind::Unsupported, what).at_upstream(&upstream.into()))
+    /// What is wrong with them. Nothing has changed then.
+    pub fn configure(&self, name: &str, settings: UpstreamConfig) -> Result<(), Error> {
+        let upstream = self.shared.named(name)?;
+        self.shared.reconfigure(&upstream, settings).map(drop)
     }
 
     /// Stops every shard, letting as much time go by as that takes. Each line names something that was

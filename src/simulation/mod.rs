@@ -2,8 +2,8 @@
 //! for the simulator, behind the feature `simulation`. No part of the promise that versions make.
 //!
 //! [`Network`] owns the clock and whatever the engine talks to; [`Engine`] owns the shards, which turn
-//! only when told to. The same seed takes the same course, event for event, as long as no TLS is spoken,
-//! whose keys are random.
+//! only when told to. The same seed takes the same course, event for event; byte for byte too, where what
+//! makes the keys of TLS repeats itself ([`Engine::with_tls`]).
 //!
 //! ```
 //! use ringpool::config::{Config, UpstreamConfig};
@@ -43,9 +43,12 @@ mod polled;
 mod shard;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tls_tests;
+mod wall_clock;
 
 pub use crate::driver::sim::{
-    Answers, Fault, FaultCounts, Faults, Network, OpenWatch, Peer, SimConnection, Weather,
+    Answer, Answers, Fault, FaultCounts, Faults, Network, OpenWatch, Peer, SimConnection, Weather,
 };
 pub use crate::protocol::mux;
 pub use crate::shard::look::{ConnectionLook, Look, UpstreamCounters, UpstreamLook};
@@ -53,3 +56,4 @@ pub use call::Call;
 pub use engine::{Engine, PermitsLook, PermitsWatch};
 pub use lease::{Checkout, RawLease};
 pub use shard::{Lease, Shard, Stream};
+pub use wall_clock::{EPOCH, wall_clock};

@@ -88,7 +88,8 @@ impl ClientTls {
                 verifier(&identity.roots, store.provider().clone())?,
             ),
         };
-        let mut config = ClientConfig::builder_with_provider(store.provider().clone())
+        let (provider, clock) = (store.provider().clone(), store.wall_clock().clone());
+        let mut config = ClientConfig::builder_with_details(provider, clock)
             .with_safe_default_protocol_versions()?
             .with_webpki_verifier(verifier)
             .with_no_client_auth();

@@ -14,6 +14,7 @@ use rustls::client::{
     ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue, WebPkiServerVerifier,
 };
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use rustls_pki_types::ServerName;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -39,6 +40,7 @@ pub struct TicketStore(Arc<Shared>);
 
 struct Shared {
     provider: Arc<CryptoProvider>,
+    wall_clock: Arc<dyn TimeProvider>,
     identities_max: usize,
     known: Mutex<Known>,
 }
@@ -63,12 +65,23 @@ impl Default for TicketStore {
 impl TicketStore {
     /// A store without tickets.
     pub fn new() -> TicketStore {
-        TicketStore::with(aws_lc_rs::default_provider(), IDENTITIES_MAX)
+        TicketStore::with(aws_lc_rs::default_provider(), Arc::new(DefaultTimeProvider))
     }
 
-    pub(super) fn with(provider: CryptoProvider, identities_max: usize) -> TicketStore {
+    /// A store without tickets, for an engine whose keys `provider` makes and whose certificates
+    /// and tickets are judged by `wall_clock`.
+    pub fn with(provider: CryptoProvider, wall_clock: Arc<dyn TimeProvider>) -> TicketStore {
+        TicketStore::bounded(provider, wall_clock, IDENTITIES_MAX)
+    }
+
+    fn bounded(
+        provider: CryptoProvider,
+        wall_clock: Arc<dyn TimeProvider>,
+        identities_max: usize,
+    ) -> TicketStore {
         TicketStore(Arc::new(Shared {
             provider: Arc::new(provider),
+            wall_clock,
             identities_max,
             known: Mutex::default(),
         }))
@@ -76,6 +89,10 @@ impl TicketStore {
 
     pub(super) fn provider(&self) -> &Arc<CryptoProvider> {
         &self.0.provider
+    }
+
+    pub(super) fn wall_clock(&self) -> &Arc<dyn TimeProvider> {
+        &self.0.wall_clock
     }
 
     /// The configuration of `identity`, if remembered; it then counts as set up just now.
@@ -305,7 +322,8 @@ mod tests {
     }
 
     fn small() -> TicketStore {
-        TicketStore::with(aws_lc_rs::default_provider(), 2)
+        let provider = aws_lc_rs::default_provider();
+        TicketStore::bounded(provider, Arc::new(DefaultTimeProvider), 2)
     }
 
     #[test]

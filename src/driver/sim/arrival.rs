@@ -203,6 +203,7 @@ impl World {
         };
         connection.peer = Some(peer);
         let (place, closed) = (connection.place, connection.closed);
+        connection.busy_until = now + self.places[place].setup;
         self.places[place].accepted.push(key);
         if !closed {
             self.fly_down(now, key, Down::Opened);

@@ -44,6 +44,8 @@ pub use network::Names;
 pub use network::Network;
 #[cfg(feature = "simulation")]
 pub use open_watch::OpenWatch;
+#[cfg(feature = "simulation")]
+pub use peer::Answer;
 pub use peer::{Answers, Peer, SimConnection};
 pub use weather::Weather;
 

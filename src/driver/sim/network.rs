@@ -153,6 +153,12 @@ impl Network {
         self.change(&endpoint, |place| place.weather = weather);
     }
 
+    /// Sets how long `endpoint` takes to set a connection up, for connections made from now on: as
+    /// an authentication would, and unlike weather not felt afterwards.
+    pub fn set_setup_time(&self, endpoint: Endpoint, setup: Duration) {
+        self.change(&endpoint, |place| place.setup = setup);
+    }
+
     /// While it is on, nothing arrives from `endpoint` or at it. What was held up arrives afterwards,
     /// as if it had been sent again.
     pub fn partition(&self, endpoint: Endpoint, on: bool) {

@@ -29,13 +29,18 @@ pub trait Peer {
 #[derive(Debug, Default)]
 pub struct Answers(pub(super) Vec<Answer>);
 
-/// One thing that a peer does.
+/// One thing that a peer does: see the methods of [`Answers`].
 #[derive(Debug)]
-pub(super) enum Answer {
+pub enum Answer {
+    /// Bytes are sent.
     Send(Bytes),
+    /// FIN is sent.
     End,
+    /// RST is sent.
     Reset,
+    /// What comes after it leaves that much later.
     Wait(Duration),
+    /// The peer is called after that long.
     Timer(Duration),
 }
 
@@ -67,6 +72,13 @@ impl Answers {
     /// Calls [`Peer::timer`] after this long, counted from now: waits do not put it off.
     pub fn timer(&mut self, after: Duration) {
         self.0.push(Answer::Timer(after));
+    }
+
+    /// Takes out all that is to be done, in order: for a peer that stands before another one and passes
+    /// on what that does, in a way of its own.
+    #[cfg(feature = "simulation")]
+    pub fn take(&mut self) -> Vec<Answer> {
+        std::mem::take(&mut self.0)
     }
 }
 

@@ -15,6 +15,7 @@ use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::rc::Rc;
+use std::time::Duration;
 
 /// The world, but for its clock.
 pub(super) struct World {
@@ -32,6 +33,8 @@ pub(super) struct Place {
     pub(super) endpoint: Endpoint,
     pub(super) accept: Accept,
     pub(super) weather: Weather,
+    /// How long the peer takes to set a connection up, beyond the way there and back.
+    pub(super) setup: Duration,
     pub(super) partitioned: bool,
     pub(super) accepted: Vec<Key>,
     pub(super) open: usize,
@@ -129,6 +132,7 @@ impl World {
             endpoint: endpoint.clone(),
             accept: Accept::Refuse,
             weather: Weather::default(),
+            setup: Duration::ZERO,
             partitioned: false,
             accepted: Vec::new(),
             open: 0,

@@ -19,6 +19,7 @@ mod reconfigure;
 mod reserves;
 mod retries;
 mod stale;
+mod stealing;
 mod streams;
 mod verdicts;
 

@@ -1,4 +1,4 @@
-//! Shards (two, unless a test wants more), the real engine and its real mailboxes, and a simulated network: stepped in one thread,
+//! Two shards or more, the real engine and its real mailboxes, and a simulated network: stepped in one thread,
 //! under a clock moved by hand.
 //!
 //! Owns: who turns when. A shard turns only when it would be awake in production, so one that sleeps
@@ -22,6 +22,7 @@ use crate::shard::upstream::UpstreamShared;
 use crate::shard::{Shard, Turn};
 use crate::time::Time;
 use crate::time::clock::Clock;
+use crate::tls::TicketStore;
 use crate::trip::Trip;
 use futures_channel::oneshot;
 use std::sync::Arc;
@@ -43,28 +44,29 @@ pub(super) struct Rig {
 
 impl Rig {
     pub(super) fn new(config: Config) -> Rig {
-        Rig::of(2, config)
+        Rig::with(config, 2, None, Arc::new(NoNames))
     }
 
-    /// With another number of shards.
+    /// With so many shards.
     pub(super) fn of(shards: usize, config: Config) -> Rig {
-        Rig::with(shards, config, None, Arc::new(NoNames))
+        Rig::with(config, shards, None, Arc::new(NoNames))
     }
 
     /// With an order of turns that `seed` decides.
     pub(super) fn shuffled(config: Config, seed: u64) -> Rig {
-        Rig::with(2, config, Some(Random::new(seed)), Arc::new(NoNames))
+        Rig::with(config, 2, Some(Random::new(seed)), Arc::new(NoNames))
     }
 
     /// With names that `resolver` resolves.
     pub(super) fn resolving(config: Config, resolver: Resolver) -> Rig {
-        Rig::with(2, config, None, resolver)
+        Rig::with(config, 2, None, resolver)
     }
 
-    fn with(shards: usize, config: Config, order: Option<Random>, resolver: Resolver) -> Rig {
+    fn with(config: Config, shards: usize, order: Option<Random>, resolver: Resolver) -> Rig {
         let network = Network::new(1);
         let clock = network.clock();
-        let shared = EngineShared::new(config, shards, clock.clone(), resolver);
+        let tickets = TicketStore::new();
+        let shared = EngineShared::new(config, shards, clock.clone(), resolver, tickets);
         let shared = Arc::new(shared.expect("the test's configuration is right"));
         let shards = (0..shards)
             .map(|index| Shard::new(shared.parts(index, network.driver(64))))
@@ -263,6 +265,8 @@ impl Rig {
         }
         assert_eq!(self.web.open(), 0, "a socket outlived its shard");
         for upstream in self.shared.directory.values() {
+            let offers = upstream.offers();
+            assert!(offers.is_none_or(|offers| offers.open().is_empty()));
             assert_eq!(upstream.connections.in_use(), 0, "a permit is missing");
             assert_eq!(upstream.permits.engine().in_use(), 0, "a permit is missing");
         }

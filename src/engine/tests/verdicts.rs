@@ -78,6 +78,23 @@ fn callers_without_patience_say_nothing() {
 }
 
 #[test]
+fn a_call_counts_once_however_often_it_was_tried() {
+    for (count, ejects) in [(FAILURES - 1, false), (FAILURES, true)] {
+        let mut rig = serving();
+        for n in 1..=count {
+            let mut calls = [rig.call(0, "a", "/cut/99/x")];
+            rig.finish(&mut calls);
+            let attempts = calls[0].error().map(|error| error.attempts());
+            // The first attempt of the last call is one too many.
+            let expected = if n == FAILURES { 1 } else { 3 };
+            assert_eq!(attempts, Some(expected), "call {n}");
+        }
+        assert_eq!(is_ejected(&mut rig), ejects, "after {count} calls");
+        rig.stop();
+    }
+}
+
+#[test]
 fn a_call_that_goes_well_between_counts() {
     let mut rig = serving();
     for _ in 0..2 {

@@ -92,6 +92,15 @@ impl Breaker {
         }
     }
 
+    /// While half-open, how much work it knows of that has no verdict yet.
+    #[cfg(feature = "simulation")]
+    pub(super) fn unjudged(&self) -> Option<u32> {
+        match &self.state {
+            State::HalfOpen(trials) => Some(trials.unjudged()),
+            State::Closed | State::Unreachable(_) | State::Ejected { .. } => None,
+        }
+    }
+
     // What holds now.
 
     #[inline]

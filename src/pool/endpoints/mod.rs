@@ -127,6 +127,19 @@ impl Endpoints {
             .any(|endpoint| !endpoint.breaker.is_trusted())
     }
 
+    /// Whether the half-open ones know of as much work as there is: else they could be stuck.
+    #[cfg(feature = "simulation")]
+    pub(super) fn trials_add_up(&self) -> bool {
+        self.slots.iter().all(|slot| {
+            let known = slot
+                .endpoint
+                .as_ref()
+                .and_then(|one| one.breaker.unjudged());
+            let unjudged = slot.outstanding.saturating_sub(slot.judged);
+            known.is_none_or(|known| known == unjudged)
+        })
+    }
+
     /// Whether some are known and none of them may be dialled now.
     pub(super) fn is_open(&self, now: Time, config: &BreakerConfig) -> bool {
         !self.dialable(now, config)
@@ -236,7 +249,8 @@ impl Endpoints {
         self.listed.iter().filter_map(|&id| self.find(id))
     }
 
-    fn may_dial(&self, now: Time, id: EndpointId, config: &BreakerConfig) -> bool {
+    /// Whether a regular dial may go to `id` now.
+    pub(super) fn may_dial(&self, now: Time, id: EndpointId, config: &BreakerConfig) -> bool {
         self.find(id)
             .is_some_and(|endpoint| endpoint.breaker.may_dial(now, config))
     }

@@ -61,6 +61,12 @@ impl Trials {
         [self.older, self.running, self.older_judged, self.successes]
     }
 
+    /// All work, on trial or not, that has no verdict yet.
+    #[cfg(feature = "simulation")]
+    pub(super) fn unjudged(&self) -> u32 {
+        self.older + self.running
+    }
+
     pub(super) fn began(&mut self, now: Time) {
         self.running += 1;
         self.last_began = now;

@@ -108,6 +108,53 @@ fn one_failed_dial_fails_one_waiter_and_the_others_wait_out_the_back_off() {
     assert_eq!(rig.pool.counters().dials_failed, 12);
 }
 
+/// Siblings hear of it while the pause lasts, not after it.
+#[test]
+fn who_waits_out_a_pause_without_a_permit_asks_for_one() {
+    let mut rig = Rig::new(1, roomy());
+    assert_eq!(rig.enqueue(1), [Did::Dial(0)]);
+    assert_eq!(rig.enqueue(2), []);
+    assert_eq!(rig.failed(0), [Did::Fail(1, Refusal::DialFailed)]);
+    let siblings = rig.pool.permits.try_acquire(Tier::Open).ok();
+    assert!(siblings.is_some());
+    assert_eq!(rig.enqueue(3), [Did::Starving(Exhausted::Upstream)]);
+    drop(siblings);
+    let back = rig.handle(Input::Capacity);
+    assert_eq!(back, [], "there is one, and the pause goes on");
+    rig.now = rig.pool.deadline().expect("the pause ends");
+    assert_eq!(rig.tick(), [Did::Dial(1)]);
+}
+
+/// Until it is judged, a failed dial is followed by a pause, whichever endpoint it went to; an endpoint that
+/// was judged holds up no dial to another one.
+#[test]
+fn an_unreachable_endpoint_makes_nobody_wait_for_another() {
+    let mut rig = Rig::new(1000, roomy());
+    let (bad, good) = (EndpointId(0), EndpointId(1));
+    rig.handle(Input::Endpoints(vec![bad, good]));
+    let mut failed = 0;
+    for waiter in 0..200 {
+        let begun = rig.enqueue_fresh(waiter);
+        assert_eq!(begun, [Did::Dial(waiter as usize)], "{failed} failed");
+        let id = rig.members[waiter as usize].0;
+        match rig.pool.choose_endpoint(rig.now, id, &[]) {
+            Some(endpoint) if endpoint == bad => {
+                failed += 1;
+                rig.failed(waiter as usize);
+                assert!(failed <= 5, "it is unreachable by now");
+                if failed < 5 {
+                    assert!(rig.pool.dialing.is_pausing(rig.now));
+                    rig.now = rig.now + 1000 * MS;
+                } else {
+                    assert!(!rig.pool.dialing.is_pausing(rig.now));
+                }
+            }
+            _ => drop(rig.dialed(waiter as usize)),
+        }
+    }
+    assert_eq!(failed, 5);
+}
+
 #[test]
 fn a_failed_dial_fails_nobody_whom_another_connection_may_serve() {
     let mut rig = Rig::with_idle(1, 10, roomy());

@@ -32,6 +32,7 @@ fn roomy() -> Limits {
         uses_max: None,
         waiters_max: 10_000,
         dials_max: 64,
+        dials_eager: false,
         dial_backoff_min: 10 * MS,
         dial_backoff_max: 500 * MS,
         critical_reserved: 0,
@@ -147,6 +148,7 @@ impl Rig {
     fn enqueue_with(&mut self, waiter: u32, deadline: Time, fresh: bool) -> Vec<Did> {
         let waiter = id(waiter);
         self.handle(Input::Enqueue {
+            elsewhere: false,
             waiter,
             class: Class::Normal,
             deadline,

@@ -271,7 +271,9 @@ impl Model {
             let past = |limit: Option<Duration>, since, share| {
                 limit.is_some_and(|limit: Duration| since + limit.mul_f64(share) <= self.rig.now)
             };
-            past(self.limits.age_max, connection.opened, 0.5)
+            let uses_max = self.limits.uses_max;
+            uses_max.is_some_and(|max| connection.grants + (max / 4).max(1) >= max)
+                || past(self.limits.age_max, connection.opened, 0.5)
                 || past(self.limits.idle_timeout, connection.idle_since, 0.75)
         };
         let open = self.connections.values().filter(|connection| {

@@ -96,6 +96,53 @@ fn age_ends_a_lease_only_at_its_release_and_never_all_at_once() {
     assert_eq!(rig.released(19)[0], Did::Close(19, CloseReason::Age));
 }
 
+/// A caller every 10 ms, dials that take 100 ms, and ends of every kind: the successor is there before.
+#[test]
+fn nobody_meets_a_dial_where_there_is_room_for_a_successor() {
+    for uses_max in [None, Some(40), Some(150)] {
+        let limits = Limits {
+            idle_min: 2,
+            uses_max,
+            age_max: Some(5000 * MS),
+            idle_timeout: Some(2000 * MS),
+            ..roomy()
+        };
+        let mut rig = Rig::new(8, limits);
+        let mut dials: Vec<(Time, usize)> = Vec::new();
+        let mut closed = 0;
+        for step in 0..3000 {
+            rig.now = ms(step * 10);
+            let mut did = Vec::new();
+            while let Some(&(at, member)) = dials.first()
+                && at <= rig.now
+            {
+                dials.remove(0);
+                did.extend(rig.dialed(member));
+            }
+            if rig.pool.deadline().is_some_and(|at| at <= rig.now) {
+                did.extend(rig.tick());
+            }
+            if step >= 20 {
+                let member = rig.checkout();
+                let member = member.unwrap_or_else(|| panic!("none at {:?}", rig.now));
+                rig.now = rig.now + 5 * MS;
+                did.extend(rig.released(member));
+            }
+            for did in did {
+                match did {
+                    Did::Dial(member) => dials.push((rig.now + 100 * MS, member)),
+                    Did::Close(member, _) => {
+                        closed += 1;
+                        rig.permit_back(member);
+                    }
+                    other => panic!("nobody waits: {other:?}"),
+                }
+            }
+        }
+        assert!(closed > 10, "{closed} with {uses_max:?}");
+    }
+}
+
 #[test]
 fn uses_are_grants_and_the_last_one_closes_at_release() {
     let limits = Limits {

@@ -144,6 +144,24 @@ fn a_spike_of_50_on_5_idle_opens_at_most_one_more() {
 }
 
 #[test]
+fn where_it_is_asked_for_each_waiter_has_a_dial_and_whatever_comes_first_serves_it() {
+    let limits = Limits {
+        idle_min: 5,
+        dials_max: 40,
+        dials_eager: true,
+        ..roomy()
+    };
+    let mut world = World::new(Rig::new(50, limits), 150 * MS, 2 * MS);
+    let did = world.rig.tick();
+    world.follow(did);
+    world.run(0, 1);
+    let took = world.run(50, 1);
+    assert_eq!((world.opened(), world.dialing_peak), (45, 40));
+    assert_eq!(world.rig.pool.counters().waits_reused, 45, "none by a dial");
+    assert_eq!(took, 150 * MS, "when the last of the dials is done");
+}
+
+#[test]
 fn a_spike_on_a_pool_that_knows_its_hold_time_opens_none() {
     let mut world = warmed(5, 50, 150 * MS, 2 * MS);
     world.run(5, 10);

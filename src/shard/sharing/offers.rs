@@ -42,6 +42,15 @@ impl Open {
         self.0.iter().all(|&count| count == 0)
     }
 
+    pub(crate) fn is_empty_of(self, class: Class) -> bool {
+        self.0[class as usize] == 0
+    }
+
+    /// One more, which is not offered yet.
+    pub(crate) fn add(&mut self, class: Class) {
+        self.0[class as usize] += 1;
+    }
+
     /// Leaves those for whom `free` has no place. Whether it has a place for any.
     pub(crate) fn serve(&mut self, free: Free) -> bool {
         let before = *self;

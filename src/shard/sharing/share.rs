@@ -5,6 +5,7 @@
 
 use super::offers::Offers;
 use super::room::Free;
+use crate::config::Class;
 use crate::driver::Driver;
 use crate::pool::Exhausted;
 use crate::shard::core::Core;
@@ -40,13 +41,30 @@ impl Share {
 }
 
 impl Share {
-    /// Whether a sibling of `shard` has a connection free.
-    pub(in crate::shard) fn siblings_have_room(&self, shard: usize) -> bool {
-        self.offers.as_ref().is_some_and(|offers| {
-            (0..offers.shards())
-                .filter(|&sibling| sibling != shard)
-                .any(|sibling| offers.room(sibling).free() != Free::default())
+    /// Whether siblings of `shard` have more connections free than calls are offered to them already.
+    pub(in crate::shard) fn siblings_have_room_for(&self, shard: usize, class: Class) -> bool {
+        let Some(offers) = &self.offers else {
+            return false;
+        };
+        let mut open = offers.open();
+        open.add(class);
+        self.siblings(shard).any(|free| {
+            open.serve(free);
+            open.is_empty_of(class)
         })
+    }
+
+    /// Whether a sibling of `shard` has a connection free that anybody may have.
+    pub(in crate::shard) fn siblings_have_room(&self, shard: usize) -> bool {
+        self.siblings(shard).any(|free| free.open > 0)
+    }
+
+    /// What the siblings of `shard` say of their room.
+    fn siblings(&self, shard: usize) -> impl Iterator<Item = Free> {
+        let offers = self.offers.iter();
+        let all = offers.flat_map(|offers| (0..offers.shards()).map(move |one| (one, offers)));
+        all.filter(move |(sibling, _)| *sibling != shard)
+            .map(|(sibling, offers)| offers.room(sibling).free())
     }
 
     /// No room here, from now on.
@@ -78,6 +96,25 @@ impl<D: Driver> Core<D> {
             state.share.offers = shared.offers().cloned();
         }
         self.touch(key);
+    }
+
+    /// What shards do for each other has changed: those who wait go by that.
+    pub(in crate::shard) fn share_anew(&mut self, upstream: Key) {
+        let waiters = self.waiters.iter();
+        let mut here: Vec<(Time, Key)> = waiters
+            .filter(|(_, waiter)| waiter.wish.upstream == upstream && !waiter.stake.stays())
+            .map(|(key, waiter)| (waiter.since, key))
+            .collect();
+        here.sort_unstable();
+        self.overflow.extend(here.into_iter().map(|(_, key)| key));
+        self.touch(upstream);
+        let starved = self
+            .upstreams
+            .get(upstream)
+            .map(|state| state.share.starved);
+        if let Some((exhausted, _)) = starved.flatten() {
+            self.on_starving(upstream, exhausted);
+        }
     }
 
     /// Looks at the upstreams that were touched. What is touched by that is looked at in the next turn.

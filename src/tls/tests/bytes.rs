@@ -4,6 +4,7 @@ use super::*;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::cipher_suite;
 use rustls::crypto::cipher::{OutboundChunks, OutboundPlainMessage};
+use rustls::time_provider::DefaultTimeProvider;
 use rustls::version::{TLS12, TLS13};
 use rustls::{CipherSuiteCommon, SupportedCipherSuite, Tls12CipherSuite, Tls13CipherSuite};
 use rustls::{ConnectionTrafficSecrets, ContentType, ProtocolVersion};
@@ -247,7 +248,7 @@ fn worn(records: u64) -> CryptoProvider {
 
 fn connected_with_worn_keys(version: &'static SupportedProtocolVersion) -> Pair {
     let authority = Authority::new();
-    let store = TicketStore::with(worn(50), 1);
+    let store = TicketStore::with(worn(50), Arc::new(DefaultTimeProvider));
     let client = ClientTls::new(authority.identity(), &store).unwrap();
     let server = authority.server_with(&[version], (2000, 4000));
     let mut pair = Pair::new(&client, &server.into());

@@ -24,11 +24,14 @@ pub struct Coverage {
 /// What a connection's slot is before and after.
 const FREE: &str = "free";
 
-/// Transitions that there are. Handshakes need TLS.
+/// Transitions that there are.
 const TRANSITIONS: &[(&str, &str)] = &[
     (FREE, "dialing"),
+    ("dialing", "handshaking"),
     ("dialing", "idle"),
     ("dialing", "draining"),
+    ("handshaking", "idle"),
+    ("handshaking", "draining"),
     ("idle", "leased"),
     ("idle", "draining"),
     ("leased", "idle"),
@@ -37,8 +40,7 @@ const TRANSITIONS: &[(&str, &str)] = &[
     ("closing", FREE),
 ];
 
-/// Endings that there are. Not among them: `tls`, as nothing here speaks it yet; `timeout_ready`, which is
-/// the engine's start and no call's; `config`, which no call meets whose upstream is there.
+/// Endings that there are. Not among them: `timeout_ready`, which is the engine's start and no call's; `config`, which no call meets whose upstream is there.
 const ENDINGS: &[&str] = &[
     "ok",
     "given_up",
@@ -52,6 +54,7 @@ const ENDINGS: &[&str] = &[
     "timeout_send",
     "timeout_head",
     "timeout_body",
+    "tls",
     "closed",
     "protocol",
     "limit",
@@ -103,10 +106,34 @@ const SINGLE: &[&str] = &[
     "idle_answer",
     "caller_gone",
     "slow_reader",
+    "tls_cut_end",
+    "tls_cut_reset",
+    "tls_silence",
+    "tls_early_close_notify",
+    "tls_alert",
+    "tls_garbage",
+    "tls_plain_text",
+    "tls_unknown_issuer",
+    "tls_wrong_name",
+    "tls_expired",
+    "tls_resumed",
+    "tls_rude_end",
+    "tls_idle_close_notify",
+    "tls_idle_close",
+    "tls_idle_end",
+    "tls_idle_garbage",
+    "tls_key_update",
 ];
 
 /// The states in which an ambient fault can meet a connection.
-const STATES: &[&str] = &["dialing", "idle", "leased", "draining", "closing"];
+const STATES: &[&str] = &[
+    "dialing",
+    "handshaking",
+    "idle",
+    "leased",
+    "draining",
+    "closing",
+];
 
 impl Coverage {
     /// A connection was seen to move.
@@ -219,7 +246,7 @@ impl Coverage {
             row(&mut text, ending, &[*count]);
         }
         let _ = writeln!(text, "faults, and connections present by state");
-        let _ = writeln!(text, "  {:32} {:>10} {}", "", "times", heads());
+        let _ = writeln!(text, "  {:32} {:>12}{}", "", "times", heads());
         for (fault, count) in &self.faults {
             let counts = STATES.iter().map(|&state| self.met.get(&(*fault, state)));
             let mut numbers = vec![*count];
@@ -231,13 +258,13 @@ impl Coverage {
 }
 
 fn heads() -> String {
-    STATES.iter().map(|state| format!("{state:>10} ")).collect()
+    STATES.iter().map(|state| format!(" {state:>11}")).collect()
 }
 
 fn row(text: &mut String, name: &str, numbers: &[u64]) {
     let _ = write!(text, "  {name:32}");
     for number in numbers {
-        let _ = write!(text, " {number:>10}");
+        let _ = write!(text, " {number:>11}");
     }
     text.push('\n');
 }

@@ -3,6 +3,12 @@
 //! Owns: every choice that is made once. Never: what happens in the course of a run; that is thrown
 //! from dice of its own, so that a knob more does not change the rest.
 
+mod reload;
+mod tls;
+
+pub use reload::Reload;
+pub use tls::{Imposture, SHARE as TLS_SHARE, TlsKnobs, UpstreamTls, is_spoken as speaks_tls};
+
 use crate::dice::Dice;
 use ringpool::Config;
 use ringpool::config::{Class, EndpointAddress, UpstreamConfig};
@@ -31,8 +37,16 @@ pub struct Knobs {
     pub load: LoadKnobs,
     /// What happens to whole endpoints, and to time itself.
     pub trouble: TroubleKnobs,
+    /// How long servers take to set a connection up, and no longer to answer for it.
+    pub setup: Duration,
+    /// How long they take to answer, where chance does not decide.
+    pub service: Option<Duration>,
     /// Times out of 1024 that a shard which is awake is passed over in a round.
     pub skip: u16,
+    /// Settings that are replaced on the way.
+    pub reloads: Vec<Reload>,
+    /// What goes wrong with TLS, where it is spoken.
+    pub tls: Option<TlsKnobs>,
 }
 
 /// One upstream and its servers.
@@ -48,6 +62,10 @@ pub struct UpstreamKnobs {
     pub addresses: Vec<SocketAddr>,
     /// Whether it is a byte stream rather than HTTP.
     pub raw: bool,
+    /// Whose servers these are: its own, or those of an upstream before it, under another name.
+    pub home: usize,
+    /// How it speaks TLS, if it does.
+    pub tls: Option<UpstreamTls>,
 }
 
 /// How often a server misbehaves, out of 1024 requests.
@@ -120,16 +138,29 @@ impl Knobs {
             config.mailbox_max = dice.within(2, 8) as usize;
         }
         let mut upstreams = Vec::new();
-        for index in 0..count {
+        for (index, tls) in tls::upstreams(seed, count).into_iter().enumerate() {
             let raw = index > 0 && dice.one_in(4);
-            let knobs = upstream(dice, index, raw);
+            let mut knobs = UpstreamKnobs {
+                tls,
+                ..upstream(dice, index, raw)
+            };
+            if let Some(host) = host_of(seed, index, &upstreams) {
+                knobs.move_in(host);
+            }
             let settings = settings(dice, &knobs, &weather, config.connections_max);
             config.upstreams.insert(knobs.name.clone(), settings);
             upstreams.push(knobs);
         }
         leave_something(&mut config);
+        // Dice of their own: what came before keeps the seeds that it has.
+        let eager = &mut Dice::new(seed, "eager dials");
+        for settings in config.upstreams.values_mut() {
+            settings.dials_eager = eager.one_in(6);
+        }
         share(&mut config, &mut Dice::new(seed, "sharing"));
-        Knobs {
+        let reloads = reload::all(seed, &upstreams, &weather, &config);
+        let mut knobs = Knobs {
+            reloads,
             seed,
             shards,
             config,
@@ -139,8 +170,18 @@ impl Knobs {
             mischief: mischief(dice),
             load: load(dice, &weather),
             trouble: trouble(dice),
+            setup: Duration::ZERO,
+            service: None,
             skip: *dice.pick(&[0, 100, 400]),
+            tls: None,
+        };
+        if speaks_tls(seed) {
+            let upstreams = knobs.upstreams.iter();
+            let servers: Vec<usize> = upstreams.map(|one| one.addresses.len()).collect();
+            let time = knobs.load.pause * knobs.load.calls;
+            knobs.tls = Some(tls::mischief(seed, &servers, time));
         }
+        knobs
     }
 
     /// How long it takes at the longest until the engine knows what a server did: there is slow
@@ -151,7 +192,14 @@ impl Knobs {
         self.weather.latency_max * 8 + self.faults.late_max * times + Duration::from_millis(10)
     }
 
-    /// The settings of an upstream.
+    /// The upstreams at the servers of this one, itself included.
+    pub fn at_home(&self, home: usize) -> impl Iterator<Item = usize> {
+        let all = self.upstreams.iter().enumerate();
+        all.filter(move |(_, one)| one.home == home)
+            .map(|(index, _)| index)
+    }
+
+    /// The settings of an upstream when it begins.
     pub fn settings(&self, upstream: usize) -> &UpstreamConfig {
         &self.config.upstreams[&self.upstreams[upstream].name]
     }
@@ -178,6 +226,29 @@ fn upstream(dice: &mut Dice, index: usize, raw: bool) -> UpstreamKnobs {
         host,
         addresses,
         raw,
+        home: index,
+        tls: None,
+    }
+}
+
+/// The upstream at whose servers this one is, under a name of its own, if it has none itself.
+fn host_of(seed: u64, index: usize, before: &[UpstreamKnobs]) -> Option<&UpstreamKnobs> {
+    // A certificate is for one name: who speaks TLS has servers of its own.
+    if speaks_tls(seed) {
+        return None;
+    }
+    let dice = &mut Dice::new(seed + index as u64, "guests");
+    let host = dice.one_in(3).then(|| before.last()).flatten()?;
+    before.get(host.home)
+}
+
+impl UpstreamKnobs {
+    /// From now on these servers are its own, too: nothing but its name tells it from `host`.
+    fn move_in(&mut self, host: &UpstreamKnobs) {
+        let port = host.addresses[0].port();
+        self.authority = format!("{}:{port}", self.host);
+        self.addresses = host.addresses.clone();
+        (self.raw, self.home) = (host.raw, host.home);
     }
 }
 
@@ -188,9 +259,17 @@ fn settings(
     weather: &Weather,
     engine_max: u32,
 ) -> UpstreamConfig {
-    let scheme = if upstream.raw { "tcp" } else { "http" };
+    let scheme = match (upstream.raw, &upstream.tls) {
+        (true, None) => "tcp",
+        (true, Some(_)) => "tls",
+        (false, None) => "http",
+        (false, Some(_)) => "https",
+    };
     let url = format!("{scheme}://{}", upstream.authority);
     let mut settings = UpstreamConfig::at(&url).expect("a made-up URL that is right");
+    if let Some(tls) = &upstream.tls {
+        settings.tls = tls.config(&upstream.host);
+    }
     if dice.one_in(2) {
         let addresses = upstream.addresses.iter();
         settings.endpoints = addresses
@@ -343,8 +422,19 @@ mod tests {
     fn every_seed_picks_a_valid_configuration() {
         for seed in 0..2000 {
             let knobs = Knobs::of(seed);
-            if let Err(error) = knobs.config.validate() {
+            let mut config = knobs.config.clone();
+            if let Err(error) = config.validate() {
                 panic!("seed {seed}: {error}");
+            }
+            for Reload {
+                upstream, settings, ..
+            } in knobs.reloads
+            {
+                let name = knobs.upstreams[upstream].name.clone();
+                config.upstreams.insert(name, settings);
+                if let Err(error) = config.validate() {
+                    panic!("seed {seed}, reloaded: {error}");
+                }
             }
         }
     }

@@ -8,11 +8,13 @@
 //! | `oracle` | the invariants, checked after every turn |
 //! | `run` | one run, turn by turn |
 //! | `scenario` | what can be run by name |
+//! | `canaries` | known bugs, to see that they are found |
 //! | `coverage`, `trace` | what was met; the story |
 
 #![warn(missing_docs)]
 
 pub mod campaign;
+pub mod canaries;
 pub mod cli;
 pub mod coverage;
 pub mod dice;

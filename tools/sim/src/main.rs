@@ -2,8 +2,11 @@
 //! 2 usage.
 
 use clap::Parser;
+use scenarios::Findings;
 use sim::campaign::{self, Sums};
+use sim::canaries;
 use sim::cli::Arguments;
+use sim::knobs::speaks_tls;
 use sim::run::Outcome;
 use sim::scenario::{self, SCENARIOS, Scenario};
 use sim::trace::Trace;
@@ -14,6 +17,9 @@ use std::time::{Duration, Instant};
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     sim::panics::keep();
+    if let Some(wanted) = &arguments.canaries {
+        return hunt(wanted, &arguments);
+    }
     let Some(scenario) = scenario::named(&arguments.scenario) else {
         eprintln!(
             "sim: there is no scenario {:?}; there are:",
@@ -30,6 +36,46 @@ fn main() -> ExitCode {
     }
 }
 
+fn hunt(wanted: &str, arguments: &Arguments) -> ExitCode {
+    let canaries = match canaries::all(Some(wanted).filter(|name| !name.is_empty())) {
+        Ok(canaries) => canaries,
+        Err(error) => {
+            eprintln!("sim: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let complaints = if arguments.check {
+        canaries::check(&canaries)
+    } else {
+        println!("{}", canaries::head());
+        let verdicts = canaries::hunt(&canaries, arguments.windows, |verdict| {
+            println!("{}", canaries::row(verdict));
+        });
+        let report = canaries::json(&verdicts, arguments.windows);
+        let complaints = verdicts.iter().filter_map(canaries::Verdict::complaint);
+        complaints.chain(write(arguments, report).err()).collect()
+    };
+    for complaint in &complaints {
+        println!("{complaint}");
+    }
+    match complaints.len() {
+        0 => {
+            println!("{} canaries: fine", canaries.len());
+            ExitCode::SUCCESS
+        }
+        _ => ExitCode::FAILURE,
+    }
+}
+
+/// Writes a report to where it is wanted.
+fn write(arguments: &Arguments, report: String) -> Result<(), String> {
+    let Some(path) = &arguments.json else {
+        return Ok(());
+    };
+    let written = std::fs::write(path, report);
+    written.map_err(|error| format!("sim: cannot write {}: {error}", path.display()))
+}
+
 fn one(scenario: &Scenario, seed: u64, traced: bool) -> ExitCode {
     let trace = match traced {
         true => {
@@ -40,6 +86,9 @@ fn one(scenario: &Scenario, seed: u64, traced: bool) -> ExitCode {
         false => Trace::none(),
     };
     let outcome = (scenario.run)(seed, trace);
+    if let Some(findings) = &outcome.findings {
+        print!("{}", findings.table());
+    }
     match &outcome.violation {
         Some(_) => {
             tell_failure(scenario, &outcome);
@@ -55,15 +104,21 @@ fn one(scenario: &Scenario, seed: u64, traced: bool) -> ExitCode {
 
 fn many(scenario: &Scenario, arguments: &Arguments) -> ExitCode {
     let begun = Instant::now();
-    let seeds = arguments.from..arguments.from.saturating_add(arguments.seeds);
+    let count = arguments.seeds.unwrap_or(scenario.seeds);
+    let seeds = arguments.from..arguments.from.saturating_add(count);
     let sums = campaign::run(
         scenario,
         seeds,
+        |seed| arguments.tls.wants(speaks_tls(seed)),
         arguments.threads,
         arguments.failures_max,
         |outcome| tell_failure(scenario, outcome),
     );
     let took = begun.elapsed();
+    let findings = Findings::over(&sums.findings.values().cloned().collect::<Vec<_>>());
+    if let Some(findings) = &findings {
+        tell_findings(findings, &sums);
+    }
     tell_sums(&sums, took);
     let missing = match arguments.coverage {
         true => {
@@ -75,17 +130,30 @@ fn many(scenario: &Scenario, arguments: &Arguments) -> ExitCode {
     for one in &missing {
         println!("never met: {one}");
     }
-    if let Some(path) = &arguments.json {
-        let text = json(scenario, &sums, took, &missing);
-        if let Err(error) = std::fs::write(path, text) {
-            eprintln!("sim: cannot write {}: {error}", path.display());
-            return ExitCode::FAILURE;
-        }
+    if let Err(error) = write(
+        arguments,
+        json(scenario, &sums, took, &missing, findings.as_ref()),
+    ) {
+        eprintln!("{error}");
+        return ExitCode::FAILURE;
     }
     match sums.failed.is_empty() && missing.is_empty() {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     }
+}
+
+/// Of one seed as it was; of several, medians and what was worst.
+fn tell_findings(findings: &Findings, sums: &Sums) {
+    let seeds = sums.findings.len();
+    if seeds > 1 {
+        let first = sums.findings.keys().next().copied().unwrap_or_default();
+        println!(
+            "Of {seeds} seeds: medians of figures, the worst of what has to hold; what is shown over \
+             time is of seed {first}.\n"
+        );
+    }
+    print!("{}\n{}: ", findings.table(), findings.outcome().name());
 }
 
 fn tell_failure(scenario: &Scenario, outcome: &Outcome) {
@@ -108,9 +176,23 @@ fn tell_sums(sums: &Sums, took: Duration) {
         sums.seconds / runs,
         sums.failed.len(),
     );
+    if sums.tls_runs > 0 {
+        let took = sums.tls_took.as_secs_f64();
+        println!(
+            "TLS was spoken in {} of them, which took {took:.1} s: {:.1} ms each",
+            sums.tls_runs,
+            took * 1000.0 / sums.tls_runs as f64,
+        );
+    }
 }
 
-fn json(scenario: &Scenario, sums: &Sums, took: Duration, missing: &[String]) -> String {
+fn json(
+    scenario: &Scenario,
+    sums: &Sums,
+    took: Duration,
+    missing: &[String],
+    findings: Option<&Findings>,
+) -> String {
     let failed = sums.failed.iter().filter_map(|outcome| {
         let violation = outcome.violation.as_ref()?;
         Some(serde_json::json!({
@@ -125,9 +207,12 @@ fn json(scenario: &Scenario, sums: &Sums, took: Duration, missing: &[String]) ->
         "seeds": sums.runs,
         "seconds": took.as_secs_f64(),
         "events": sums.events,
+        "tls_seeds": sums.tls_runs,
+        "tls_seconds": sums.tls_took.as_secs_f64(),
         "virtual_seconds": sums.seconds,
         "failed": failed.collect::<Vec<_>>(),
         "never_met": missing,
+        "findings": findings.map(Findings::json),
     });
     format!("{report:#}\n")
 }

@@ -2,18 +2,21 @@
 //!
 //! Owns: the order of things and the passing of time. Never: reads a clock, and never decides what is right.
 
+mod script;
 mod watch;
 
 use crate::coverage::Coverage;
 use crate::dice::Dice;
-use crate::knobs::Knobs;
+use crate::knobs::{Knobs, Reload};
 use crate::load::Load;
 use crate::oracle::{Cap, Invariant, Remains, Violation};
 use crate::panics;
 use crate::stage::Stage;
 use crate::trace::Trace;
-use crate::world::{Troubles, World};
+use crate::world::{self, Trouble, Troubles, World};
+use ringpool::config::UpstreamConfig;
 use ringpool::simulation::{Engine, FaultCounts, Faults, Look, Network, PermitsWatch};
+use scenarios::{Evidence, Findings};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
@@ -32,6 +35,10 @@ pub struct Outcome {
     pub lasted: Duration,
     /// What was met.
     pub coverage: Coverage,
+    /// What a named scenario found.
+    pub findings: Option<Findings>,
+    /// Whether TLS was spoken.
+    pub tls: bool,
 }
 
 /// Rounds at one moment after which something spins.
@@ -39,9 +46,21 @@ const ROUNDS_MAX: u32 = 20_000;
 /// Calls that have to succeed once faults have stopped.
 const CALM_CALLS: u32 = 25;
 
+pub use script::Script;
+
 /// Runs a seed; its story goes to `trace`.
 pub fn run(knobs: Knobs, trace: Trace) -> Outcome {
-    let seed = knobs.seed;
+    start(knobs, None, trace).0
+}
+
+/// Runs a seed in which what happens is given: calls and troubles. Then as any other: faults stop, calls have to
+/// succeed, and nothing may be left.
+pub fn play(knobs: Knobs, script: Script, trace: Trace) -> (Outcome, Evidence) {
+    start(knobs, Some(script), trace)
+}
+
+fn start(knobs: Knobs, script: Option<Script>, trace: Trace) -> (Outcome, Evidence) {
+    let (seed, tls) = (knobs.seed, knobs.tls.is_some());
     let stage = Stage::new(knobs, trace);
     let network = Network::new(seed);
     if stage.trace.is_on() {
@@ -51,8 +70,12 @@ pub fn run(knobs: Knobs, trace: Trace) -> Outcome {
         })));
     }
     let mut run = Run::new(&stage, &network);
+    if let Some(script) = script {
+        run.follow(script);
+    }
     let ended = catch_unwind(AssertUnwindSafe(|| run.play()));
     run.tell_looks();
+    let seen = std::mem::take(&mut run.seen);
     if ended.is_err() {
         let what = format!("the engine panicked: {}", panics::last());
         stage.oracle.borrow_mut().found(Invariant::Driver, what);
@@ -61,13 +84,16 @@ pub fn run(knobs: Knobs, trace: Trace) -> Outcome {
     }
     let violation = stage.oracle.borrow().verdict().cloned();
     let coverage = stage.coverage.borrow().clone();
-    Outcome {
+    let outcome = Outcome {
         seed,
         violation,
         events: network.events(),
         lasted: network.now(),
         coverage,
-    }
+        findings: None,
+        tls,
+    };
+    (outcome, seen)
 }
 
 struct Run {
@@ -88,14 +114,19 @@ struct Run {
     pauses: Vec<Vec<Pause>>,
     faults_met: Vec<FaultCounts>,
     rounds: u32,
+    /// Whether a script decides what happens.
+    scripted: bool,
+    /// What became of it.
+    seen: Evidence,
 }
 
 impl Run {
     fn new(stage: &Rc<Stage>, network: &Network) -> Run {
         let knobs = &stage.knobs;
-        let world = World::new(stage, network);
+        let keys = world::provider(knobs.seed);
+        let world = World::new(stage, network, keys.clone());
         let config = knobs.config.clone();
-        let mut engine = Engine::new(config, knobs.shards, knobs.seed, network)
+        let mut engine = Engine::with_tls(config, knobs.shards, knobs.seed, network, keys)
             .expect("every seed's configuration is valid");
         for shard in 0..knobs.shards {
             engine.set_faults(shard, knobs.faults);
@@ -125,6 +156,8 @@ impl Run {
             permits: permits.collect(),
             caps,
             rounds: 0,
+            scripted: false,
+            seen: Evidence::default(),
             stage: stage.clone(),
             network: network.clone(),
             world,
@@ -137,7 +170,9 @@ impl Run {
         if self.is_over() {
             return;
         }
-        if self.dice.one_in(5) {
+        if self.scripted {
+            self.conclude();
+        } else if self.dice.one_in(5) {
             return self.stop();
         }
         self.heal();
@@ -169,9 +204,11 @@ impl Run {
         }
         let knobs = &self.stage.knobs;
         let recovery = (0..knobs.upstreams.len()).map(|index| {
-            let settings = knobs.settings(index);
-            let retries = settings.dial_backoff_max + settings.breaker.ejection_max;
-            settings.call_timeout * 2 + settings.dial_timeout + retries + settings.drain_timeout
+            let most = |of: fn(&UpstreamConfig) -> Duration| knobs.most(index, of);
+            let retries =
+                most(|settings| settings.dial_backoff_max + settings.breaker.ejection_max);
+            let calls = most(|settings| settings.call_timeout * 2 + settings.dial_timeout);
+            calls + retries + most(|settings| settings.drain_timeout)
         });
         let longest = recovery.max().unwrap_or_default();
         let begin = self.stage.now.get() + longest + knobs.news() + Duration::from_secs(1);
@@ -190,14 +227,19 @@ impl Run {
         }
     }
 
-    /// All calls are over: a while later nothing may be left of them.
-    fn rest(&mut self) {
-        let until = self.stage.now.get() + self.stage.knobs.news() + Duration::from_millis(50);
+    /// Lets so much time go by.
+    fn settle(&mut self, time: Duration) {
+        let until = self.stage.now.get() + time;
         while !self.is_over() && self.stage.now.get() < until {
             if !self.round(false) {
                 self.pass(Some(until));
             }
         }
+    }
+
+    /// All calls are over: a while later nothing may be left of them.
+    fn rest(&mut self) {
+        self.settle(self.stage.knobs.news() + Duration::from_millis(50));
         let mut gauges = Vec::new();
         for (shard, look) in self.looks.iter().enumerate() {
             let leased: u32 = look.upstreams.iter().map(|upstream| upstream.leased).sum();
@@ -266,6 +308,9 @@ impl Run {
             moved |= self.load.begin(&self.engine);
         }
         moved |= self.turn_shards();
+        if self.scripted {
+            self.count_dials();
+        }
         moved |= self.load.poll();
         if moved {
             self.look_around();
@@ -273,12 +318,32 @@ impl Run {
             moved |= self.load.begin(&self.engine);
         }
         if !moved && stormy {
-            moved |= self.troubles.happen(&self.stage, &self.world).is_some();
+            let trouble = self.troubles.happen(&self.stage, &self.world);
+            if let Some(Trouble::Reload(index)) = trouble {
+                self.reload(index);
+            }
+            moved |= trouble.is_some();
         }
         if !moved {
             self.quiet();
         }
         moved
+    }
+
+    /// Puts other settings in force: the caps are others from now on.
+    fn reload(&mut self, index: usize) {
+        let Reload {
+            upstream, settings, ..
+        } = &self.stage.knobs.reloads[index];
+        let name = &self.stage.knobs.upstreams[*upstream].name;
+        let reloaded = self.engine.configure(name, settings.clone());
+        reloaded.expect("every seed's configuration is valid");
+        let permits = self.permits[*upstream].look();
+        let max = settings.connections_max as usize;
+        self.caps[*upstream].set(max, permits.in_use as usize);
+        let open = watch::open_to(&self.looks, name);
+        let oracle = &mut self.stage.oracle.borrow_mut();
+        oracle.reloaded(*upstream, settings, open);
     }
 
     fn turn_shards(&mut self) -> bool {
@@ -319,7 +384,12 @@ impl Run {
                 .iter()
                 .zip(&mut self.pauses[shard])
             {
-                pause.note(look, &upstream.name, now);
+                pause.note(
+                    look,
+                    &upstream.name,
+                    self.engine.permits(&upstream.name),
+                    now,
+                );
             }
             let oracle = &mut self.stage.oracle.borrow_mut();
             oracle.look(shard, look, &mut self.stage.coverage.borrow_mut());

@@ -1,5 +1,6 @@
 //! A fast slice of the seeds, and that a seed tells the same story twice.
 
+use sim::knobs::speaks_tls;
 use sim::scenario::SCENARIOS;
 use sim::trace::Trace;
 use std::cell::RefCell;
@@ -9,7 +10,8 @@ use std::rc::Rc;
 fn a_slice_of_the_seeds_finds_nothing() {
     sim::panics::keep();
     let mut events = 0;
-    for seed in 0..40 {
+    let with_tls = (0..).filter(|&seed| speaks_tls(seed));
+    for seed in (0..40).chain(with_tls.take(4)) {
         let outcome = (SCENARIOS[0].run)(seed, Trace::none());
         if let Some(violation) = outcome.violation {
             panic!("seed {seed}: {violation}");
@@ -21,7 +23,9 @@ fn a_slice_of_the_seeds_finds_nothing() {
 
 #[test]
 fn a_seed_tells_the_same_story_twice() {
-    for seed in [3, 11, 42] {
+    // TLS is spoken in the last one: the story has every byte of it.
+    assert!(speaks_tls(600));
+    for seed in [3, 11, 42, 600] {
         let tell = || {
             let told = Rc::new(RefCell::new(String::new()));
             let heard = told.clone();
@@ -37,5 +41,19 @@ fn a_seed_tells_the_same_story_twice() {
         let (first, second) = (tell(), tell());
         assert!(first.0.len() > 10_000, "a story that says something");
         assert!(first == second, "seed {seed} told two stories");
+    }
+}
+
+#[test]
+fn the_named_scenarios_pass() {
+    sim::panics::keep();
+    for scenario in &SCENARIOS[1..] {
+        let outcome = (scenario.run)(1, Trace::none());
+        if let Some(violation) = outcome.violation {
+            panic!("{}: {violation}", scenario.name);
+        }
+        let findings = outcome.findings.expect("a named scenario finds something");
+        assert_eq!(findings.outcome(), scenarios::Conclusion::Pass);
+        assert!(!findings.criteria.is_empty() && !findings.figures.is_empty());
     }
 }

@@ -124,7 +124,7 @@ pub(crate) struct ScenarioOptions {
     /// Write the report as JSON to this file; - is standard output
     #[arg(long, value_name = "PATH|-")]
     pub(crate) json: Option<PathBuf>,
-    /// How long to measure in each phase [default: 3s]
+    /// How long to measure in each phase of demo and floor [default: 3s]
     #[arg(long, value_name = "D", value_parser = duration_some)]
     pub(crate) duration: Option<Duration>,
 }

@@ -1,7 +1,7 @@
 //! `stress`: loads an HTTP server through ringpool and says what connection reuse is worth.
 //!
-//! Owns the dispatch of commands and the exit codes: 0 fine, 1 requests failed, 2 usage, 3 the
-//! machine cannot run it. It must never measure anything itself: that is `measure`, and the
+//! Owns the dispatch of commands and the exit codes: 0 fine, 1 requests or a scenario failed, 2 usage, 3
+//! the machine cannot run it, or was too busy for what came of it to count. It must never measure anything itself: that is `measure`, and the
 //! engine is reached only through `drive`.
 
 mod backend;
@@ -89,7 +89,9 @@ fn scenario(options: ScenarioOptions) -> Result<ExitCode, Failure> {
 /// Shows the report, and turns what it says into the exit code.
 fn finish(report: Report, json: Option<JsonTarget>) -> Result<ExitCode, Failure> {
     report::show(&report, json)?;
-    Ok(if report.is_fine() {
+    Ok(if report.is_invalid() {
+        ExitCode::from(failure::EXIT_MACHINE)
+    } else if report.is_fine() {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(failure::EXIT_REQUESTS_FAILED)

@@ -41,6 +41,26 @@ fn scenarios_are_listed() {
 }
 
 #[test]
+fn a_scenario_with_criteria_says_what_they_came_to() {
+    let output = run("scenario spike --json -");
+    let report = json(&output);
+    let outcome = report["outcome"].as_str().expect("an outcome");
+    // How quick this machine is just now is not asked.
+    let codes = [("PASS", 0), ("FAIL", 1), ("INVALID", 3)];
+    let code = codes.iter().find(|(name, _)| *name == outcome);
+    assert_eq!(code.map(|(_, code)| *code), output.status.code());
+    assert_eq!(report["scenario"], "spike");
+    let criteria = report["criteria"].as_array().expect("criteria");
+    let opened = criteria.iter().find(|one| one["key"] == "opened");
+    assert_eq!(
+        opened.map(|one| &one["bound"]["at_most"]),
+        Some(&6.0.into())
+    );
+    assert_eq!(report["figures"]["callers"]["values"]["ours"], 50.0);
+    assert!(words(&output).contains("connections opened"));
+}
+
+#[test]
 fn a_run_reports_json_alone_on_stdout() {
     let served = Served::start("");
     let url = format!("http://{}/x", served.plain);

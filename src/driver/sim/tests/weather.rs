@@ -57,6 +57,21 @@ fn everything_takes_its_time_each_way() {
 }
 
 #[test]
+fn a_slow_set_up_is_felt_once() {
+    let mut world = World::new(4);
+    world.network.set_weather(endpoint(), weather(1, 1, 0));
+    world.network.set_setup_time(endpoint(), 20 * MILLISECOND);
+    world.open();
+    world.driver.connect(KEY);
+    let connected = world.until(30 * MILLISECOND);
+    assert_eq!(connected, [(22 * MILLISECOND, "connected".into())]);
+    world.driver.receive(KEY);
+    world.send(b"x");
+    let seen = world.until(60 * MILLISECOND);
+    assert_eq!(seen.last(), Some(&(32 * MILLISECOND, "x+".to_owned())));
+}
+
+#[test]
 fn far_away_a_refusal_takes_its_time_as_well() {
     let mut world = World::new(4);
     world.network.refuse(endpoint());

@@ -1,6 +1,6 @@
 //! Streams that end before their time, by their peer, their caller, a deadline or their connection.
 
-use super::{call, call_within, rig};
+use super::{call, call_within, rig, rig_with};
 use crate::driver::sim::SimConnection;
 use crate::engine::tests::SECOND;
 use crate::engine::tests::hub;
@@ -30,7 +30,7 @@ fn a_stream_that_is_reset_is_reset_alone() {
 fn a_refused_stream_is_tried_again_but_not_for_ever() {
     let (mut rig, hub) = rig(1, 8);
     let (mut once, mut always) = (call(&rig, "refuse-once/x"), call(&rig, "refuse/x"));
-    rig.settle();
+    rig.pass(SECOND);
     assert_eq!(once.text(), "x@0");
     let error = always.error();
     assert_eq!(error.request_sent(), RequestSent::No);
@@ -42,6 +42,40 @@ fn a_refused_stream_is_tried_again_but_not_for_ever() {
         .count();
     assert_eq!(refused, 3);
     rig.stop();
+}
+
+#[test]
+fn streams_share_their_upstreams_retry_budget() {
+    let (mut rig, hub) = rig_with(8, |upstream| {
+        upstream.retry.budget_share = 0.0;
+        upstream.retry.budget_per_second = 0;
+    });
+    let mut refused = call(&rig, "refuse/x");
+    rig.pass(SECOND);
+    let error = refused.error();
+    assert_eq!((error.attempts(), error.history().len()), (1, 1));
+    assert!(error.to_string().contains("budget"), "{error}");
+    assert_eq!(hub.asked().last().map(String::as_str), Some("refuse/x"));
+    rig.stop();
+}
+
+/// A caller with less time than the upstream gives: how long the peer would have taken is not known.
+#[test]
+fn callers_of_streams_without_patience_say_nothing() {
+    for (time, ejects) in [(SECOND, false), (2 * SECOND, true)] {
+        let (mut rig, _hub) = rig_with(64, |upstream| upstream.call_timeout = 2 * SECOND);
+        let mut calls: Vec<_> = (0..10)
+            .map(|n| call_within(&rig, format!("never/{n}"), time))
+            .collect();
+        rig.pass(3 * SECOND);
+        let mut late = call(&rig, "late");
+        rig.settle();
+        assert!(calls.iter_mut().all(|call| call.error().attempts() == 1));
+        let refused =
+            matches!(late.result(), Some(Err(error)) if error.kind() == ErrorKind::Breaker);
+        assert_eq!(refused, ejects, "after {time:?}");
+        rig.stop();
+    }
 }
 
 #[test]

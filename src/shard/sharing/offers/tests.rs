@@ -1,3 +1,5 @@
+//! The queues of offers, from one thread and from several.
+
 use super::*;
 use crate::config::{CallOptions, UpstreamConfig};
 use crate::driver::sim::Sim;

@@ -17,6 +17,8 @@ use on_shard::News;
 use raw::Talk;
 use ringpool::simulation::{Call, Engine};
 use ringpool::{Body, Trip};
+use scenarios::Shot;
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
@@ -31,6 +33,10 @@ pub struct Load {
     pause: Duration,
     burst_max: u64,
     must_succeed: bool,
+    /// Calls that are to be made when it says so, the next one first.
+    script: VecDeque<(Duration, Order)>,
+    /// What became of those, by nonce: they come before all others.
+    journal: Vec<Shot>,
     news: (Sender<News>, Receiver<News>),
 }
 
@@ -64,8 +70,24 @@ impl Load {
             pause: load.pause,
             burst_max: load.burst_max,
             must_succeed: false,
+            script: VecDeque::new(),
+            journal: Vec::new(),
             news: channel(),
         }
+    }
+
+    /// Callers who do what `script` says, in the order of time, and nothing by chance.
+    pub fn scripted(stage: &Rc<Stage>, script: Vec<(Duration, Order)>) -> Load {
+        debug_assert_eq!(stage.knobs.load.calls, 0, "no calls by chance before them");
+        let mut load = Load::new(stage);
+        load.journal.reserve(script.len());
+        load.script = script.into();
+        load
+    }
+
+    /// What became of the calls of a script.
+    pub fn journal(&mut self) -> Vec<Shot> {
+        std::mem::take(&mut self.journal)
     }
 
     /// From `at` on: so many calls, one at a time, that have to succeed.
@@ -80,6 +102,7 @@ impl Load {
     /// No more calls, and nobody pauses any more.
     pub fn finish(&mut self) {
         self.left = 0;
+        self.script.clear();
         for one in &mut self.flying {
             one.reads = one.reads.map(|_| Duration::ZERO);
         }
@@ -87,7 +110,7 @@ impl Load {
 
     /// Whether all calls have been begun.
     pub fn is_done(&self) -> bool {
-        self.left == 0
+        self.left == 0 && self.script.is_empty()
     }
 
     /// How many calls are under way.
@@ -98,6 +121,9 @@ impl Load {
     /// When the callers do something next of their own accord.
     pub fn next(&self) -> Option<Duration> {
         let begins = (self.left > 0).then_some(self.next);
+        let begins = begins
+            .into_iter()
+            .chain(self.script.front().map(|(at, _)| *at));
         let moves = self.flying.iter().flat_map(|one| {
             let talk = match &one.what {
                 What::Talk(talk) => talk.ends_by(),
@@ -110,9 +136,10 @@ impl Load {
 
     /// Begins what is due; true if anything was.
     pub fn begin(&mut self, engine: &Engine) -> bool {
+        let followed = self.follow(engine);
         let now = self.stage.now.get();
         if self.left == 0 || self.next > now {
-            return false;
+            return followed;
         }
         let burst = self.dice.within(1, self.burst_max);
         for _ in 0..burst.min(self.left.into()) {
@@ -129,6 +156,23 @@ impl Load {
             self.next = now + self.pause;
         }
         true
+    }
+
+    /// Begins what the script has for now; true if there was anything.
+    fn follow(&mut self, engine: &Engine) -> bool {
+        let now = self.stage.now.get();
+        let due = self.script.partition_point(|(at, _)| *at <= now);
+        for (at, order) in self.script.drain(..due).collect::<Vec<_>>() {
+            self.journal.push(Shot {
+                class: order.class.unwrap_or_default(),
+                intended: at,
+                sent: now,
+                ended: Duration::MAX,
+                outcome: scenarios::Outcome::Failed("unfinished"),
+            });
+            self.place(engine, order);
+        }
+        due > 0
     }
 
     fn place(&mut self, engine: &Engine, order: Order) {
@@ -209,6 +253,10 @@ impl Load {
     }
 
     fn end(&mut self, nonce: u64, ending: Option<Ending>) {
+        if let (Some(shot), Some(ending)) = (self.journal.get_mut(nonce as usize), &ending) {
+            shot.ended = self.stage.now.get();
+            shot.outcome = outcome_of(ending);
+        }
         let coverage = &mut self.stage.coverage.borrow_mut();
         let oracle = &mut self.stage.oracle.borrow_mut();
         match ending {
@@ -278,6 +326,16 @@ fn answer_of(response: http::Response<bytes::Bytes>) -> Answer {
         said: said.map(|line| Said::of(&String::from_utf8_lossy(line.as_bytes()))),
         trip: Trip::of(&response).cloned(),
         body: response.into_body(),
+    }
+}
+
+fn outcome_of(ending: &Ending) -> scenarios::Outcome {
+    match ending {
+        Ending::Failed(failure) => scenarios::Outcome::Failed(failure.kind),
+        Ending::Answered(answer) => {
+            let wait = answer.trip.as_ref().map(|trip| trip.wait);
+            scenarios::Outcome::Answered(wait.unwrap_or_default())
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::dice::Dice;
 use crate::knobs::Knobs;
 use crate::oracle::CallFacts;
-use ringpool::config::Class;
+use ringpool::config::{Class, UpstreamConfig};
 use std::time::Duration;
 
 /// What is to be called, and how the caller behaves.
@@ -141,22 +141,33 @@ impl Order {
     pub fn facts(&self, knobs: &Knobs, now: Duration, must_succeed: bool) -> CallFacts {
         CallFacts {
             upstream: self.upstream,
+            home: knobs.upstreams[self.upstream].home,
             method: self.method,
             wants: self.wants,
             brings: self.brings,
             begun: now,
             bound: now + self.lasts_at_most(knobs),
+            arrives_by: now + self.arrives_within(knobs),
             must_succeed,
         }
+    }
+
+    /// One deadline over all attempts until the response's head.
+    fn arrives_within(&self, knobs: &Knobs) -> Duration {
+        if self.method == "LINE" {
+            return self.lasts_at_most(knobs);
+        }
+        let limit = knobs.most(self.upstream, |settings| settings.call_timeout);
+        limit + self.pause.unwrap_or_default() + Duration::from_millis(30)
     }
 
     /// Until the head: one deadline, whatever is tried. Then the body has to move: a server may pause in
     /// it, be cut off, and fall silent, one after the other.
     fn lasts_at_most(&self, knobs: &Knobs) -> Duration {
-        let settings = knobs.settings(self.upstream);
+        let most = |of: fn(&UpstreamConfig) -> Duration| knobs.most(self.upstream, of);
         let limit = match self.method {
-            "LINE" => settings.wait_timeout + TALK_MAX,
-            _ => settings.call_timeout * 2,
+            "LINE" => most(|settings| settings.wait_timeout) + TALK_MAX,
+            _ => most(|settings| settings.call_timeout) * 2,
         };
         limit
             + knobs.mischief.slow_max * 3

@@ -96,6 +96,7 @@ pub fn heard(line: &[u8]) -> Ending {
 pub fn cut(text: String) -> Ending {
     Ending::Failed(Failure {
         kind: "closed",
+        tls: None,
         attempts: 1,
         history: 0,
         unsent: false,

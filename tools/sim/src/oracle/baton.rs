@@ -11,8 +11,8 @@ pub struct Starving {
     pub reserved: u32,
     /// Whether a permit is left, of its own and of the engine's, or is about to come back.
     pub permit_left: bool,
-    /// Whether calls that wait on one shard may run on another.
-    pub steals: bool,
+    /// Whether calls that wait on one shard may run on another; `None`: that has changed, or will.
+    pub steals: Option<bool>,
     /// Whether it may be refusing calls to some of its endpoints.
     pub choosy: bool,
 }
@@ -29,7 +29,7 @@ pub struct Place {
     /// Those whose calls a sibling may run.
     pub movable: u32,
     /// Connections that will be free some time: leased, being dialled, or to be dialled after the pause
-    /// that follows a failed dial. Whoever has these to wait for need not ask a sibling: a queue that
+    /// that follows a failed dial, for which there was a permit. Whoever has these to wait for need not ask a sibling: a queue that
     /// drains sooner than a dial takes is left to drain.
     pub coming: u32,
 }
@@ -59,15 +59,15 @@ impl Starving {
         let mut siblings = self.shards.iter().enumerate();
         let taker = siblings
             .find(|(at, one)| *at != shard && spare(one) && one.waiters == 0 && one.fresh == 0);
-        if let (true, 1.., Some((at, one))) = (self.steals, place.movable, taker) {
+        if let (Some(true), 1.., Some((at, one))) = (self.steals, place.movable, taker) {
             return Err(format!(
                 "{name}: {} calls wait on shard {shard}, and {} connections are idle on shard {at}",
                 place.movable, one.idle
             ));
         }
         let staying = match self.steals {
-            true => place.waiters - place.movable,
-            false => place.waiters,
+            Some(true) | None => place.waiters - place.movable,
+            Some(false) => place.waiters,
         };
         let total: u32 = self.shards.iter().map(|place| place.idle).sum();
         if staying > 0 && place.coming == 0 && !self.permit_left && total > self.reserved {
@@ -97,7 +97,7 @@ mod tests {
             reserved,
             permit_left,
             choosy: false,
-            steals: false,
+            steals: Some(false),
         };
         check(&[starving]).is_ok()
     }
@@ -116,7 +116,7 @@ mod tests {
                 name: "up0".into(),
                 shards: shards.to_vec(),
                 permit_left: true,
-                steals,
+                steals: Some(steals),
                 ..Starving::default()
             };
             check(&[starving]).is_ok()

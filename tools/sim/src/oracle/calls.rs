@@ -4,6 +4,7 @@
 
 use super::facts::{Arrival, CallFacts, Ending, Failure};
 use super::{Invariant, Oracle, identity, once, reuse};
+use ringpool::TlsFailure;
 use std::time::Duration;
 
 /// What is known of one call.
@@ -32,8 +33,13 @@ impl Call {
         }
     }
 
+    pub(super) fn is_open(&self) -> bool {
+        self.course == Course::Open
+    }
+
     pub(super) fn is_late(&self, now: Duration) -> bool {
-        self.course == Course::Open && now > self.facts.bound
+        let lost = self.arrivals.is_empty() && now > self.facts.arrives_by;
+        self.is_open() && (lost || now > self.facts.bound)
     }
 
     pub(super) fn late_story(&self, nonce: usize) -> String {
@@ -43,7 +49,11 @@ impl Call {
             facts.method,
             facts.upstream,
             facts.begun,
-            facts.bound,
+            if self.arrivals.is_empty() {
+                facts.arrives_by.min(facts.bound)
+            } else {
+                facts.bound
+            },
             self.arrivals.len()
         )
     }
@@ -73,7 +83,8 @@ impl Oracle {
         call.course = Course::Ended;
         self.open -= 1;
         let call = &self.calls[nonce as usize];
-        let attempts_max = self.attempts_max[call.facts.upstream];
+        let upstream = call.facts.upstream;
+        let attempts_max = self.attempts_max[upstream];
         match ending {
             Ending::Answered(answer) => {
                 let known = |upstream, server, since| {
@@ -89,8 +100,10 @@ impl Oracle {
                 let succeeds = succeeds(nonce, &call.facts, failure);
                 let claims = failure.unsent || (failure.retryable && !call.facts.is_idempotent());
                 self.calls[nonce as usize].claimed_unsent = claims;
+                let blamed = self.tls.check(nonce, upstream, failure);
                 self.judge(Invariant::Once, counted);
                 self.judge(Invariant::Liveness, succeeds);
+                self.judge(Invariant::Identity, blamed);
             }
         }
     }
@@ -104,7 +117,7 @@ impl Oracle {
             return 0;
         }
         let call = &self.calls[nonce as usize];
-        let host = &self.hosts[arrival.upstream];
+        let host = &self.hosts[call.facts.upstream];
         let known = arrival.spoiled.is_some_and(|since| {
             self.was_known(arrival.upstream, arrival.server, since, call.facts.begun)
         });
@@ -146,6 +159,11 @@ impl Oracle {
         self.judge(Invariant::Identity, Err(what));
     }
 
+    /// One of an upstream's servers did something by which TLS may fail in these ways, now or later.
+    pub fn tls_misdeed(&mut self, upstream: usize, explains: &[TlsFailure]) {
+        self.tls.add(upstream, explains);
+    }
+
     /// A server was cut off, or joined again.
     pub fn partitioned(&mut self, upstream: usize, server: usize, on: bool, now: Duration) {
         let open = self
@@ -163,12 +181,16 @@ impl Oracle {
     /// only now, and has from now on to move again.
     pub fn jumped(&mut self, from: Duration, to: Duration) {
         self.jumps.push((from, to));
+        self.replaced
+            .iter_mut()
+            .for_each(|one| one.excuse(to - from));
         for call in self
             .calls
             .iter_mut()
             .filter(|call| call.course == Course::Open)
         {
             call.facts.bound += to - from;
+            call.facts.arrives_by += to - from;
         }
     }
 }
@@ -191,11 +213,13 @@ pub(super) mod tests {
     pub(in crate::oracle) fn facts(method: &'static str) -> CallFacts {
         CallFacts {
             upstream: 0,
+            home: 0,
             method,
             wants: 3,
             brings: 0,
             begun: Duration::from_secs(1),
-            bound: Duration::from_secs(2),
+            bound: Duration::from_secs(3),
+            arrives_by: Duration::from_secs(2),
             must_succeed: false,
         }
     }
@@ -203,6 +227,7 @@ pub(super) mod tests {
     pub(in crate::oracle) fn failure() -> Failure {
         Failure {
             kind: "closed",
+            tls: None,
             attempts: 1,
             history: 1,
             unsent: false,
@@ -220,6 +245,7 @@ pub(super) mod tests {
             uses_before: 0,
             method: "GET".into(),
             host: "up0.test:8000".into(),
+            made_for: "up0.test:8000".into(),
             at: Duration::from_secs(1),
             pipelined: false,
             spoiled: None,

@@ -8,6 +8,8 @@ use std::time::Duration;
 pub struct CallFacts {
     /// Which upstream it is for.
     pub upstream: usize,
+    /// Whose servers it is for: see [`UpstreamKnobs::home`](crate::knobs::UpstreamKnobs::home).
+    pub home: usize,
     /// Its method; `LINE` for a raw checkout.
     pub method: &'static str,
     /// How much response body it asks for.
@@ -18,6 +20,8 @@ pub struct CallFacts {
     pub begun: Duration,
     /// When it has to be over.
     pub bound: Duration,
+    /// When it has to be over if it has not come to any server.
+    pub arrives_by: Duration,
     /// Whether it has to succeed.
     pub must_succeed: bool,
 }
@@ -46,6 +50,8 @@ pub struct Arrival {
     pub method: String,
     /// What Host said.
     pub host: String,
+    /// What Host said in the first request on this connection.
+    pub made_for: String,
     /// When.
     pub at: Duration,
     /// Whether the one before it on this connection was still being answered.
@@ -104,6 +110,8 @@ impl Said {
 pub struct Failure {
     /// The name of its kind.
     pub kind: &'static str,
+    /// Why TLS failed, if it did.
+    pub tls: Option<ringpool::TlsFailure>,
     /// How many attempts it counts.
     pub attempts: u32,
     /// How many of them it lists.
@@ -121,6 +129,10 @@ impl Failure {
     pub fn of(error: &ringpool::Error) -> Failure {
         Failure {
             kind: error.kind().name(),
+            tls: match error.kind() {
+                ringpool::ErrorKind::Tls(failure) => Some(failure),
+                _ => None,
+            },
             attempts: error.attempts(),
             history: error.history().len(),
             unsent: error.request_sent() == ringpool::RequestSent::No,

@@ -47,7 +47,7 @@ fn check_signature(nonce: u64, call: &Call, signature: &Signature) -> Result<(),
     if signature.nonce != nonce {
         return wrong("got another call's response");
     }
-    if signature.upstream != call.facts.upstream {
+    if signature.upstream != call.facts.home {
         return wrong("was answered by another upstream");
     }
     let Some(arrival) = call.arrivals.get(signature.arrival) else {
@@ -117,16 +117,22 @@ pub(super) fn check_arrival(
     host: &str,
 ) -> Result<(), String> {
     let nonce = arrival.nonce;
-    if arrival.upstream != facts.upstream {
+    if arrival.upstream != facts.home {
         return Err(format!(
             "request {nonce} is for up{} and reached up{}",
-            facts.upstream, arrival.upstream
+            facts.home, arrival.upstream
         ));
     }
     if arrival.host != host {
         return Err(format!(
             "request {nonce} for {host:?} names {:?}",
             arrival.host
+        ));
+    }
+    if arrival.made_for != arrival.host {
+        return Err(format!(
+            "request {nonce} for {host:?} came on a connection made for {:?}",
+            arrival.made_for
         ));
     }
     if arrival.method != facts.method {
@@ -239,5 +245,10 @@ mod tests {
             ..arrival(0)
         };
         assert!(check_arrival(&facts("GET"), &elsewhere, host).is_err());
+        let borrowed = Arrival {
+            made_for: "up1.test:8000".into(),
+            ..arrival(0)
+        };
+        assert!(check_arrival(&facts("GET"), &borrowed, host).is_err());
     }
 }

@@ -12,18 +12,22 @@ mod facts;
 mod identity;
 mod once;
 mod ownership;
+mod replaced;
 mod rest;
 mod reuse;
 mod states;
+mod tls;
 
 pub use baton::{Place, Starving};
 pub use caps::Cap;
 pub use facts::{Answer, Arrival, CallFacts, Ending, Failure, Said};
+pub use replaced::Named;
 pub use rest::Remains;
 pub use states::State;
 
 use crate::coverage::Coverage;
 use crate::knobs::Knobs;
+use ringpool::config::UpstreamConfig;
 use ringpool::simulation::Look;
 use states::Slots;
 use std::fmt;
@@ -52,8 +56,12 @@ pub enum Invariant {
     Rest,
     /// 10: no buffer or descriptor is reused before its final completion; the contract with the driver.
     Driver,
+    /// What was made under replaced settings goes within a bound.
+    Replaced,
     /// What holds for the whole: once faults have stopped, calls succeed.
     Liveness,
+    /// What a named scenario asks for beside all these.
+    Scenario,
 }
 
 /// Something that must never be, and was.
@@ -84,11 +92,16 @@ pub struct Oracle {
     hosts: Vec<String>,
     attempts_max: Vec<u32>,
     calls: Vec<calls::Call>,
+    /// All calls before this one are over.
+    over: usize,
     open: usize,
     /// Server by server: when it was cut off, from and to.
     gaps: Vec<(usize, usize, Duration, Option<Duration>)>,
     jumps: Vec<(Duration, Duration)>,
     slots: Vec<Slots>,
+    user_timeouts: Vec<Option<Duration>>,
+    replaced: Vec<replaced::Replaced>,
+    tls: tls::Misdeeds,
     first: Option<Violation>,
     now: Duration,
 }
@@ -106,13 +119,19 @@ impl Oracle {
                 })
                 .collect(),
             attempts_max: upstreams()
-                .map(|index| knobs.settings(index).retry.attempts_max)
+                .map(|index| knobs.most(index, |settings| settings.retry.attempts_max))
                 .collect(),
             calls: Vec::new(),
+            over: 0,
             open: 0,
             gaps: Vec::new(),
             jumps: Vec::new(),
             slots: (0..knobs.shards).map(|_| Slots::default()).collect(),
+            user_timeouts: upstreams()
+                .map(|index| knobs.settings(index).user_timeout)
+                .collect(),
+            replaced: Vec::new(),
+            tls: tls::Misdeeds::default(),
             first: None,
             now: Duration::ZERO,
         }
@@ -141,14 +160,35 @@ impl Oracle {
         self.judge(Invariant::Ownership, ownership::check(look));
     }
 
+    /// An upstream's settings have been replaced, with these connections open. Where sockets are made
+    /// otherwise now, they are to be gone in time.
+    pub fn reloaded(
+        &mut self,
+        upstream: usize,
+        settings: &UpstreamConfig,
+        open: impl Iterator<Item = Named>,
+    ) {
+        let before = &mut self.user_timeouts[upstream];
+        if std::mem::replace(before, settings.user_timeout) != settings.user_timeout {
+            let by = self.now + settings.drain_timeout;
+            let open = open.map(|named| replaced::Replaced::new(named, by));
+            self.replaced.extend(open);
+        }
+    }
+
     /// Looks at the shards when nothing moves any more at this moment.
     pub fn quiet(&mut self, starving: &[Starving]) {
         self.judge(Invariant::Baton, baton::check(starving));
         let now = self.now;
+        let gone = replaced::check(&mut self.replaced, &self.slots, now);
+        self.judge(Invariant::Replaced, gone);
+        let ended = self.calls[self.over..].iter();
+        self.over += ended.take_while(|call| !call.is_open()).count();
         let late = self
             .calls
             .iter()
             .enumerate()
+            .skip(self.over)
             .find(|(_, call)| call.is_late(now));
         if let Some((nonce, call)) = late {
             let what = call.late_story(nonce);

@@ -84,9 +84,18 @@ struct Seen {
     upstream: u64,
     endpoint: Option<Endpoint>,
     uses: u64,
+    cut: bool,
 }
 
 impl Slots {
+    /// Whether this connection is there, and anybody's or somebody's.
+    pub(super) fn serves(&self, slot: u32, generation: u32) -> bool {
+        self.0.get(&slot).is_some_and(|seen| {
+            let open = matches!(seen.state, State::Idle | State::Leased);
+            seen.generation == generation && open && !seen.cut
+        })
+    }
+
     /// Whether every connection has moved as it may since the last look.
     pub(super) fn moved(&mut self, look: &Look, coverage: &mut Coverage) -> Result<(), String> {
         let mut verdict = Ok(());
@@ -123,6 +132,7 @@ impl Slots {
             upstream: connection.upstream,
             endpoint: connection.endpoint.clone(),
             uses: connection.uses,
+            cut: connection.cut,
         };
         let slot = connection.slot;
         let before = self.0.insert(slot, now);
@@ -133,10 +143,10 @@ impl Slots {
         };
         if before.state != state {
             coverage.moved(before.state, state);
-        }
-        if !before.state.may_lead_to(state) {
-            let (from, to) = (before.state.name(), state.name());
-            return Err(format!("slot {slot} went from {from} to {to}"));
+            if !before.state.may_lead_to(state) {
+                let (from, to) = (before.state.name(), state.name());
+                return Err(format!("slot {slot} went from {from} to {to}"));
+            }
         }
         if before.upstream != connection.upstream {
             return Err(format!("slot {slot} changed its upstream"));

@@ -1,8 +1,8 @@
 //! What is seen of the engine in the course of a run, put together for the oracle.
 
 use super::Run;
-use crate::oracle::{Place, Starving, State};
-use ringpool::simulation::Look;
+use crate::oracle::{Named, Place, Starving, State};
+use ringpool::simulation::{Look, PermitsLook};
 use std::time::Duration;
 
 impl Run {
@@ -16,8 +16,11 @@ impl Run {
         for (index, upstream) in knobs.upstreams.iter().enumerate() {
             let permits = self.permits[index].look();
             let open = self.world.open_to(index);
+            let guests = knobs.at_home(index).filter(|&guest| guest != index);
+            let guests = guests.map(|guest| self.permits[guest].look().in_use as usize);
             let cap = &mut self.caps[index];
-            cap.open = open;
+            // Sockets that have a guest's permit are the guest's.
+            cap.open = open.saturating_sub(guests.sum());
             cap.permits = permits.in_use as usize;
             cap.connections = connections_of(&self.looks, &upstream.name);
             let connections = cap.connections;
@@ -49,11 +52,14 @@ impl Run {
             });
         for (index, upstream) in knobs.upstreams.iter().enumerate() {
             let permits = self.permits[index].look();
-            let settings = knobs.settings(index);
+            let backoff_max = knobs.most(index, |settings| settings.dial_backoff_max);
+            let steals_most = knobs.most(index, |settings| settings.sharing.steal);
+            let steals_least = knobs.least(index, |settings| settings.sharing.steal);
+            let reserved = knobs.most(index, |settings| settings.critical_reserved);
             let shards = self.looks.iter().enumerate().map(|(shard, look)| {
                 let its = look.upstreams.iter();
                 let mut its = its.filter(|one| *one.name == *upstream.name);
-                let paused = self.pauses[shard][index].lasts(now, settings.dial_backoff_max);
+                let paused = self.pauses[shard][index].lasts(now, backoff_max);
                 // Whom only a new connection serves waits beside any other.
                 its.next().map_or(Place::default(), |one| Place {
                     idle: one.idle,
@@ -66,10 +72,9 @@ impl Run {
             starving.push(Starving {
                 name: upstream.name.clone(),
                 shards: shards.collect(),
-                reserved: settings.critical_reserved,
-                steals: settings.sharing.steal,
-                permit_left: returning
-                    || permits.in_use < permits.max && permits.engine_in_use < permits.engine_max,
+                reserved,
+                steals: (steals_most == steals_least).then_some(steals_most),
+                permit_left: returning || is_left(permits),
                 choosy: self
                     .looks
                     .iter()
@@ -111,26 +116,53 @@ impl Run {
     }
 }
 
-/// Since when a shard may be pausing with its dials to an upstream, because one failed.
+/// Since when a shard may be pausing with its dials to an upstream, because one failed, and whether there was a
+/// permit meanwhile: it need not ask a sibling for one then, and a sibling may take it before the pause is over.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Pause {
     failed: u64,
     since: Duration,
+    permit_seen: bool,
 }
 
 impl Pause {
-    pub(super) fn note(&mut self, look: &Look, upstream: &str, now: Duration) {
+    pub(super) fn note(
+        &mut self,
+        look: &Look,
+        upstream: &str,
+        permits: PermitsLook,
+        now: Duration,
+    ) {
         let its = look.upstreams.iter().find(|one| *one.name == *upstream);
         let failed = its.map_or(0, |one| one.counters.dials_failed);
         if failed != self.failed {
-            (self.failed, self.since) = (failed, now);
+            (self.failed, self.since, self.permit_seen) = (failed, now, false);
         }
+        self.permit_seen |= is_left(permits);
     }
 
     fn lasts(&self, now: Duration, most: Duration) -> bool {
         // The wheel's tick is a millisecond.
-        self.failed > 0 && now < self.since + most + Duration::from_millis(3)
+        self.failed > 0 && self.permit_seen && now < self.since + most + Duration::from_millis(3)
     }
+}
+
+fn is_left(permits: PermitsLook) -> bool {
+    permits.in_use < permits.max && permits.engine_in_use < permits.engine_max
+}
+
+/// The connections to an upstream that somebody uses or may use, as the looks name them.
+pub(super) fn open_to<'a>(
+    looks: &'a [Look],
+    upstream: &'a str,
+) -> impl Iterator<Item = Named> + 'a {
+    looks.iter().enumerate().flat_map(move |(shard, look)| {
+        let id = look.upstreams.iter().find(|one| *one.name == *upstream);
+        let its = look.connections.iter();
+        let its = its.filter(move |one| id.is_some_and(|id| one.upstream == id.id));
+        let open = its.filter(|one| matches!(one.state, "idle" | "leased"));
+        open.map(move |one| (shard, one.slot, one.generation))
+    })
 }
 
 fn connections_of(looks: &[Look], upstream: &str) -> usize {

@@ -8,5 +8,6 @@ use crate::run;
 pub const STORM: Scenario = Scenario {
     name: "storm",
     about: "whatever the seed picks goes wrong; then faults stop, and calls have to succeed",
+    seeds: 1000,
     run: |seed, trace| run::run(Knobs::of(seed), trace),
 };

@@ -1,6 +1,6 @@
 //! What the world knows of one accepted connection.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::fmt;
 use std::time::Duration;
 
@@ -20,9 +20,20 @@ pub struct Link {
     pub gone: Cell<bool>,
     /// The end of the connection would pass for the end of a body.
     pub until_close: Cell<bool>,
+    /// Whom the first request on it was for.
+    pub first: OnceCell<String>,
+    /// Whether TLS is spoken on it.
+    pub tls: bool,
+    /// Its server does not say good-bye (close_notify) before it closes.
+    pub rude: Cell<bool>,
 }
 
 impl Link {
+    /// A request for `host` is here: whom the connection was made for.
+    pub fn made_for(&self, host: &str) -> String {
+        self.first.get_or_init(|| host.to_owned()).clone()
+    }
+
     /// From `at` on nobody may begin to use it who could know.
     pub fn spoil(&self, at: Duration) {
         if self.spoiled.get().is_none_or(|before| at < before) {

@@ -9,20 +9,24 @@ mod raw;
 mod request;
 mod server;
 mod signature;
+mod tls;
 mod trouble;
 
 pub use connection::Link;
 pub use plan::{After, AnswerFault, Plan};
 pub use signature::{Signature, Stray};
+pub use tls::{Certificate, provider, roots};
 pub use trouble::{Trouble, Troubles};
 
 use crate::stage::Stage;
 use raw::LineServer;
-use ringpool::Endpoint;
-use ringpool::simulation::{Network, OpenWatch, Peer, Weather};
+use ringpool::simulation::{Network, OpenWatch, Peer, Weather, wall_clock};
+use ringpool::{Endpoint, TlsFailure};
+use rustls::crypto::CryptoProvider;
 use server::HttpServer;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
+use tls::{Ground, TlsServer};
 
 /// The servers of a run.
 pub struct World {
@@ -30,6 +34,7 @@ pub struct World {
     network: Network,
     servers: Vec<Server>,
     connections: Rc<Cell<u64>>,
+    tls: Rc<Ground>,
 }
 
 /// One server.
@@ -44,14 +49,18 @@ struct Server {
 }
 
 impl World {
-    /// All servers in good health.
-    pub fn new(stage: &Rc<Stage>, network: &Network) -> World {
+    /// All servers in good health, with keys that `provider` makes.
+    pub fn new(stage: &Rc<Stage>, network: &Network, provider: CryptoProvider) -> World {
         let knobs = &stage.knobs;
         let mut servers = Vec::new();
         for (upstream, one) in knobs.upstreams.iter().enumerate() {
             network.set_names(&one.host, one.addresses.clone());
+            if one.home != upstream {
+                continue;
+            }
             for (index, &address) in one.addresses.iter().enumerate() {
                 network.set_weather(address.into(), knobs.weather);
+                network.set_setup_time(address.into(), knobs.setup);
                 servers.push(Server {
                     upstream,
                     index,
@@ -67,6 +76,7 @@ impl World {
             network: network.clone(),
             servers,
             connections: Rc::default(),
+            tls: Rc::new(Ground::new(provider, wall_clock(network))),
         };
         for server in 0..world.servers.len() {
             world.serve(server);
@@ -101,6 +111,8 @@ impl World {
         let (stage, links) = (self.stage.clone(), one.links.clone());
         let (numbers, raw) = (self.connections.clone(), one.raw);
         let (upstream, index) = (one.upstream, one.index);
+        let tls = self.stage.knobs.upstreams[upstream].tls.is_some();
+        let ground = self.tls.clone();
         self.network.listen(one.endpoint.clone(), move || {
             let number = numbers.get();
             numbers.set(number + 1);
@@ -112,12 +124,23 @@ impl World {
                 busy_until: Cell::default(),
                 gone: Cell::new(false),
                 until_close: Cell::new(false),
+                first: OnceCell::new(),
+                tls,
+                rude: Cell::new(false),
             });
             links.borrow_mut().push(link.clone());
-            let peer: Box<dyn Peer> = if raw {
-                Box::new(LineServer::new(stage.clone(), link))
-            } else {
-                Box::new(HttpServer::new(stage.clone(), link))
+            let (stage, ground) = (stage.clone(), ground.clone());
+            let peer: Box<dyn Peer> = match (raw, tls) {
+                (true, false) => Box::new(LineServer::new(stage, link)),
+                (false, false) => Box::new(HttpServer::new(stage, link)),
+                (true, true) => {
+                    let lines = LineServer::new(stage.clone(), link.clone());
+                    Box::new(TlsServer::new(stage, ground, link, lines))
+                }
+                (false, true) => {
+                    let http = HttpServer::new(stage.clone(), link.clone());
+                    Box::new(TlsServer::new(stage, ground, link, http))
+                }
             };
             peer
         });
@@ -142,7 +165,8 @@ impl World {
         oracle.partitioned(one.upstream, one.index, on, now);
     }
 
-    /// Ends every connection to a server. Where FIN would pass for the end of a body, with RST.
+    /// Ends every connection to a server. Where FIN would pass for the end of a body, with RST: without
+    /// TLS, that is, which has a word for it.
     pub fn cut(&self, server: usize, reset: bool) {
         let one = &self.servers[server];
         let now = self.stage.now.get();
@@ -151,7 +175,11 @@ impl World {
                 continue;
             }
             let connection = self.network.connection(&one.endpoint, nth);
-            if reset || link.until_close.get() {
+            if link.tls {
+                let oracle = &mut self.stage.oracle.borrow_mut();
+                oracle.tls_misdeed(link.upstream, &[TlsFailure::Truncated]);
+            }
+            if reset || link.until_close.get() && !link.tls {
                 connection.reset();
                 link.gone.set(true);
             } else {

@@ -7,7 +7,6 @@ use super::filler;
 use super::signature::Signature;
 use crate::dice::Dice;
 use crate::knobs::Mischief;
-use ringpool::config::UpstreamConfig;
 use ringpool::simulation::Answers;
 use std::time::Duration;
 
@@ -55,6 +54,15 @@ pub enum AnswerFault {
     HugeHead(usize),
     /// More interim responses than allowed.
     InterimFlood,
+}
+
+/// What a client takes of a response's head, whatever its settings of the moment.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadLimits {
+    /// Nothing longer is taken.
+    pub bytes_max: usize,
+    /// So many interim responses are always taken.
+    pub informational_max: u32,
 }
 
 /// Where an answer breaks off.
@@ -112,7 +120,7 @@ impl Plan {
     }
 
     /// What this server does.
-    pub fn mischievous(dice: &mut Dice, mischief: &Mischief, limits: &UpstreamConfig) -> Plan {
+    pub fn mischievous(dice: &mut Dice, mischief: &Mischief, limits: HeadLimits) -> Plan {
         let mut plan = Plan::honest(dice);
         if dice.chance(mischief.slow) {
             plan.think = mischief.slow_max.mul_f64(dice.below(1024) as f64 / 1024.0);
@@ -283,13 +291,13 @@ impl Plan {
     }
 }
 
-fn fault(dice: &mut Dice, limits: &UpstreamConfig) -> AnswerFault {
+fn fault(dice: &mut Dice, limits: HeadLimits) -> AnswerFault {
     let place = *dice.pick(&[Where::Before, Where::Before, Where::Head, Where::Body]);
     let cut = *dice.pick(&[Cut::End, Cut::Reset, Cut::Stall]);
     match dice.below(10) {
         0 => AnswerFault::Silence,
         1 | 2 => AnswerFault::Garbled(dice.bits() >> 1),
-        3 => AnswerFault::HugeHead(limits.head_bytes_max + 500),
+        3 => AnswerFault::HugeHead(limits.bytes_max + 500),
         4 => AnswerFault::InterimFlood,
         _ => AnswerFault::Cut(place, cut),
     }

@@ -2,6 +2,7 @@
 
 use super::connection::Link;
 use super::signature::Signature;
+use super::tls::Service;
 use crate::oracle::Arrival;
 use crate::stage::Stage;
 use ringpool::simulation::{Answers, Peer};
@@ -43,6 +44,7 @@ impl LineServer {
             uses_before: self.uses,
             method: "LINE".to_owned(),
             host: host.to_owned(),
+            made_for: self.link.made_for(host),
             at: self.stage.now.get(),
             pipelined: false,
             spoiled: self.link.spoiled.get(),
@@ -64,6 +66,7 @@ impl LineServer {
         let think = self.stage.dice.borrow_mut().millis(0, 10);
         out.wait(think);
         out.send(format!("{}\n", signature.write()));
+        self.link.busy_until.set(self.stage.now.get() + think);
         if self.stage.mischief(self.stage.knobs.mischief.closes) {
             self.deaf = true;
             self.link.spoil(self.stage.now.get() + think);
@@ -72,9 +75,27 @@ impl LineServer {
     }
 }
 
+impl Service for LineServer {
+    fn is_at_rest(&self) -> bool {
+        self.buffer.is_empty() && self.stage.now.get() >= self.link.busy_until.get()
+    }
+
+    fn fall_silent(&mut self) {
+        self.deaf = true;
+    }
+}
+
 impl Peer for LineServer {
     fn received(&mut self, bytes: &[u8], out: &mut Answers) {
         self.buffer.extend_from_slice(bytes);
+        if self
+            .buffer
+            .first()
+            .is_some_and(|byte| !byte.is_ascii_digit())
+        {
+            let what = "something else than a line came to a server of lines".to_owned();
+            self.stage.oracle.borrow_mut().broken_request(what);
+        }
         while let Some(end) = self.buffer.iter().position(|&byte| byte == b'\n') {
             let line: Vec<u8> = self.buffer.drain(..=end).collect();
             let line = String::from_utf8_lossy(&line[..end]).into_owned();

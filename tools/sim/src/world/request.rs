@@ -125,6 +125,14 @@ impl Requests {
     }
 
     fn head(&mut self) -> Option<Found> {
+        // TLS has no end of a head in it: it is told by its first byte.
+        if let Some(byte) = self
+            .buffer
+            .first()
+            .filter(|byte| !byte.is_ascii_uppercase())
+        {
+            return Some(self.broken(format!("a request begins with {byte:#x}")));
+        }
         let end = self
             .buffer
             .windows(4)

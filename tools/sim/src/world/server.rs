@@ -5,9 +5,10 @@
 
 use super::connection::Link;
 use super::filler;
-use super::plan::{After, AnswerFault, Cut, Plan, Shape, Where};
+use super::plan::{After, AnswerFault, Cut, HeadLimits, Plan, Shape, Where};
 use super::request::{Found, RequestHead, Requests};
 use super::signature::{Signature, Stray};
+use super::tls::Service;
 use crate::oracle::Arrival;
 use crate::stage::Stage;
 use ringpool::simulation::{Answers, Peer};
@@ -70,10 +71,11 @@ impl HttpServer {
             uses_before: self.uses,
             method: head.method.clone(),
             host: head.host.clone(),
+            made_for: self.link.made_for(&head.host),
             at: now,
             pipelined,
             spoiled: self.link.spoiled.get(),
-            answerable: plan.is_answer() && !self.deaf,
+            answerable: plan.is_answer() && !self.deaf && !self.ends_in_doubt(&head, &plan),
         });
         self.stage.tell(|| {
             format!(
@@ -113,13 +115,31 @@ impl HttpServer {
         }
     }
 
+    /// Whether the end of the body would be told by the end of the connection, and that by nobody.
+    fn ends_in_doubt(&self, head: &RequestHead, plan: &Plan) -> bool {
+        self.link.rude.get() && plan.shape == Shape::UntilClose && head.method != "HEAD"
+    }
+
     fn plan(&self) -> Plan {
         let dice = &mut self.stage.dice.borrow_mut();
-        if self.stage.calm.get() {
-            return Plan::honest(dice);
-        }
-        let limits = self.stage.knobs.settings(self.link.upstream);
-        Plan::mischievous(dice, &self.stage.knobs.mischief, limits)
+        let knobs = &self.stage.knobs;
+        let mut plan = match self.stage.calm.get() {
+            true => Plan::honest(dice),
+            false => {
+                let all = || knobs.at_home(self.link.upstream);
+                let bytes_max =
+                    all().map(|one| knobs.most(one, |settings| settings.head_bytes_max));
+                let interim =
+                    all().map(|one| knobs.least(one, |settings| settings.informational_max));
+                let limits = HeadLimits {
+                    bytes_max: bytes_max.max().unwrap_or_default(),
+                    informational_max: interim.min().unwrap_or_default(),
+                };
+                Plan::mischievous(dice, &knobs.mischief, limits)
+            }
+        };
+        plan.think = knobs.service.unwrap_or(plan.think);
+        plan
     }
 
     fn on_body(&mut self, piece: &[u8]) {
@@ -218,6 +238,16 @@ impl HttpServer {
     }
 }
 
+impl Service for HttpServer {
+    fn is_at_rest(&self) -> bool {
+        self.current.is_none() && self.stage.now.get() >= self.busy_until
+    }
+
+    fn fall_silent(&mut self) {
+        self.deaf = true;
+    }
+}
+
 impl Peer for HttpServer {
     fn connected(&mut self, out: &mut Answers) {
         self.stage
@@ -241,8 +271,7 @@ impl Peer for HttpServer {
     }
 
     fn timer(&mut self, out: &mut Answers) {
-        let resting = self.current.is_none() && self.stage.now.get() >= self.busy_until;
-        if resting && !self.deaf && !self.stage.calm.get() {
+        if self.is_at_rest() && !self.deaf && !self.stage.calm.get() {
             self.stray(out);
         }
     }

@@ -42,6 +42,8 @@ pub enum Trouble {
     Forget(usize),
     /// It resolves again.
     Know(usize),
+    /// An upstream's settings are replaced: which of the seed's reloads.
+    Reload(usize),
 }
 
 impl Trouble {
@@ -59,6 +61,7 @@ impl Trouble {
             Trouble::Slow(_) => "slow_weather",
             Trouble::Forget(_) => "name_gone",
             Trouble::Know(_) => "name_back",
+            Trouble::Reload(_) => "reconfigured",
         }
     }
 }
@@ -66,18 +69,31 @@ impl Trouble {
 impl Troubles {
     /// What a seed has in store, all of it over by `end`.
     pub fn new(knobs: &Knobs, world: &World, end: Duration) -> Troubles {
-        let mut troubles = Troubles {
-            dice: Dice::new(knobs.seed, "troubles"),
-            due: Vec::new(),
-            orders: 0,
-        };
+        let mut troubles = Troubles::given(knobs.seed, &[]);
         for _ in 0..knobs.trouble.count {
             let begin = end.mul_f64(troubles.dice.below(1024) as f64 / 1024.0);
             let most = knobs.trouble.lasts_max.as_millis() as u64;
             let lasts = troubles.dice.millis(1, most.max(1));
             troubles.plan(world, knobs, begin, (begin + lasts).min(end));
         }
+        for (index, reload) in knobs.reloads.iter().enumerate() {
+            let at = end.mul_f64(reload.at as f64 / 1024.0);
+            troubles.at(at, Trouble::Reload(index));
+        }
         troubles
+    }
+
+    /// Those that are given, and none by chance.
+    pub fn given(seed: u64, troubles: &[(Duration, Trouble)]) -> Troubles {
+        let mut given = Troubles {
+            dice: Dice::new(seed, "troubles"),
+            due: Vec::new(),
+            orders: 0,
+        };
+        for &(at, trouble) in troubles {
+            given.at(at, trouble);
+        }
+        given
     }
 
     /// When the next one is due.
@@ -128,6 +144,8 @@ impl Troubles {
             ),
             Trouble::Forget(upstream) => world.forget_name(upstream),
             Trouble::Know(upstream) => world.know_name(upstream),
+            // The engine is not of this world: whoever has it does that.
+            Trouble::Reload(_) => {}
         }
         Some(trouble)
     }

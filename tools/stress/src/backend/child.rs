@@ -25,6 +25,8 @@ pub(crate) struct BackendOptions {
     pub(crate) delay: Duration,
     /// Time between a ClientHello and its answer.
     pub(crate) handshake_delay: Duration,
+    /// Where to listen, plain and TLS: where another one listened that has ended. `None`: anywhere.
+    pub(crate) at: Option<(SocketAddr, SocketAddr)>,
 }
 
 /// A running backend; it ends when this drops.
@@ -45,9 +47,13 @@ impl Backend {
         let program = std::env::current_exe().map_err(|e| {
             Failure::Run(format!("cannot find this program to start it again: {e}"))
         })?;
+        let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (plain, tls) = options.at.unwrap_or((anywhere, anywhere));
         let mut command = Command::new(program);
         command
-            .args(["serve", "--plain", "127.0.0.1:0", "--tls", "127.0.0.1:0"])
+            .arg("serve")
+            .arg(format!("--plain={plain}"))
+            .arg(format!("--tls={tls}"))
             .arg(format!(
                 "--delay={}",
                 humantime::format_duration(options.delay)

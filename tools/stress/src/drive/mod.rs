@@ -9,6 +9,7 @@
 //! | `course` | when the measured window opened and closed |
 //! | `caller` | the loop of one caller, and waiting for all of them |
 //! | `pace` | starts at a fixed rate |
+//! | `play` | calls that are kept one by one, for the scenarios that are judged by them |
 //! | `tally` | what callers count |
 
 mod anywhere;
@@ -16,7 +17,10 @@ mod caller;
 mod course;
 mod on_shard;
 mod pace;
+mod play;
 mod tally;
+
+pub(crate) use play::{Calls, Play, Played, play};
 
 use std::sync::Arc;
 use std::thread;
@@ -96,10 +100,6 @@ fn configure(plan: &LoadPlan) -> Result<(Config, Arc<str>), DriveError> {
         return Err(DriveError::broken("the URL is not absolute"));
     };
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let roots = match &plan.ca {
-        None => TrustRoots::WebPki,
-        Some(pem) => TrustRoots::Pem(String::from_utf8_lossy(pem).into_owned()),
-    };
     let connections = u32::try_from(plan.connections).unwrap_or(u32::MAX);
     let target = UpstreamConfig {
         connections_max: connections,
@@ -112,11 +112,7 @@ fn configure(plan: &LoadPlan) -> Result<(Config, Arc<str>), DriveError> {
         age_max: None,
         waiters_max: connections,
         dials_max: connections.min(DIALS_MAX),
-        tls: TlsConfig {
-            roots,
-            ..TlsConfig::default()
-        },
-        ..UpstreamConfig::at(&format!("{scheme}://{authority}")).map_err(DriveError::broken)?
+        ..upstream_at(&format!("{scheme}://{authority}"), plan.ca.as_deref())?
     };
     let defaults = Config::default();
     let config = Config {
@@ -126,6 +122,21 @@ fn configure(plan: &LoadPlan) -> Result<(Config, Arc<str>), DriveError> {
         ..Config::with_upstream(UPSTREAM, target)
     };
     Ok((config, path.into()))
+}
+
+/// Defaults for the upstream there, whose certificates `ca` signs, or one of the public roots.
+fn upstream_at(url: &str, ca: Option<&[u8]>) -> Result<UpstreamConfig, DriveError> {
+    let roots = match ca {
+        None => TrustRoots::WebPki,
+        Some(pem) => TrustRoots::Pem(String::from_utf8_lossy(pem).into_owned()),
+    };
+    Ok(UpstreamConfig {
+        tls: TlsConfig {
+            roots,
+            ..TlsConfig::default()
+        },
+        ..UpstreamConfig::at(url).map_err(DriveError::broken)?
+    })
 }
 
 /// Waits until every connection is up. The first one is asked for by itself, because a checkout
@@ -146,7 +157,7 @@ fn reach(engine: &Engine, interrupt: &Interrupt) -> Result<(), DriveError> {
 }
 
 /// Waits for `time`, or for Ctrl-C.
-fn wait(time: Duration, interrupt: &Interrupt) {
+pub(crate) fn wait(time: Duration, interrupt: &Interrupt) {
     let begun = Instant::now();
     while !interrupt.requested() {
         match time.checked_sub(begun.elapsed()) {

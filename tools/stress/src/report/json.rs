@@ -1,5 +1,6 @@
 //! The report for programs. Keys are a promise: they may be added to, never renamed.
 
+use scenarios::Findings;
 use serde_json::{Map, Value, json};
 
 use super::{Phase, Report};
@@ -11,6 +12,9 @@ pub(super) fn render(report: &Report) -> String {
     match (report.scenario, report.phases.as_slice()) {
         (None, [phase]) => object = figures(phase),
         (scenario, phases) => {
+            if let Some(Value::Object(found)) = report.findings.as_ref().map(Findings::json) {
+                object = found;
+            }
             object.insert("scenario".into(), scenario.into());
             let phases = phases
                 .iter()
@@ -173,6 +177,7 @@ mod tests {
                 sentences: vec!["Good.".to_owned(), "Very.".to_owned()],
                 factors: vec![("tls.requests_per_second".to_owned(), 2.0)],
             }),
+            findings: None,
         });
         assert_eq!(json["scenario"], "demo");
         assert_eq!(json["phases"]["tls_reuse"]["requests"]["ok"], 10);

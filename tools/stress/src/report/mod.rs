@@ -11,6 +11,8 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
+use scenarios::{Conclusion, Findings};
+
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::load::{LoadPlan, LoadResult};
@@ -25,6 +27,8 @@ pub(crate) struct Report {
     pub(crate) phases: Vec<Phase>,
     /// What it all means, if the scenario has an opinion.
     pub(crate) verdict: Option<Verdict>,
+    /// What the scenario found, if it is judged by criteria.
+    pub(crate) findings: Option<Findings>,
 }
 
 /// One load and its result.
@@ -59,7 +63,24 @@ impl Report {
             scenario: None,
             phases: vec![phase],
             verdict: None,
+            findings: None,
         }
+    }
+
+    /// The report of a scenario that is judged by criteria.
+    pub(crate) fn of_findings(scenario: &'static str, findings: Findings) -> Self {
+        Self {
+            scenario: Some(scenario),
+            phases: Vec::new(),
+            verdict: None,
+            findings: Some(findings),
+        }
+    }
+
+    /// Whether the tool itself, or the machine as it was, kept anything from being found.
+    pub(crate) fn is_invalid(&self) -> bool {
+        let conclusion = self.findings.as_ref().map(Findings::outcome);
+        conclusion == Some(Conclusion::Invalid)
     }
 
     /// Whether any phase was ended early by the user.
@@ -67,12 +88,15 @@ impl Report {
         self.phases.iter().any(|phase| phase.result.interrupted)
     }
 
-    /// Whether requests were answered and none failed, and the verdict held. A run that the user
+    /// Whether requests were answered and none failed, and the verdict and all criteria held. A run that the user
     /// ended before anything was answered is fine too.
     pub(crate) fn is_fine(&self) -> bool {
         let answered =
             |p: &Phase| p.result.failed_total() == 0 && (p.result.ok > 0 || p.result.interrupted);
-        self.phases.iter().all(answered) && self.verdict.as_ref().is_none_or(|v| v.held)
+        let passed = |findings: &Findings| findings.outcome() == Conclusion::Pass;
+        self.phases.iter().all(answered)
+            && self.verdict.as_ref().is_none_or(|v| v.held)
+            && self.findings.as_ref().is_none_or(passed)
     }
 }
 

@@ -111,6 +111,10 @@ const fn row(
 
 /// The whole report; `colour` allows terminal attributes, which change no width.
 pub(super) fn render(report: &Report, colour: bool) -> String {
+    if let Some(findings) = &report.findings {
+        let outcome = Paint(colour).bold(findings.outcome().name());
+        return format!("\n{}\n{outcome}\n", findings.table());
+    }
     if report.phases.is_empty() {
         return "Interrupted before anything was measured.\n".to_owned();
     }
@@ -318,6 +322,7 @@ mod tests {
             scenario: Some("demo"),
             phases,
             verdict: None,
+            findings: None,
         }
     }
 

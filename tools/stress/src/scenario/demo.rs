@@ -62,6 +62,7 @@ fn run(stage: &Stage) -> Result<Report, Failure> {
         scenario: Some(SCENARIO.name),
         phases,
         verdict,
+        findings: None,
     })
 }
 

@@ -66,6 +66,7 @@ fn run(stage: &Stage) -> Result<Report, Failure> {
         scenario: Some(SCENARIO.name),
         phases,
         verdict,
+        findings: None,
     })
 }
 
