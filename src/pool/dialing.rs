@@ -151,11 +151,6 @@ impl Dialing {
         }
     }
 
-    /// Whether dials pause after a failure.
-    pub(super) fn is_blocked(&self, now: Time) -> bool {
-        now < self.blocked_until
-    }
-
     /// When to ask [`wanted`](Dialing::wanted) again if nothing happens until then.
     pub(super) fn ask_again_at(&self, now: Time, view: View, limits: &Limits) -> Option<Time> {
         if self.is_pausing(now) {

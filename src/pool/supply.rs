@@ -52,7 +52,7 @@ impl Pool {
     /// Opens one connection more, for those who would rather be served here. One at a time: when it is there it
     /// shows whether another one is missed.
     pub(super) fn grow(&mut self, now: Time, actions: &mut Vec<Action>) {
-        let may = !self.draining && self.may_dial(now) && !self.dialing.is_blocked(now);
+        let may = !self.draining && self.may_dial(now) && !self.dialing.is_pausing(now);
         if !may || self.members.dialing() > 0 {
             return;
         }

@@ -57,6 +57,9 @@ pub(crate) struct Core<D: Driver> {
     pub(super) resolver: Resolver,
     /// Every shard's mailbox, this one's included.
     pub(super) mailboxes: Arc<[Arc<Mailbox<D>>]>,
+    /// Siblings' needs are to be looked at in this turn: one could not be met yet, or what may meet one
+    /// has been dialled since the last look.
+    pub(super) needs_left: bool,
     pub(super) tally: Tally,
     pub(super) lag: Lag,
     /// Upstreams whose calls siblings keep for now, because this shard is late.
@@ -138,6 +141,7 @@ impl<D: Driver> Core<D> {
             taken: Vec::new(),
             resolver,
             mailboxes,
+            needs_left: false,
             tally: Tally::default(),
             lag: Lag::default(),
             declining: VecDeque::new(),

@@ -106,8 +106,6 @@ pub(crate) struct Shard<D: Driver> {
     local: LocalShard<D>,
     mailbox: Arc<Mailbox<D>>,
     watches: Vec<ReadyWatch>,
-    /// A sibling's need could not be met yet.
-    needs_left: bool,
     stopping: bool,
 }
 
@@ -149,7 +147,6 @@ impl<D: Driver> Shard<D> {
             local,
             mailbox,
             watches: Vec::new(),
-            needs_left: false,
             stopping: false,
         }
     }
@@ -209,6 +206,8 @@ impl<D: Driver> Shard<D> {
             Control::Forget(id) => core.forget(id),
             Control::Configure(shared, settings, done) => {
                 core.configure(&shared, &settings);
+                // There may be room now, for this upstream or another.
+                core.on_capacity();
                 // Whoever wanted to know may be gone.
                 let _ = done.send(());
             }
@@ -236,8 +235,8 @@ impl<D: Driver> Shard<D> {
         if !self.stopping {
             core.share()?;
         }
-        if self.mailbox.take_need() || self.needs_left {
-            self.needs_left = core.answer_needs();
+        if self.mailbox.take_need() || core.needs_left {
+            core.answer_needs();
         }
         core.resume_receiving();
         if !self.watches.is_empty() {

@@ -50,7 +50,7 @@ impl Request {
     }
 
     /// One that came with the `http` crate's types, as it came.
-    pub(in crate::shard) fn into_http(self) -> (http::request::Parts, Source) {
+    pub(crate) fn into_http(self) -> (http::request::Parts, Source) {
         match self {
             Request::Http(parts, source) => (*parts, source),
             Request::Encoded(_) => unreachable!("a request stays of its kind"),
