@@ -98,7 +98,7 @@ impl Upstream {
     /// If none comes free, or can be dialled, within `wait_timeout`.
     pub async fn checkout(&self) -> Result<Lease, Error> {
         let shard = self.engine.shard_for(&self.shared);
-        let underway = Underway::new(&self.engine.mailboxes[shard], &self.shared);
+        let underway = Underway::lease(&self.engine.mailboxes[shard], &self.shared);
         let (upstream, options) = (self.shared.clone(), self.options);
         let answer = checkout(&self.engine, shard, underway, upstream, options);
         answer.await.map(Lease::new)
@@ -137,15 +137,16 @@ pub(crate) async fn send<D: Driver, B: Into<Body>>(
     let (source, mut upload) = body.into().into_remote_source();
     let name = upstream.name.clone();
     let (reply, mut answer) = oneshot::channel();
-    let call = Unbegun::new(RemoteCall {
+    let call = RemoteCall {
         upstream,
         options,
         parts,
         source,
         reply,
-    });
+    };
+    let call = Unbegun::new(call, underway);
     engine
-        .submit(shard, Box::new(move |local| call.begin(local, underway)))
+        .submit(shard, Box::new(move |local| call.begin(local)))
         .map_err(|error| error.at_upstream(&name))?;
     let answer = poll_fn(|cx| {
         if upload
@@ -159,7 +160,8 @@ pub(crate) async fn send<D: Driver, B: Into<Body>>(
             Poll::Ready(Ok(answer)) => Poll::Ready(answer),
             // The shard broke down in the middle of the call, and cannot say any more how far it got.
             Poll::Ready(Err(oneshot::Canceled)) => {
-                let error = Error::draining().after_sending(RequestSent::Whole, false);
+                let error = engine.mailboxes[shard].refusal();
+                let error = error.after_sending(RequestSent::Whole, false);
                 Poll::Ready(Err(error.at_upstream(&name)))
             }
         }
@@ -193,6 +195,6 @@ pub(crate) async fn checkout<D: Driver>(
         .map_err(|error| error.at_upstream(&name))?;
     match answer.await {
         Ok(lease) => lease,
-        Err(oneshot::Canceled) => Err(Error::draining().at_upstream(&name)),
+        Err(oneshot::Canceled) => Err(engine.mailboxes[shard].refusal().at_upstream(&name)),
     }
 }

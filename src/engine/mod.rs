@@ -3,9 +3,12 @@
 //! Owns: what is made once, at start. Never: stands on the path of a call that a shard makes itself.
 
 pub(crate) mod cores;
+mod ends;
 mod reconfigure;
 pub(crate) mod registry;
 pub(crate) mod resolver;
+pub(crate) mod restart;
+pub(crate) mod standing;
 pub(crate) mod threads;
 
 #[cfg(test)]
@@ -18,14 +21,17 @@ use crate::pool::{Counter, Permits};
 use crate::random::Random;
 use crate::shard::Parts;
 use crate::shard::core::CoreSettings;
+use crate::shard::desk::Desk;
+use crate::shard::figures::Tally;
 use crate::shard::local::{Directory, named};
 use crate::shard::lookup::Resolver;
-use crate::shard::mailbox::{Control, Mailbox, Work};
+use crate::shard::mailbox::{Control, Gate, Mailbox, Work};
 use crate::shard::upstream::{UpstreamId, UpstreamShared, quota};
 use crate::time::clock::Clock;
 use crate::tls::{ClientTls, Identity, Roots, TicketStore};
 use registry::Registry;
-use std::sync::atomic::{AtomicU64, Ordering};
+use standing::Standing;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// What every handle and every shard of an engine refers to.
@@ -47,6 +53,12 @@ pub(crate) struct EngineShared<D: Driver> {
     choices: AtomicU64,
     clock: Clock,
     resolver: Resolver,
+    /// The shards' reports of a drain.
+    desk: Arc<Desk>,
+    /// Tasks that run on every shard.
+    pub(crate) standing: Standing<D>,
+    /// No shard is started again.
+    stopping: AtomicBool,
 }
 
 impl<D: Driver> EngineShared<D> {
@@ -64,7 +76,7 @@ impl<D: Driver> EngineShared<D> {
     ) -> Result<EngineShared<D>, Error> {
         config.validate()?;
         let mailboxes = (0..shards)
-            .map(|_| Arc::new(Mailbox::new(config.mailbox_max)))
+            .map(|index| Arc::new(Mailbox::new(index, config.mailbox_max)))
             .collect();
         let mut shared = EngineShared {
             mailboxes,
@@ -80,6 +92,9 @@ impl<D: Driver> EngineShared<D> {
             choices: AtomicU64::new(0),
             clock,
             resolver,
+            desk: Arc::new(Desk::new(shards)),
+            standing: Standing::default(),
+            stopping: AtomicBool::new(false),
             config,
         };
         let named: Result<_, Error> = shared
@@ -116,6 +131,8 @@ impl<D: Driver> EngineShared<D> {
             resolver: self.resolver.clone(),
             directory: self.directory.clone(),
             mailboxes: self.mailboxes.clone(),
+            desk: self.desk.clone(),
+            tally: Tally::default(),
         }
     }
 
@@ -160,8 +177,13 @@ impl<D: Driver> EngineShared<D> {
     /// one with less to do (Mitzenmacher, "The power of two choices", 2001).
     pub(crate) fn shard_for(&self, upstream: &UpstreamShared) -> usize {
         let homes = upstream.homes();
-        if let [only] = homes {
+        if let [only] = homes
+            && self.is_up(*only)
+        {
             return *only;
+        }
+        if homes.iter().any(|&home| !self.is_up(home)) {
+            return self.instead_of_homes(upstream);
         }
         let mut random = Random::new(self.choices.fetch_add(1, Ordering::Relaxed));
         let mut pick = || homes[random.below(homes.len() as u64) as usize];
@@ -170,6 +192,34 @@ impl<D: Driver> EngineShared<D> {
             two
         } else {
             one
+        }
+    }
+
+    /// Where calls go while a home of theirs is lost: to one that is up, of the others by preference, and
+    /// if none is to the preferred one, to wait for it.
+    fn instead_of_homes(&self, upstream: &UpstreamShared) -> usize {
+        let up = |shards: &[usize]| {
+            shards
+                .iter()
+                .copied()
+                .filter(|&shard| self.is_up(shard))
+                .collect()
+        };
+        let homes: Vec<usize> = up(upstream.homes());
+        let next = self.choices.fetch_add(1, Ordering::Relaxed);
+        match homes.as_slice() {
+            [] => {
+                let others: Vec<usize> = up(upstream.preferred());
+                *others.first().unwrap_or(&upstream.preferred()[0])
+            }
+            homes => homes[next as usize % homes.len()],
+        }
+    }
+
+    fn is_up(&self, shard: usize) -> bool {
+        match self.mailboxes[shard].gate() {
+            Gate::Open | Gate::Draining => true,
+            Gate::Lost | Gate::Closed => false,
         }
     }
 
@@ -183,6 +233,7 @@ impl<D: Driver> EngineShared<D> {
 
     /// Tells every shard to end.
     pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
         for mailbox in self.mailboxes.iter() {
             mailbox.control(Control::Stop);
         }

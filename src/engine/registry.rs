@@ -5,7 +5,6 @@ use crate::config::UpstreamUrl;
 use crate::error::{Error, ErrorKind};
 use crate::shard::upstream::{UpstreamId, UpstreamShared};
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// All upstreams that were made on the fly. Locked, and never from a shard's thread.
@@ -102,7 +101,7 @@ impl Known {
         let unused = self.by_use.iter().find(|(_, url)| {
             self.by_url
                 .get(*url)
-                .is_some_and(|entry| entry.upstream.calls.load(Ordering::Relaxed) == 0)
+                .is_some_and(|entry| !entry.upstream.is_in_use())
         });
         let Some((&last_use, url)) = unused else {
             let what = format!(

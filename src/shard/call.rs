@@ -51,7 +51,7 @@ pub(crate) async fn exchange<D: Driver>(
     body: Option<&[u8]>,
 ) -> Result<Exchange<D>, Error> {
     check_http(upstream)?;
-    let terms = Terms::begin(upstream, CallOptions::default(), head.is_idempotent());
+    let terms = Terms::begin(upstream, CallOptions::default(), head.is_idempotent())?;
     let framing = body.map_or(RequestBody::None, |body| {
         RequestBody::Length(body.len() as u64)
     });
@@ -95,7 +95,7 @@ pub(crate) async fn call<D: Driver>(
 ) -> Result<http::Response<LocalBody<D>>, Error> {
     check_http(upstream)?;
     let options = CallOptions::of(&parts.extensions);
-    let terms = Terms::begin(upstream, options, parts.method.is_idempotent());
+    let terms = Terms::begin(upstream, options, parts.method.is_idempotent())?;
     let mut again = Again::first();
     loop {
         let framing = source.framing();
@@ -231,7 +231,8 @@ impl<D: Driver> LocalBody<D> {
 
     /// Gives the rest of the body up because the shard stops: with what error, unless all of it was read.
     pub(crate) fn interrupt(&mut self) -> Option<Error> {
-        (!self.exchange.is_complete()).then(|| self.exchange.fail(Error::draining()))
+        let ended = self.exchange.upstream().ended();
+        (!self.exchange.is_complete()).then(|| self.exchange.fail(ended))
     }
 
     /// The trailers, once, after the body's end.

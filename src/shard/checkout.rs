@@ -16,15 +16,17 @@ use std::time::Duration;
 
 /// A checkout that could not be answered at once.
 pub(crate) struct Waiter {
-    upstream: Key,
+    pub(super) upstream: Key,
     class: Class,
     deadline: Time,
+    /// It waits for a caller on another thread, who is counted there.
+    pub(super) outside: bool,
     pub(super) since: Time,
     fresh: bool,
     /// Whether the pool knows it already.
     queued: bool,
-    waker: Waker,
-    answer: Option<Result<Grant, Error>>,
+    pub(super) waker: Waker,
+    pub(super) answer: Option<Result<Grant, Error>>,
 }
 
 /// What waits for a look at the driver's events: nothing is granted while the kernel may be holding
@@ -53,10 +55,11 @@ impl<D: Driver> Core<D> {
         class: Class,
         deadline: Time,
         fresh: bool,
+        outside: bool,
         waker: &Waker,
     ) -> Result<CheckedOut, Error> {
         if self.stopping {
-            return Err(Error::draining());
+            return Err(self.ended());
         }
         let pending = self.driver.pending();
         let state = self
@@ -73,6 +76,7 @@ impl<D: Driver> Core<D> {
             upstream,
             class,
             deadline,
+            outside,
             since: self.now,
             fresh,
             queued: false,

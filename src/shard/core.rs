@@ -4,13 +4,14 @@
 //! anybody's code but its own; wakers only note down whom to run.
 
 use super::checkout::{Deferred, Waiter};
-use super::connection::{Connection, State};
+use super::connection::{Connection, Holder, State};
 use super::figures::Tally;
 use super::lookup::Resolver;
 use super::mailbox::Mailbox;
 use super::streams::Stream;
 use super::upstream::{UpstreamId, UpstreamState};
 use crate::driver::{Driver, Event};
+use crate::error::Error;
 use crate::pool::Action;
 use crate::random::Random;
 use crate::slab::{Key, Slab};
@@ -53,8 +54,14 @@ pub(crate) struct Core<D: Driver> {
     /// has been dialled since the last look.
     pub(super) needs_left: bool,
     pub(super) tally: Tally,
+    /// No call and no checkout of a task may begin any more.
+    pub(super) draining: bool,
+    /// Tasks that wait for that.
+    pub(super) drain_watches: Slab<Waker>,
     /// No dial and no lease any more.
     pub(super) stopping: bool,
+    /// What this shard was lost by: nothing of it is to be trusted, and all of it is about to go.
+    pub(super) fault: Option<Error>,
     // Lists that keep their capacity from turn to turn.
     pub(super) actions: Vec<Action>,
     pub(super) plaintext: Vec<u8>,
@@ -104,6 +111,7 @@ impl<D: Driver> Core<D> {
         settings: CoreSettings,
         resolver: Resolver,
         mailboxes: Arc<[Arc<Mailbox<D>>]>,
+        tally: Tally,
     ) -> Core<D> {
         let now = clock.now();
         Core {
@@ -128,8 +136,11 @@ impl<D: Driver> Core<D> {
             resolver,
             mailboxes,
             needs_left: false,
-            tally: Tally::default(),
+            tally,
+            draining: false,
+            drain_watches: Slab::new(),
             stopping: false,
+            fault: None,
             actions: Vec::new(),
             plaintext: Vec::new(),
             events: Vec::new(),
@@ -266,6 +277,20 @@ impl<D: Driver> Core<D> {
             }
             State::Draining => self.cancel_all(key),
             State::Idle | State::Closing => {}
+        }
+    }
+
+    /// Why nothing begins here any more.
+    pub(super) fn ended(&self) -> Error {
+        self.fault
+            .as_ref()
+            .map_or_else(Error::draining, Error::duplicate)
+    }
+
+    /// Notes who holds a leased connection.
+    pub(super) fn held_by(&mut self, key: Key, holder: Holder) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.holder = holder;
         }
     }
 

@@ -25,6 +25,8 @@ pub(crate) struct Tally {
     pub(crate) evicted_by_policy: u64,
     pub(crate) pauses: u64,
     pub(crate) turns: u64,
+    /// Tasks of the shards before this one, lost, that ended by a panic.
+    pub(crate) task_panics: u64,
     /// Counters of upstreams that were given up.
     departed: Totals,
 }
@@ -90,6 +92,15 @@ pub(crate) struct ShardFigures {
 }
 
 impl<D: Driver> Core<D> {
+    /// The totals, for a successor to go on from.
+    pub(super) fn legacy(&mut self) -> Tally {
+        let mut tally = std::mem::take(&mut self.tally);
+        for (_, upstream) in self.upstreams.iter() {
+            tally.keep(upstream);
+        }
+        tally
+    }
+
     pub(super) fn figures(&self, tasks: usize, task_panics: u64) -> ShardFigures {
         let mut totals = self.tally.departed;
         let mut upstreams = BTreeMap::new();
@@ -111,7 +122,7 @@ impl<D: Driver> Core<D> {
             timers: self.timers.len(),
             waiters: self.waiters.len(),
             tasks,
-            task_panics,
+            task_panics: self.tally.task_panics + task_panics,
         }
     }
 }

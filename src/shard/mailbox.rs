@@ -13,14 +13,17 @@ use crate::config::UpstreamConfig;
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind};
 use crate::slab::Key;
+use crate::time::Time;
 use crossbeam::queue::{ArrayQueue, SegQueue};
 use futures_channel::oneshot;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// The way into one shard.
 pub(crate) struct Mailbox<D: Driver> {
+    index: usize,
+    gate: AtomicU8,
     /// Work from callers: bounded, since its senders are.
     work: ArrayQueue<Work<D>>,
     /// The engine's own messages: few, and never to be refused.
@@ -31,12 +34,27 @@ pub(crate) struct Mailbox<D: Driver> {
     hunger: Hunger,
     /// A sibling starves for a permit.
     need: AtomicBool,
-    closed: AtomicBool,
-    /// Why it is closed, if not by the engine's own wish.
-    fault: OnceLock<Error>,
+    /// What the shard failed by last. Locked where a shard is lost, and by those who are told.
+    fault: Mutex<Option<Error>>,
+    /// How often the shard was lost.
+    losses: AtomicU64,
     /// Calls from other threads that are queued here or under way on the shard.
     depth: AtomicUsize,
     pub(crate) parker: Parker,
+}
+
+/// Who is let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Gate {
+    /// Everyone.
+    Open = 0,
+    /// The shard is lost, and is about to be started again: whoever comes waits for that.
+    Lost = 1,
+    /// The engine's messages. What is queued is served, nobody new is let in.
+    Draining = 2,
+    /// Nobody: the shard has stopped, or stays down.
+    Closed = 3,
 }
 
 /// Something to be run on the shard.
@@ -64,20 +82,27 @@ pub(crate) enum Control {
     Ready(Duration, oneshot::Sender<Vec<String>>),
     /// Tell the figures.
     Figures(oneshot::Sender<ShardFigures>),
+    /// Finish what is under way until `by`, then cut the rest.
+    Drain { begun: Time, by: Time },
     /// End: drop tasks, fail calls, close connections.
     Stop,
+    /// Panic, as a defect would.
+    #[cfg(any(test, feature = "simulation", feature = "chaos"))]
+    Panic,
 }
 
 impl<D: Driver> Mailbox<D> {
-    pub(crate) fn new(work_max: usize) -> Mailbox<D> {
+    pub(crate) fn new(index: usize, work_max: usize) -> Mailbox<D> {
         Mailbox {
+            index,
+            gate: AtomicU8::new(Gate::Open as u8),
             work: ArrayQueue::new(work_max),
             control: SegQueue::new(),
             ready: SegQueue::new(),
             hunger: Hunger::default(),
             need: AtomicBool::new(false),
-            closed: AtomicBool::new(false),
-            fault: OnceLock::new(),
+            fault: Mutex::default(),
+            losses: AtomicU64::new(0),
             depth: AtomicUsize::new(0),
             parker: Parker::default(),
         }
@@ -87,13 +112,12 @@ impl<D: Driver> Mailbox<D> {
     ///
     /// # Errors
     /// [`Shed`](ErrorKind::Shed) if the queue is full, [`Draining`](ErrorKind::Draining) if the
-    /// shard has stopped.
+    /// engine drains or has stopped; what the shard failed by if it stays down.
     pub(crate) fn submit(&self, work: Work<D>) -> Result<(), Error> {
-        if self.closed.load(Ordering::Acquire) {
-            return Err(self
-                .fault
-                .get()
-                .map_or_else(Error::draining, Error::duplicate));
+        // Pairs with `drain`: either this sees that the shard drains, or the shard sees the call.
+        match self.gate() {
+            Gate::Open | Gate::Lost => {}
+            Gate::Draining | Gate::Closed => return Err(self.refusal()),
         }
         if self.work.push(work).is_err() {
             return Err(Error::new(
@@ -108,7 +132,7 @@ impl<D: Driver> Mailbox<D> {
         self.parker.wake();
         // A shard that closed meanwhile may have emptied its queue before this push: whoever comes
         // last empties it, which fails the calls in it.
-        if self.closed.load(Ordering::SeqCst) {
+        if self.gate() == Gate::Closed {
             self.fail_all();
         }
         Ok(())
@@ -116,12 +140,12 @@ impl<D: Driver> Mailbox<D> {
 
     /// Queues a message of the engine. A shard that has stopped drops it.
     pub(crate) fn control(&self, message: Control) {
-        if self.closed.load(Ordering::Acquire) {
+        if self.gate() == Gate::Closed {
             return;
         }
         self.control.push(message);
         self.parker.wake();
-        if self.closed.load(Ordering::SeqCst) {
+        if self.gate() == Gate::Closed {
             self.fail_all();
         }
     }
@@ -179,30 +203,102 @@ impl<D: Driver> Mailbox<D> {
             && !self.need.load(Ordering::Relaxed)
     }
 
+    /// Lets no new work in from now on.
+    pub(crate) fn drain(&self) {
+        if self.gate() != Gate::Closed {
+            // Who is refused from now on is refused because of this.
+            *self.fault() = None;
+        }
+        self.gate.fetch_max(Gate::Draining as u8, Ordering::SeqCst);
+    }
+
     /// Refuses everything from now on, and fails what is queued.
     pub(crate) fn close(&self) {
-        self.closed.store(true, Ordering::SeqCst);
+        if self.gate() != Gate::Closed {
+            *self.fault() = None;
+            self.shut();
+        }
+    }
+
+    /// The shard is lost by `fault`. What is queued waits for its successor.
+    pub(crate) fn lose(&self, fault: &Error) {
+        *self.fault() = Some(fault.duplicate());
+        self.losses.fetch_add(1, Ordering::Relaxed);
+        self.gate.fetch_max(Gate::Lost as u8, Ordering::SeqCst);
+        // Its tasks are gone, and it starves for nothing.
+        while self.ready.pop().is_some() {}
+        self.hunger.set_starving(false);
+    }
+
+    /// A lost shard has a successor, unless it was told to drain meanwhile.
+    pub(crate) fn reopen(&self) {
+        let (lost, open) = (Gate::Lost as u8, Gate::Open as u8);
+        let order = (Ordering::SeqCst, Ordering::Relaxed);
+        // Anything but lost stays as it is.
+        let _ = self.gate.compare_exchange(lost, open, order.0, order.1);
+    }
+
+    /// A lost shard has no successor: `fault` says so to everyone from now on.
+    pub(crate) fn stay_down(&self, fault: Error) {
+        *self.fault() = Some(fault);
+        self.shut();
+    }
+
+    fn shut(&self) {
+        self.gate.store(Gate::Closed as u8, Ordering::SeqCst);
+        self.parker.clear_signal();
         self.fail_all();
     }
 
-    /// Refuses everything from now on, because of `fault`.
-    pub(crate) fn fail(&self, fault: Error) {
-        // The first fault is the one that counts.
-        let _ = self.fault.set(fault);
-        self.close();
+    pub(crate) fn gate(&self) -> Gate {
+        match self.gate.load(Ordering::SeqCst) {
+            0 => Gate::Open,
+            1 => Gate::Lost,
+            2 => Gate::Draining,
+            _ => Gate::Closed,
+        }
+    }
+
+    /// What the shard failed by last, if that is of interest still.
+    pub(crate) fn last_fault(&self) -> Option<Error> {
+        self.fault().as_ref().map(Error::duplicate)
+    }
+
+    /// How often the shard was lost.
+    pub(crate) fn losses(&self) -> u64 {
+        self.losses.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Why somebody is not let in, or gets no answer: what the shard failed by, or that it has ended.
+    pub(crate) fn refusal(&self) -> Error {
+        self.last_fault().unwrap_or_else(Error::draining)
+    }
+
+    fn fault(&self) -> MutexGuard<'_, Option<Error>> {
+        // It is a single store that is locked.
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many calls from other threads are here or under way.
     pub(crate) fn depth(&self) -> usize {
-        self.depth.load(Ordering::Relaxed)
+        self.depth.load(Ordering::SeqCst)
     }
 
+    /// Before [`submit`](Mailbox::submit): a shard that drains waits for it.
     pub(crate) fn begin_call(&self) {
-        self.depth.fetch_add(1, Ordering::Relaxed);
+        self.depth.fetch_add(1, Ordering::SeqCst);
     }
 
     pub(crate) fn end_call(&self) {
-        self.depth.fetch_sub(1, Ordering::Relaxed);
+        self.depth.fetch_sub(1, Ordering::SeqCst);
+        // Refused, it ends on its caller's thread; and a shard that drains waits for the last one.
+        if self.gate() == Gate::Draining {
+            self.parker.wake();
+        }
     }
 
     /// Dropping a piece of work tells its caller that it was not begun.

@@ -23,7 +23,9 @@ mod checkout;
 mod connection;
 pub(crate) mod core;
 mod demux;
+pub(crate) mod desk;
 mod dialing;
+mod draining;
 mod events;
 pub(crate) mod exchange;
 mod executor;
@@ -36,6 +38,7 @@ pub(crate) mod local;
 #[cfg(feature = "simulation")]
 pub(crate) mod look;
 pub(crate) mod lookup;
+pub(crate) mod lost;
 pub(crate) mod mailbox;
 mod options;
 mod parker;
@@ -71,7 +74,10 @@ mod upstreams;
 use crate::driver::{Driver, Wait};
 use crate::time::Time;
 use core::{Core, CoreSettings};
+use desk::Desk;
+use draining::Drain;
 use executor::Executor;
+use figures::Tally;
 use local::{Directory, LocalShard};
 use lookup::Resolver;
 use mailbox::{Control, Mailbox};
@@ -92,6 +98,9 @@ pub(crate) struct Parts<D: Driver> {
     pub(crate) resolver: Resolver,
     pub(crate) directory: Directory,
     pub(crate) mailboxes: Arc<[Arc<Mailbox<D>>]>,
+    pub(crate) desk: Arc<Desk>,
+    /// The totals of the shard before this one, if that was lost.
+    pub(crate) tally: Tally,
 }
 
 /// A shard, to be turned by the thread that made it.
@@ -99,6 +108,10 @@ pub(crate) struct Shard<D: Driver> {
     local: LocalShard<D>,
     mailbox: Arc<Mailbox<D>>,
     watches: Vec<ReadyWatch>,
+    desk: Arc<Desk>,
+    drain: Option<Drain>,
+    /// It failed, and its mailbox is its successor's.
+    lost: bool,
     stopping: bool,
 }
 
@@ -130,6 +143,7 @@ impl<D: Driver> Shard<D> {
             parts.settings,
             parts.resolver,
             parts.mailboxes,
+            parts.tally,
         );
         let local = LocalShard {
             core: Rc::new(RefCell::new(core)),
@@ -140,6 +154,9 @@ impl<D: Driver> Shard<D> {
             local,
             mailbox,
             watches: Vec::new(),
+            desk: parts.desk,
+            drain: None,
+            lost: false,
             stopping: false,
         }
     }
@@ -166,6 +183,7 @@ impl<D: Driver> Shard<D> {
             executor.run();
             self.perform()?;
         }
+        self.go_on_draining();
         if self.stopping {
             return self.stop();
         }
@@ -186,7 +204,8 @@ impl<D: Driver> Shard<D> {
     }
 
     fn on_control(&mut self, message: Control) {
-        let mut core = self.local.core.borrow_mut();
+        let core = self.local.core.clone();
+        let mut core = core.borrow_mut();
         match message {
             Control::Warm(shared) => {
                 core.upstream_key(&shared);
@@ -200,6 +219,8 @@ impl<D: Driver> Shard<D> {
                 let _ = done.send(());
             }
             Control::Resolved(answer) => core.on_resolved(answer),
+            // Nothing is kept warm any more: dropping the reply says so.
+            Control::Ready(..) if core.draining => {}
             Control::Ready(within, reply) => self
                 .watches
                 .push(ReadyWatch::new(core.now() + within, reply)),
@@ -208,7 +229,10 @@ impl<D: Driver> Shard<D> {
                 // A caller who has gone does not want them any more.
                 let _ = reply.send(core.figures(executor.len(), executor.panics()));
             }
+            Control::Drain { begun, by } => self.begin_drain(&mut core, begun, by),
             Control::Stop => self.stopping = true,
+            #[cfg(any(test, feature = "simulation", feature = "chaos"))]
+            Control::Panic => panic!("a panic that was asked for"),
         }
     }
 
@@ -236,7 +260,7 @@ impl<D: Driver> Shard<D> {
             return core.driver().enter(Wait::No);
         }
         self.mailbox.parker.announce_sleep();
-        let wait = if self.mailbox.is_empty() {
+        let wait = if self.mailbox.is_empty() && !self.drain_is_due(&core) {
             self.wait(&core)
         } else {
             Wait::No
@@ -252,7 +276,8 @@ impl<D: Driver> Shard<D> {
             .iter()
             .map(|watch| watch.look_again(core.now()))
             .min();
-        match core.next_timer().into_iter().chain(watched).min() {
+        let others = watched.into_iter().chain(self.drain_deadline());
+        match core.next_timer().into_iter().chain(others).min() {
             None | Some(Time::NEVER) => Wait::Event,
             // From the clock, not from the turn's beginning: the turn itself took time.
             Some(at) => match at.since(core.clock_now()) {
@@ -291,7 +316,9 @@ impl<D: Driver> Drop for Shard<D> {
     /// Tasks hold handles on the shard, and the shard holds the tasks: without this a shard that ends
     /// by a panic would never let go of its driver.
     fn drop(&mut self) {
-        self.mailbox.close();
+        if !self.lost {
+            self.mailbox.close();
+        }
         self.local.executor.clear();
     }
 }

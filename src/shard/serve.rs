@@ -20,7 +20,7 @@ use http_body::Frame;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
 /// Pieces of a body that may wait between the shard and its reader, either way: at 16 KiB a piece
@@ -42,24 +42,25 @@ pub(crate) struct RemoteCall {
 
 /// A call that no task has taken up yet. Dropped as it is, with a mailbox that was closed, it tells its
 /// caller that nothing of it was sent.
-pub(crate) struct Unbegun(Option<RemoteCall>);
+pub(crate) struct Unbegun<D: Driver>(Option<(RemoteCall, Underway<D>)>);
 
-impl Unbegun {
-    pub(crate) fn new(call: RemoteCall) -> Unbegun {
-        Unbegun(Some(call))
+impl<D: Driver> Unbegun<D> {
+    pub(crate) fn new(call: RemoteCall, underway: Underway<D>) -> Unbegun<D> {
+        Unbegun(Some((call, underway)))
     }
 
-    pub(crate) fn begin<D: Driver>(mut self, shard: &LocalShard<D>, underway: Underway<D>) {
-        if let Some(remote) = self.0.take() {
+    pub(crate) fn begin(mut self, shard: &LocalShard<D>) {
+        if let Some((remote, underway)) = self.0.take() {
             shard.spawn_serving(call(shard.clone(), remote, underway));
         }
     }
 }
 
-impl Drop for Unbegun {
+impl<D: Driver> Drop for Unbegun<D> {
     fn drop(&mut self) {
-        if let Some(call) = self.0.take() {
-            let error = Error::draining().at_upstream(&call.upstream.name);
+        if let Some((call, underway)) = self.0.take() {
+            let error = underway.mailbox.refusal().at_upstream(&call.upstream.name);
+            drop(underway);
             // A caller who has gone in the meantime does not mind.
             let _ = call.reply.send(Err(error));
         }
@@ -78,26 +79,61 @@ pub(crate) enum RemoteBody {
 
 /// Counts a call, on its shard and on its upstream, as long as it is under way: until just before its
 /// caller has the end of the answer, so that an upstream is not in use any more for one who knows it.
-pub(crate) struct Underway<D: Driver>(Arc<Mailbox<D>>, Arc<UpstreamShared>);
+pub(crate) struct Underway<D: Driver> {
+    mailbox: Arc<Mailbox<D>>,
+    upstream: Arc<UpstreamShared>,
+    what: What,
+}
+
+#[derive(Clone, Copy)]
+enum What {
+    Call,
+    Lease,
+}
 
 impl<D: Driver> Underway<D> {
+    /// Counts a call.
     pub(crate) fn new(mailbox: &Arc<Mailbox<D>>, upstream: &Arc<UpstreamShared>) -> Underway<D> {
+        Underway::begin(mailbox, upstream, What::Call)
+    }
+
+    /// Counts a checkout, and the lease that comes of it.
+    pub(crate) fn lease(mailbox: &Arc<Mailbox<D>>, upstream: &Arc<UpstreamShared>) -> Underway<D> {
+        Underway::begin(mailbox, upstream, What::Lease)
+    }
+
+    fn begin(mailbox: &Arc<Mailbox<D>>, upstream: &Arc<UpstreamShared>, what: What) -> Underway<D> {
         mailbox.begin_call();
-        upstream.calls.fetch_add(1, Ordering::Relaxed);
-        Underway(mailbox.clone(), upstream.clone())
+        let underway = Underway {
+            mailbox: mailbox.clone(),
+            upstream: upstream.clone(),
+            what,
+        };
+        underway.count().fetch_add(1, Ordering::Relaxed);
+        underway
+    }
+
+    fn count(&self) -> &AtomicUsize {
+        let counts = self.upstream.outside(self.mailbox.index());
+        match self.what {
+            What::Call => &counts.calls,
+            What::Lease => &counts.leases,
+        }
     }
 }
 
 impl<D: Driver> Drop for Underway<D> {
     fn drop(&mut self) {
-        self.0.end_call();
-        self.1.calls.fetch_sub(1, Ordering::Relaxed);
+        self.count().fetch_sub(1, Ordering::Relaxed);
+        // Last: whoever sees that nothing is under way finds nothing counted.
+        self.mailbox.end_call();
     }
 }
 
 /// Runs a call to its end, unless the caller goes before.
 async fn call<D: Driver>(shard: LocalShard<D>, mut remote: RemoteCall, underway: Underway<D>) {
-    let upstream = shard.upstream(remote.upstream).with_options(remote.options);
+    let upstream = shard.upstream(remote.upstream).for_outside();
+    let upstream = upstream.with_options(remote.options);
     let answer = unless_gone(
         &mut remote.reply,
         call::call(&upstream, remote.parts, remote.source),

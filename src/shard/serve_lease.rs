@@ -31,9 +31,11 @@ pub(crate) async fn checkout<D: Driver>(
     mut remote: RemoteCheckout,
     underway: Underway<D>,
 ) {
-    let upstream = shard.upstream(remote.upstream).with_options(remote.options);
+    let upstream = shard.upstream(remote.upstream).for_outside();
+    let upstream = upstream.with_options(remote.options);
     let patience = upstream.policy().call_timeout;
-    let answer = unless_gone(&mut remote.reply, upstream.lease()).await;
+    let checkout = async { upstream.lease()?.await };
+    let answer = unless_gone(&mut remote.reply, checkout).await;
     match answer {
         None => {}
         Some(Err(error)) => {

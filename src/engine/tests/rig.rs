@@ -198,16 +198,17 @@ impl Rig {
     ) -> Call {
         let (reply, answer) = oneshot::channel();
         let (parts, ()) = request.into_parts();
-        let call = Unbegun::new(RemoteCall {
+        let call = RemoteCall {
             upstream,
             options: CallOptions::default(),
             parts,
             source: Source::Empty,
             reply,
-        });
+        };
+        let call = Unbegun::new(call, underway);
         let submitted = self
             .shared
-            .submit(shard, Box::new(move |local| call.begin(local, underway)));
+            .submit(shard, Box::new(move |local| call.begin(local)));
         let given = submitted
             .err()
             .map(|error| Outcome::Failed(Box::new(error)));
@@ -220,7 +221,7 @@ impl Rig {
         upstream: &str,
     ) -> oneshot::Receiver<Result<RemoteLease, Error>> {
         let upstream = self.upstream(upstream);
-        let underway = Underway::new(&self.shared.mailboxes[shard], &upstream);
+        let underway = Underway::lease(&self.shared.mailboxes[shard], &upstream);
         let (reply, answer) = oneshot::channel();
         let checkout = RemoteCheckout {
             upstream,
