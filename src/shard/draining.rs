@@ -62,22 +62,37 @@ impl<D: Driver> Shard<D> {
 
     /// Goes on with a drain, once a turn.
     pub(super) fn go_on_draining(&mut self) {
-        let Some(drain) = &self.drain else {
+        if self.drain.is_none() {
             return;
-        };
-        let core = self.local.core.borrow();
-        let now = core.now();
-        let is_due = match drain.phase {
-            Phase::Finishing => now >= drain.by || self.has_finished(&core),
-            Phase::Closing { since, .. } => core.is_quiet() || now.since(since) > STOP_MAX,
-            Phase::Over => return,
-        };
-        let finishing = matches!(drain.phase, Phase::Finishing);
-        drop(core);
-        match (is_due, finishing) {
-            (false, _) => {}
-            (true, true) => self.cut(now),
-            (true, false) => self.report(now),
+        }
+        let now = self.local.core.borrow().now();
+        if self.is_due_to_cut(now) {
+            self.cut(now);
+        }
+        // Where there was nothing to close, in the same turn: no event would bring another one.
+        if self.is_due_to_report(now) {
+            self.report(now);
+        }
+    }
+
+    fn is_due_to_cut(&self, now: Time) -> bool {
+        match &self.drain {
+            Some(Drain {
+                phase: Phase::Finishing,
+                by,
+                ..
+            }) => now >= *by || self.has_finished(&self.local.core.borrow()),
+            Some(_) | None => false,
+        }
+    }
+
+    fn is_due_to_report(&self, now: Time) -> bool {
+        match &self.drain {
+            Some(Drain {
+                phase: Phase::Closing { since, .. },
+                ..
+            }) => self.local.core.borrow().is_quiet() || now.since(*since) > STOP_MAX,
+            Some(_) | None => false,
         }
     }
 

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::random::Random;
 use crate::shard::figures::ShardFigures;
 use crate::shard::lookup::{NoNames, Resolver};
+use crate::shard::lost;
 use crate::shard::mailbox::Control;
 use crate::shard::serve::{RemoteBody, RemoteCall, Unbegun, Underway};
 use crate::shard::serve_lease::{self, RemoteCheckout, RemoteLease};
@@ -23,6 +24,7 @@ use crate::time::clock::Clock;
 use crate::tls::TicketStore;
 use crate::trip::Trip;
 use futures_channel::oneshot;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -260,6 +262,24 @@ impl Rig {
             }
         }
         sums
+    }
+
+    /// Has a shard panic in its next turn, and puts another one in its place, as its thread would.
+    pub(super) fn lose(&mut self, shard: usize) {
+        self.shared.mailboxes[shard].control(Control::Panic);
+        let lost = &mut self.shards[shard];
+        let panicked = catch_unwind(AssertUnwindSafe(|| lost.turn(true))).is_err();
+        assert!(panicked, "it was asked to");
+        let fault = lost::lost(shard, "a test");
+        self.shared.mailboxes[shard].lose(&fault);
+        let tally = lost.lose(&fault);
+        // The old one has to be gone before its successor begins.
+        self.shards.remove(shard);
+        self.shared.on_shard_lost(shard);
+        let driver = self.network.driver(64);
+        let mut successor = Shard::new(self.shared.successor(shard, driver, tally));
+        successor.begin_with(self.shared.restore(shard));
+        self.shards.insert(shard, successor);
     }
 
     /// Stops both shards and checks that nothing is left of them, in the network or in counts.
