@@ -111,7 +111,6 @@ impl<D: Driver> Core<D> {
         settings: CoreSettings,
         resolver: Resolver,
         mailboxes: Arc<[Arc<Mailbox<D>>]>,
-        tally: Tally,
     ) -> Core<D> {
         let now = clock.now();
         Core {
@@ -136,7 +135,7 @@ impl<D: Driver> Core<D> {
             resolver,
             mailboxes,
             needs_left: false,
-            tally,
+            tally: Tally::default(),
             draining: false,
             drain_watches: Slab::new(),
             stopping: false,

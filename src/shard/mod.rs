@@ -135,7 +135,7 @@ impl<D: Driver> Shard<D> {
     pub(crate) fn new(parts: Parts<D>) -> Shard<D> {
         let mailbox = parts.mailboxes[parts.index].clone();
         mailbox.parker.set_signal(parts.driver.signal());
-        let core = Core::new(
+        let mut core = Core::new(
             parts.driver,
             parts.clock,
             parts.index,
@@ -143,8 +143,8 @@ impl<D: Driver> Shard<D> {
             parts.settings,
             parts.resolver,
             parts.mailboxes,
-            parts.tally,
         );
+        core.tally = parts.tally;
         let local = LocalShard {
             core: Rc::new(RefCell::new(core)),
             executor: Executor::new(mailbox.clone()),

@@ -25,18 +25,12 @@ impl<D: Driver> LocalUpstream<D> {
     /// # Errors
     /// With how far the request got. Dropping the future calls the stream off.
     pub(crate) async fn stream_call(&self, payload: Bytes, deadline: Time) -> Result<Bytes, Error> {
-<<<<<<< HEAD
         let options = CallOptions {
             timeout: Some(deadline.since(self.shard.now())),
             ..CallOptions::default()
         };
-        let terms = Terms::begin(self, options, false);
+        let terms = Terms::begin(self, options, false)?;
         let mut again = Again::first();
-=======
-        self.begin_checkout()?;
-        let config = self.policy();
-        let mut attempt = 1;
->>>>>>> 3b75a76 (Engine: drain with a report of what was cut; a shard that fails is started again)
         loop {
             let attempt = self.shard.now();
             let checkout = StreamCheckout::new(self, terms.wait_until(attempt))?;
