@@ -43,6 +43,11 @@ impl<D: Driver> EngineShared<D> {
         self.is_stopping() || self.mailboxes.iter().any(|mailbox| drains(mailbox.gate()))
     }
 
+    /// Every shard has ended: whoever still holds a handle keeps no thread.
+    pub(crate) fn on_all_ended(&self) {
+        self.resolver.end();
+    }
+
     /// Whether every shard was told to stop.
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::SeqCst)

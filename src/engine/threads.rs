@@ -240,5 +240,6 @@ impl Drop for Threads {
             // A panic was the thread's own end; there is nothing left to stop.
             let _ = thread.join();
         }
+        self.shared.on_all_ended();
     }
 }

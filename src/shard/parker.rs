@@ -68,7 +68,9 @@ impl Parker {
         if was.is_err() {
             return false;
         }
-        if let Some(signal) = &*self.signal() {
+        // Away from the lock.
+        let signal = self.signal().clone();
+        if let Some(signal) = signal {
             signal.signal();
         }
         true

@@ -158,6 +158,7 @@ impl Oracle {
     /// A shard was lost, and another one is in its place.
     pub fn lost(&mut self, shard: usize) {
         self.slots[shard] = Slots::default();
+        self.replaced.retain(|one| !one.is_on(shard));
     }
 
     /// The engine drains, until then at the latest.
