@@ -25,8 +25,8 @@ use std::time::Duration;
 
 /// The whole: shard threads, and the connections that they keep.
 ///
-/// Dropping it stops the shards, closes every connection and waits until that is done; calls still
-/// under way fail with [`Draining`](ErrorKind::Draining).
+/// Dropping it stops the shards, closes every connection and waits until that is done; calls still under
+/// way fail with [`Draining`](ErrorKind::Draining). [`drain`](Engine::drain) lets them end first.
 pub struct Engine {
     // Before `shared`: it ends the threads.
     threads: Threads,
