@@ -1,6 +1,8 @@
 //! A shard that panics, on real threads and with real rings: its own calls fail, and nothing else does. With
 //! the feature `chaos`.
 
+#![cfg(feature = "chaos")]
+
 mod common;
 
 use common::answering::Answering;
