@@ -58,6 +58,17 @@ impl Shard {
         self.local.sleep(duration)
     }
 
+    /// Whether the engine drains: no call and no checkout may begin any more, and tasks that have not
+    /// ended by the drain's deadline are dropped.
+    pub fn is_draining(&self) -> bool {
+        self.local.is_draining()
+    }
+
+    /// Waits until the engine drains: for tasks that go on until then.
+    pub fn draining(&self) -> impl Future<Output = ()> + use<> {
+        self.local.draining()
+    }
+
     /// Time since the engine started, as of the beginning of this turn of the shard's loop. Free.
     pub fn turn_time(&self) -> Duration {
         self.local.now().since(Time::ZERO)
@@ -145,7 +156,7 @@ impl Upstream {
     /// If none comes free, or can be dialled, within `wait_timeout`.
     pub async fn checkout(&self) -> Result<Lease, Error> {
         Ok(Lease {
-            lease: self.local.lease().await?,
+            lease: self.local.lease()?.await?,
         })
     }
 }

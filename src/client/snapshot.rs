@@ -1,5 +1,6 @@
 //! A copy of the engine's figures.
 
+use crate::error::Error;
 use crate::pool::CloseReason;
 use crate::shard::figures::ShardFigures;
 use std::collections::BTreeMap;
@@ -70,6 +71,23 @@ pub struct Snapshot {
     pub upstreams: BTreeMap<String, UpstreamFigures>,
     /// How many shards are in these figures.
     pub shards: usize,
+    /// How each shard is, those that stay down included.
+    pub by_shard: Vec<ShardState>,
+}
+
+/// How one shard is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShardState {
+    /// Which shard.
+    pub shard: usize,
+    /// Tasks on it that ended by a panic.
+    pub task_panics: u64,
+    /// How often it was lost by a defect of the engine. All but the last time it was started again; that
+    /// time too, unless it is down.
+    pub losses: u64,
+    /// Why it is down, if it is: it was lost too often.
+    pub down: Option<String>,
 }
 
 /// What an engine holds at one moment.
@@ -155,9 +173,24 @@ impl Snapshot {
             + self.evicted_failed
     }
 
-    pub(crate) fn add(&mut self, shard: &ShardFigures) {
-        debug_assert!(shard.shard < 1 << 16);
+    /// Adds a shard that stays down.
+    pub(crate) fn add_down(&mut self, shard: usize, losses: u64, why: &Error) {
+        self.by_shard.push(ShardState {
+            shard,
+            task_panics: 0,
+            losses,
+            down: Some(why.to_string()),
+        });
+    }
+
+    pub(crate) fn add(&mut self, shard: &ShardFigures, losses: u64) {
         self.shards += 1;
+        self.by_shard.push(ShardState {
+            shard: shard.shard,
+            task_panics: shard.task_panics,
+            losses,
+            down: None,
+        });
         let (tally, totals) = (&shard.tally, &shard.totals);
         self.hits += totals.hits;
         self.misses += totals.misses;

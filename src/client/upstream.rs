@@ -94,7 +94,7 @@ impl Upstream {
     /// If none comes free, or can be dialled, within `wait_timeout`.
     pub async fn checkout(&self) -> Result<Lease, Error> {
         let shard = self.engine.shard_for(&self.shared);
-        let underway = Underway::new(&self.engine.mailboxes[shard], &self.shared);
+        let underway = Underway::lease(&self.engine.mailboxes[shard], &self.shared);
         let answer = checkout(&self.engine, shard, underway, self.options);
         answer.await.map(Lease::new)
     }
@@ -155,6 +155,6 @@ pub(crate) async fn checkout<D: Driver>(
         .map_err(|error| error.at_upstream(&name))?;
     match answer.await {
         Ok(lease) => lease,
-        Err(oneshot::Canceled) => Err(Error::draining().at_upstream(&name)),
+        Err(oneshot::Canceled) => Err(engine.mailboxes[shard].refusal().at_upstream(&name)),
     }
 }

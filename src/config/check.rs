@@ -13,6 +13,7 @@ pub(super) fn config(config: &Config) -> Result<(), Error> {
     mistakes.range("connections_max", config.connections_max.into(), 1, 1 << 24);
     mistakes.range("upstreams_max", config.upstreams_max as u64, 1, 1 << 20);
     mistakes.range("mailbox_max", config.mailbox_max as u64, 1, 1 << 20);
+    mistakes.range("restarts_max", config.restarts_max.into(), 0, 1000);
     mistakes.range("ring_entries", config.ring_entries.into(), 8, 32_768);
     mistakes.range("receive_buffers", config.receive_buffers.into(), 2, 32_768);
     if !config.receive_buffers.is_power_of_two() {

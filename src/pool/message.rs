@@ -145,6 +145,9 @@ pub enum Input {
         /// long.
         renew_within: Option<Duration>,
     },
+    /// Serve those who wait and those who are still let in, and keep nothing for others: what is idle
+    /// closes, at once and ever after, and nothing is dialled for warmth. Final.
+    Finish,
     /// Serve nobody any more: refuse new waiters and queued ones, close what is idle, and what is
     /// leased at its release. Final.
     Drain,

@@ -100,6 +100,8 @@ pub struct Pool {
     wanted_at: Time,
     /// Something changed in a call that can ask for nothing: the next one settles it.
     unsettled: bool,
+    /// Nothing is kept for callers to come: the engine drains.
+    finishing: bool,
     draining: bool,
     counters: PoolCounters,
 }
@@ -124,6 +126,7 @@ impl Pool {
             over_cap: false,
             wanted_at: Time::ZERO,
             unsettled: false,
+            finishing: false,
             draining: false,
             counters: PoolCounters::default(),
         }
@@ -138,7 +141,7 @@ impl Pool {
             let shed = limits.and_then(|limits| self.shedder.next(&self.queue, &limits));
             [self.queue.next_deadline(), shed, self.queue.lapses_at()]
         };
-        let trial = if self.draining {
+        let trial = if self.draining || self.is_left() {
             None
         } else {
             self.endpoints.next()
@@ -246,6 +249,7 @@ impl Pool {
                 limits,
                 renew_within,
             } => self.reconfigure(now, *limits, renew_within, actions),
+            Input::Finish => self.finish(),
             Input::Drain => self.drain(actions),
         }
         self.settle(now, actions);
@@ -275,6 +279,16 @@ impl Pool {
         }
     }
 
+    fn finish(&mut self) {
+        self.finishing = true;
+        self.warmth = Warmth::default();
+    }
+
+    /// Whether the pool finishes and nobody waits: nothing is dialled, or tried, for anyone to come.
+    fn is_left(&self) -> bool {
+        self.finishing && self.queue.is_empty()
+    }
+
     fn drain(&mut self, actions: &mut Vec<Action>) {
         self.draining = true;
         while let Some(waiter) = self.queue.pop_first() {
@@ -294,6 +308,7 @@ impl Pool {
         self.match_waiters(now, actions);
         self.shed(now, actions);
         self.refuse_the_broken(now, actions);
+        self.close_unneeded(actions);
         self.supply(now, actions);
         self.check(now);
     }

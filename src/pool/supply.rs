@@ -18,7 +18,8 @@ impl Pool {
     /// Begins the dials that are wanted, and notes when to think again. Follows every input that
     /// changed what is open, under way or waited for.
     pub(super) fn supply(&mut self, now: Time, actions: &mut Vec<Action>) {
-        if self.draining {
+        if self.draining || self.is_left() {
+            self.dialing.starving = false;
             self.ask_again_at = None;
             return;
         }

@@ -336,7 +336,8 @@ impl<D: Driver> LocalBody<D> {
 
     /// Gives the rest of the body up because the shard stops: with what error, unless all of it was read.
     pub(crate) fn interrupt(&mut self) -> Option<Error> {
-        (!self.exchange.is_complete()).then(|| self.exchange.fail(Error::draining()))
+        let ended = self.exchange.upstream().ended();
+        (!self.exchange.is_complete()).then(|| self.exchange.fail(ended))
     }
 
     /// The trailers, once, after the body's end.

@@ -24,6 +24,8 @@ pub(crate) struct Wish {
     pub(crate) deadline: Time,
     /// Only a newly dialled connection will do.
     pub(crate) fresh: bool,
+    /// For a caller who is counted elsewhere: on another thread, or with a call that may move.
+    pub(crate) outside: bool,
 }
 
 /// A checkout that could not be answered at once.
@@ -99,7 +101,7 @@ impl<D: Driver> Core<D> {
     /// An idle connection, if one may be granted at once.
     pub(super) fn hit(&mut self, wish: Wish) -> Result<Option<Grant>, Error> {
         if self.stopping {
-            return Err(Error::draining());
+            return Err(self.ended());
         }
         let pending = self.driver.pending();
         let state = self

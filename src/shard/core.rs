@@ -4,7 +4,7 @@
 //! anybody's code but its own; wakers only note down whom to run.
 
 use super::checkout::{Deferred, Waiter};
-use super::connection::{Connection, State};
+use super::connection::{Connection, Holder, State};
 use super::figures::Tally;
 use super::lag::Lag;
 use super::lookup::Resolver;
@@ -13,6 +13,7 @@ use super::sharing::taking::Taken;
 use super::streams::Stream;
 use super::upstream::{UpstreamId, UpstreamState};
 use crate::driver::{Driver, Event};
+use crate::error::Error;
 use crate::pool::Action;
 use crate::random::Random;
 use crate::slab::{Key, Slab};
@@ -64,8 +65,14 @@ pub(crate) struct Core<D: Driver> {
     pub(super) lag: Lag,
     /// Upstreams whose calls siblings keep for now, because this shard is late.
     pub(super) declining: VecDeque<Key>,
+    /// No call and no checkout of a task may begin any more.
+    pub(super) draining: bool,
+    /// Tasks that wait for that.
+    pub(super) drain_watches: Slab<Waker>,
     /// No dial and no lease any more.
     pub(super) stopping: bool,
+    /// What this shard was lost by: nothing of it is to be trusted, and all of it is about to go.
+    pub(super) fault: Option<Error>,
     // Lists that keep their capacity from turn to turn.
     pub(super) actions: Vec<Action>,
     pub(super) plaintext: Vec<u8>,
@@ -145,7 +152,10 @@ impl<D: Driver> Core<D> {
             tally: Tally::default(),
             lag: Lag::default(),
             declining: VecDeque::new(),
+            draining: false,
+            drain_watches: Slab::new(),
             stopping: false,
+            fault: None,
             actions: Vec::new(),
             plaintext: Vec::new(),
             events: Vec::new(),
@@ -284,6 +294,20 @@ impl<D: Driver> Core<D> {
             }
             State::Draining => self.cancel_all(key),
             State::Idle | State::Closing => {}
+        }
+    }
+
+    /// Why nothing begins here any more.
+    pub(super) fn ended(&self) -> Error {
+        self.fault
+            .as_ref()
+            .map_or_else(Error::draining, Error::duplicate)
+    }
+
+    /// Notes who holds a leased connection.
+    pub(super) fn held_by(&mut self, key: Key, holder: Holder) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.holder = holder;
         }
     }
 

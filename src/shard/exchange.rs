@@ -7,6 +7,7 @@
 use super::account::{is_fault, speaks_against_endpoint};
 use super::again::{Again, Failure};
 use super::bytes_in::{End, Piece};
+use super::connection::Holder;
 use super::lease::Lease;
 use super::local::LocalUpstream;
 use super::terms::Terms;
@@ -119,6 +120,9 @@ impl<D: Driver> Exchange<D> {
         let endpoint = core.endpoint(lease.key).cloned();
         let limit = granted + core.attempt_timeout(lease.key);
         core.expect_by(lease.key, terms.deadline.min(limit));
+        if !upstream.outside {
+            core.held_by(lease.key, Holder::Call);
+        }
         let written = core.write_with(lease.key, |out| encode(out).map_err(WriteError::Head));
         drop(core);
         match written {
@@ -364,7 +368,12 @@ impl<D: Driver> Exchange<D> {
         match self.state.verdict(unread) {
             Verdict::Upgraded => {
                 let lease = self.lease.take()?;
-                lease.core.borrow_mut().expect_by(lease.key, Time::NEVER);
+                let mut core = lease.core.borrow_mut();
+                core.expect_by(lease.key, Time::NEVER);
+                if !self.upstream.outside {
+                    core.held_by(lease.key, Holder::Task);
+                }
+                drop(core);
                 Some(lease)
             }
             Verdict::Reusable | Verdict::Condemn(_) => None,

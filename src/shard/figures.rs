@@ -36,6 +36,8 @@ pub(crate) struct Tally {
     pub(crate) forwarded: u64,
     /// Calls from elsewhere that were passed on to another home, because this shard's loop was behind.
     pub(crate) passed_on: u64,
+    /// Tasks of the shards before this one, lost, that ended by a panic.
+    pub(crate) task_panics: u64,
     /// Counters of upstreams that were given up.
     departed: Totals,
 }
@@ -106,6 +108,15 @@ pub(crate) struct ShardFigures {
 }
 
 impl<D: Driver> Core<D> {
+    /// The totals, for a successor to go on from.
+    pub(super) fn legacy(&mut self) -> Tally {
+        let mut tally = std::mem::take(&mut self.tally);
+        for (_, upstream) in self.upstreams.iter() {
+            tally.keep(upstream);
+        }
+        tally
+    }
+
     pub(super) fn figures(&self, tasks: usize, task_panics: u64) -> ShardFigures {
         let mut totals = self.tally.departed;
         let mut upstreams = BTreeMap::new();
@@ -127,7 +138,7 @@ impl<D: Driver> Core<D> {
             timers: self.timers.len(),
             waiters: self.waiters.len(),
             tasks,
-            task_panics,
+            task_panics: self.tally.task_panics + task_panics,
         }
     }
 }

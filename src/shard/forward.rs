@@ -41,7 +41,7 @@ pub(crate) async fn exchange<D: Driver>(
     body: Option<&[u8]>,
 ) -> Result<Exchange<D>, Error> {
     call::check_http(upstream)?;
-    let terms = Terms::of(upstream, CallOptions::default(), head.is_idempotent());
+    let terms = Terms::begin(upstream, CallOptions::default(), head.is_idempotent())?;
     let first = match upstream.place(&terms) {
         Place::Here(first) => first,
         Place::Away(to) => {
@@ -80,7 +80,7 @@ pub(crate) async fn call<D: Driver>(
 ) -> Result<http::Response<Body<D>>, Error> {
     call::check_http(upstream)?;
     let options = CallOptions::of(&parts.extensions);
-    let terms = Terms::of(upstream, options, parts.method.is_idempotent());
+    let terms = Terms::begin(upstream, options, parts.method.is_idempotent())?;
     let first = match upstream.place(&terms) {
         Place::Here(first) => first,
         Place::Away(_) if may_upgrade(&parts, &source) => {

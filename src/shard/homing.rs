@@ -169,6 +169,7 @@ impl<D: Driver> LocalUpstream<D> {
             class: terms.class,
             deadline: terms.wait_until(terms.begun),
             fresh: false,
+            outside: false,
         };
         let first = match core.hit(wish) {
             Ok(None) => return core.place_later(upstream),
@@ -203,9 +204,17 @@ impl<D: Driver> LocalShard<D> {
         core.mailboxes[home.unwrap_or(core.index)].clone()
     }
 
+    /// Takes up what has come by the mailbox.
+    pub(super) fn take(&self, work: Work<D>) {
+        match work {
+            Work::Call(call) => self.take_call(call),
+            Work::Run(work) => work(self),
+        }
+    }
+
     /// Begins a call that has come by the mailbox; or, if this shard's loop is behind and another home's is
     /// not, passes it on.
-    pub(super) fn take_call(&self, mut call: Box<Movable>) {
+    fn take_call(&self, mut call: Box<Movable>) {
         let mut core = self.core.borrow_mut();
         let upstream = call.caller.upstream().clone();
         if core.lag.get() > upstream.homes.lag_max()

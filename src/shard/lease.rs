@@ -5,9 +5,11 @@
 
 use super::bytes_in::{End, Piece};
 use super::checkout::{CheckedOut, Wish};
+use super::connection::Holder;
 use super::core::Core;
 use super::local::LocalUpstream;
 use super::transport::{Expired, Readable};
+use super::upstream::UpstreamShared;
 use crate::config::Class;
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind, Phase};
@@ -22,6 +24,7 @@ use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
@@ -84,6 +87,7 @@ impl<'a, D: Driver> Checkout<'a, D> {
                     class: self.class,
                     deadline: self.deadline,
                     fresh: self.fresh,
+                    outside: upstream.outside,
                 };
                 match core.begin_checkout(wish, cx.waker()) {
                     Ok(CheckedOut::Granted(grant)) => Ok(grant),
@@ -120,8 +124,15 @@ impl<D: Driver> Future for Checkout<'_, D> {
             let error = Error::new(ErrorKind::Unsupported, what);
             return Poll::Ready(Err(self.upstream.name_error(error)));
         }
+        let outside = self.upstream.outside;
         let grant = ready!(self.poll_taken(cx, |core, grant| {
-            (!core.is_stale(grant.conn)).then_some(grant)
+            if core.is_stale(grant.conn) {
+                return None;
+            }
+            if outside {
+                core.held_by(grant.conn, Holder::Outside);
+            }
+            Some(grant)
         }))?;
         Poll::Ready(Ok(Lease::granted(self.upstream, grant)))
     }
@@ -312,10 +323,20 @@ pub(crate) struct Detached {
 pub(crate) struct OutsidePermit {
     permit: Option<Permit>,
     announce: Box<dyn Fn() + Send + Sync>,
+    /// Counts it as long as it is out.
+    upstream: Arc<UpstreamShared>,
+    shard: usize,
+}
+
+impl OutsidePermit {
+    fn count(&self) -> &AtomicUsize {
+        &self.upstream.outside(self.shard).detached
+    }
 }
 
 impl Drop for OutsidePermit {
     fn drop(&mut self) {
+        self.count().fetch_sub(1, Ordering::Relaxed);
         // First back, then told.
         self.permit = None;
         (self.announce)();
@@ -354,6 +375,11 @@ impl<D: Driver> Core<D> {
             Error::new(ErrorKind::Unsupported, "this connection cannot be detached")
                 .caused_by(error)
         })?;
+        let connection = self.connections.get(key);
+        let state = connection.and_then(|connection| self.upstreams.get(connection.upstream));
+        let Some(upstream) = state.map(|state| state.shared.clone()) else {
+            return Err(super::transport::gone());
+        };
         self.leave_pool(key);
         let mut received = Vec::new();
         while let Some(piece) = self.pop_piece(key) {
@@ -373,7 +399,13 @@ impl<D: Driver> Core<D> {
                 .iter()
                 .for_each(|mailbox| mailbox.announce_capacity())
         });
-        let permit = OutsidePermit { permit, announce };
+        let permit = OutsidePermit {
+            permit,
+            announce,
+            upstream,
+            shard: self.index,
+        };
+        permit.count().fetch_add(1, Ordering::Relaxed);
         Ok(Detached {
             socket,
             received: received.into(),

@@ -24,7 +24,10 @@ mod connection;
 pub(crate) mod core;
 pub(crate) mod crossing;
 mod demux;
+pub(crate) mod desk;
 mod dialing;
+mod draining;
+mod entrance;
 mod events;
 pub(crate) mod exchange;
 mod executor;
@@ -42,6 +45,7 @@ pub(crate) mod local;
 #[cfg(feature = "simulation")]
 pub(crate) mod look;
 pub(crate) mod lookup;
+pub(crate) mod lost;
 pub(crate) mod mailbox;
 mod options;
 mod parker;
@@ -78,10 +82,13 @@ mod upstreams;
 use crate::driver::{Driver, Wait};
 use crate::time::Time;
 use core::{Core, CoreSettings};
+use desk::Desk;
+use draining::Drain;
 use executor::Executor;
+use figures::Tally;
 use local::{Directory, LocalShard};
 use lookup::Resolver;
-use mailbox::{Control, Mailbox, Work};
+use mailbox::{Control, Mailbox};
 use ready::ReadyWatch;
 use std::cell::RefCell;
 use std::io;
@@ -99,6 +106,9 @@ pub(crate) struct Parts<D: Driver> {
     pub(crate) resolver: Resolver,
     pub(crate) directory: Directory,
     pub(crate) mailboxes: Arc<[Arc<Mailbox<D>>]>,
+    pub(crate) desk: Arc<Desk>,
+    /// The totals of the shard before this one, if that was lost.
+    pub(crate) tally: Tally,
 }
 
 /// A shard, to be turned by the thread that made it.
@@ -106,6 +116,10 @@ pub(crate) struct Shard<D: Driver> {
     local: LocalShard<D>,
     mailbox: Arc<Mailbox<D>>,
     watches: Vec<ReadyWatch>,
+    desk: Arc<Desk>,
+    drain: Option<Drain>,
+    /// It failed, and its mailbox is its successor's.
+    lost: bool,
     stopping: bool,
 }
 
@@ -129,7 +143,7 @@ impl<D: Driver> Shard<D> {
     pub(crate) fn new(parts: Parts<D>) -> Shard<D> {
         let mailbox = parts.mailboxes[parts.index].clone();
         mailbox.parker.set_signal(parts.driver.signal());
-        let core = Core::new(
+        let mut core = Core::new(
             parts.driver,
             parts.clock,
             parts.index,
@@ -138,6 +152,7 @@ impl<D: Driver> Shard<D> {
             parts.resolver,
             parts.mailboxes,
         );
+        core.tally = parts.tally;
         let local = LocalShard {
             core: Rc::new(RefCell::new(core)),
             executor: Executor::new(mailbox.clone()),
@@ -147,6 +162,9 @@ impl<D: Driver> Shard<D> {
             local,
             mailbox,
             watches: Vec::new(),
+            desk: parts.desk,
+            drain: None,
+            lost: false,
             stopping: false,
         }
     }
@@ -173,6 +191,7 @@ impl<D: Driver> Shard<D> {
             executor.run();
             self.perform()?;
         }
+        self.go_on_draining();
         if self.stopping {
             return self.stop();
         }
@@ -189,15 +208,15 @@ impl<D: Driver> Shard<D> {
         }
         for _ in 0..WORK_PER_TURN {
             match self.mailbox.take_work() {
-                Some(Work::Call(call)) => self.local.take_call(call),
-                Some(Work::Run(work)) => work(&self.local),
+                Some(work) => self.local.take(work),
                 None => break,
             }
         }
     }
 
     fn on_control(&mut self, message: Control) {
-        let mut core = self.local.core.borrow_mut();
+        let core = self.local.core.clone();
+        let mut core = core.borrow_mut();
         match message {
             Control::Warm(shared) => {
                 core.upstream_key(&shared);
@@ -212,6 +231,8 @@ impl<D: Driver> Shard<D> {
                 let _ = done.send(());
             }
             Control::Resolved(answer) => core.on_resolved(answer),
+            // Nothing is kept warm any more: dropping the reply says so.
+            Control::Ready(..) if core.draining => {}
             Control::Ready(within, reply) => self
                 .watches
                 .push(ReadyWatch::new(core.now() + within, reply)),
@@ -220,7 +241,10 @@ impl<D: Driver> Shard<D> {
                 // A caller who has gone does not want them any more.
                 let _ = reply.send(core.figures(executor.len(), executor.panics()));
             }
+            Control::Drain { begun, by } => self.begin_drain(&mut core, begun, by),
             Control::Stop => self.stopping = true,
+            #[cfg(any(test, feature = "simulation", feature = "chaos"))]
+            Control::Panic => panic!("a panic that was asked for"),
         }
     }
 
@@ -261,7 +285,7 @@ impl<D: Driver> Shard<D> {
             return core.driver().enter(Wait::No);
         }
         self.mailbox.parker.announce_sleep();
-        let wait = if self.mailbox.is_empty() {
+        let wait = if self.mailbox.is_empty() && !self.drain_is_due(&core) {
             self.wait(&core)
         } else {
             Wait::No
@@ -277,7 +301,8 @@ impl<D: Driver> Shard<D> {
             .iter()
             .map(|watch| watch.look_again(core.now()))
             .min();
-        match core.next_timer().into_iter().chain(watched).min() {
+        let others = watched.into_iter().chain(self.drain_deadline());
+        match core.next_timer().into_iter().chain(others).min() {
             None | Some(Time::NEVER) => Wait::Event,
             // From the clock, not from the turn's beginning: the turn itself took time.
             Some(at) => match at.since(core.clock_now()) {
@@ -316,7 +341,9 @@ impl<D: Driver> Drop for Shard<D> {
     /// Tasks hold handles on the shard, and the shard holds the tasks: without this a shard that ends
     /// by a panic would never let go of its driver.
     fn drop(&mut self) {
-        self.mailbox.close();
+        if !self.lost {
+            self.mailbox.close();
+        }
         self.local.executor.clear();
     }
 }

@@ -61,12 +61,15 @@ async fn serve<D: Driver>(
     mut call: Box<Movable>,
     granted: Option<Granted<D>>,
 ) {
-    let upstream = shard.upstream(call.caller.upstream().clone());
+    let upstream = shard.upstream(call.caller.upstream().clone()).for_outside();
     let upstream = upstream.with_options(call.options);
     if let Err(error) = call::check_http(&upstream) {
         return call.caller.fail(error);
     }
-    let terms = call.terms(&upstream);
+    let terms = match call.terms(&upstream) {
+        Ok(terms) => terms,
+        Err(error) => return call.caller.fail(error),
+    };
     let patience = terms.wait_until(terms.begun);
     let moving = Moving::new(&upstream, terms.class, patience, call, granted);
     let (call, first) = match moving.await {
@@ -85,7 +88,7 @@ async fn serve<D: Driver>(
             }
         }
     };
-    let answer = unless_gone(&mut reply, running).await;
+    let answer = unless_gone(reply.sender(), running).await;
     let (parts, body) = match answer {
         None => return,
         Some(Err(error)) => {

@@ -30,10 +30,11 @@ pub(crate) async fn checkout<D: Driver>(
     mut remote: RemoteCheckout,
     underway: Underway,
 ) {
-    let upstream = shard.upstream(underway.upstream().clone());
+    let upstream = shard.upstream(underway.upstream().clone()).for_outside();
     let upstream = upstream.with_options(remote.options);
     let patience = upstream.policy().call_timeout;
-    let answer = unless_gone(&mut remote.reply, upstream.lease()).await;
+    let checkout = async { upstream.lease()?.await };
+    let answer = unless_gone(&mut remote.reply, checkout).await;
     match answer {
         None => {}
         Some(Err(error)) => {

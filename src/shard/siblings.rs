@@ -203,6 +203,13 @@ impl UpstreamState {
     }
 }
 
+/// However it goes, nobody gives a connection up for it any more.
+impl Drop for UpstreamState {
+    fn drop(&mut self) {
+        self.end_need();
+    }
+}
+
 /// Whether an idle connection of this upstream, closed, would leave its place to another one.
 fn can_spare(upstream: &UpstreamState) -> bool {
     upstream.pool.census().spare > 0 && upstream.shared.permits.is_borrowing()

@@ -18,13 +18,32 @@ use crate::slab::Key;
 use crate::time::Time;
 use crate::time::wheel::TimerKey;
 use crate::tls::ClientTls;
+use crossbeam::utils::CachePadded;
 use std::rc::Rc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Names an upstream over the whole engine; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct UpstreamId(pub(crate) u64);
+
+/// What callers on other threads have of an upstream by way of one shard.
+#[derive(Default)]
+pub(crate) struct Outside {
+    /// Calls under way.
+    pub(crate) calls: AtomicUsize,
+    /// Checkouts and leases.
+    pub(crate) leases: AtomicUsize,
+    /// Sockets that left the engine and count against the caps still.
+    pub(crate) detached: AtomicUsize,
+}
+
+impl Outside {
+    fn has_callers(&self) -> bool {
+        let count = |count: &AtomicUsize| count.load(Ordering::Relaxed);
+        count(&self.calls) + count(&self.leases) > 0
+    }
+}
 
 /// What all shards and handles share of an upstream.
 pub(crate) struct UpstreamShared {
@@ -39,8 +58,8 @@ pub(crate) struct UpstreamShared {
     pub(crate) permits: Permits,
     /// The upstream's own part of `permits`.
     pub(crate) connections: Arc<Counter>,
-    /// Calls from other threads under way: as long as there are any it is in use.
-    pub(crate) calls: AtomicUsize,
+    /// By shard, what callers elsewhere have of it.
+    outside: Box<[CachePadded<Outside>]>,
     /// Calls that wait, from all shards; made when the first one does, so that a quiet upstream costs nothing.
     offers: OnceLock<Arc<Offers>>,
     /// The settings in force. A shard looks when it meets the upstream for the first time, and is told
@@ -66,7 +85,7 @@ impl UpstreamShared {
             tls,
             connections: permits.upstream().clone(),
             permits,
-            calls: AtomicUsize::new(0),
+            outside: (0..shards).map(|_| CachePadded::default()).collect(),
             offers: OnceLock::new(),
             homes: Homes::new(by_preference(&name, shards), warm(&config), &config.sharing),
             name,
@@ -88,6 +107,16 @@ impl UpstreamShared {
             Arc::new(Offers::new(self.homes.shards()))
         });
         (offers.clone(), made)
+    }
+
+    /// What callers on other threads have of it by way of one shard.
+    pub(crate) fn outside(&self, shard: usize) -> &Outside {
+        &self.outside[shard]
+    }
+
+    /// Whether callers on other threads have anything of it.
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.outside.iter().any(|outside| outside.has_callers())
     }
 
     /// The settings in force. Locks: not for a shard's hot path.
@@ -194,6 +223,8 @@ pub(crate) struct UpstreamState {
     pub(super) share: Share,
     /// What the pool is known to starve for, over all shards.
     pub(crate) need: Option<Exhausted>,
+    /// Calls of tasks here that wait for the time of their next attempt.
+    pub(crate) between: u32,
     /// How long the quickest dial took; the maximum before the first.
     pub(crate) dial_nanos_min: u64,
     /// Why the last dial failed, for those who are refused because of it.
@@ -224,6 +255,7 @@ impl UpstreamState {
             resolving: Vec::new(),
             resolve_error: None,
             need: None,
+            between: 0,
             dial_nanos_min: u64::MAX,
             dial_error: None,
             forgotten: false,

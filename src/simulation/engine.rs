@@ -8,6 +8,7 @@ use super::lease::Checkout;
 use super::shard::Shard as LocalShard;
 use super::wall_clock::wall_clock;
 use crate::client::body::Body;
+use crate::client::drained::DrainReport;
 use crate::client::engine::destination;
 use crate::client::upstream::{Addressed, checkout, send};
 use crate::config::{CallOptions, Config, UpstreamConfig};
@@ -18,6 +19,8 @@ use crate::pool::Counter;
 use crate::random::Random;
 use crate::shard::look::Look;
 use crate::shard::lookup::{Lookup, Resolve, Resolved};
+use crate::shard::lost;
+use crate::shard::mailbox::Control;
 use crate::shard::sharing::movable::Underway;
 use crate::shard::upstream::UpstreamShared;
 use crate::shard::{Shard, Turn};
@@ -27,6 +30,7 @@ use rustls::crypto::CryptoProvider;
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +40,7 @@ pub struct Engine {
     shards: Vec<Shard<Sim>>,
     shared: Arc<EngineShared<Sim>>,
     network: Network,
+    seeds: Random,
 }
 
 /// Permits of an upstream and of the whole engine.
@@ -104,13 +109,10 @@ impl Engine {
             resolver,
             tickets,
         )?);
-        let buffers = u32::from(shared.config.receive_buffers);
-        let buffer_size = shared.config.receive_buffer_size as usize;
         let mut seeds = Random::new(seed);
         let shards = (0..shards)
             .map(|index| {
-                let driver = network.driver_with(buffers, buffer_size);
-                let mut parts = shared.parts(index, driver);
+                let mut parts = shared.parts(index, driver(&shared, network));
                 parts.seed = seeds.next_u64();
                 Shard::new(parts)
             })
@@ -119,6 +121,7 @@ impl Engine {
             shards,
             shared,
             network: network.clone(),
+            seeds,
         })
     }
 
@@ -220,7 +223,8 @@ impl Engine {
             Ok(upstream) => upstream,
             Err(unknown) => return Checkout::new(std::future::ready(Err(unknown))),
         };
-        let (shard, underway) = self.begin(shard, &upstream);
+        let shard = shard.unwrap_or_else(|| self.shared.shard_for(&upstream));
+        let underway = Underway::lease(&self.shared.mailboxes[shard], &upstream);
         let shared = self.shared.clone();
         Checkout::new(async move {
             let options = CallOptions::default();
@@ -250,6 +254,41 @@ impl Engine {
     pub fn configure(&self, name: &str, settings: UpstreamConfig) -> Result<(), Error> {
         let upstream = self.shared.named(name)?;
         self.shared.reconfigure(&upstream, settings).map(drop)
+    }
+
+    /// Drains the engine; the shards go on turning as they are told to, and sooner or later there is a
+    /// [`report`](Engine::drained).
+    pub fn drain(&self, within: Duration) {
+        // Whoever waits for it is told by the report.
+        drop(self.shared.drain(within));
+    }
+
+    /// What the drain came to, once it is over.
+    pub fn drained(&self) -> Option<DrainReport> {
+        let shards = self.shared.drained();
+        (shards.len() == self.shards()).then(|| DrainReport::of(&shards))
+    }
+
+    /// Has a shard panic in the middle of a turn, and puts another one in its place, as its thread would.
+    ///
+    /// # Panics
+    /// If it panics once more when it is dropped.
+    pub fn lose_shard(&mut self, index: usize) {
+        let mut lost = self.shards.remove(index);
+        self.shared.mailboxes[index].control(Control::Panic);
+        let turned = catch_unwind(AssertUnwindSafe(|| lost.turn(true)));
+        assert!(turned.is_err(), "it goes on though it was to panic");
+        let fault = lost::lost(index, "the simulator wanted it");
+        self.shared.mailboxes[index].lose(&fault);
+        let tally = lost.lose(&fault);
+        drop(lost);
+        self.shared.on_shard_lost(index);
+        let driver = driver(&self.shared, &self.network);
+        let mut parts = self.shared.successor(index, driver, tally);
+        parts.seed = self.seeds.next_u64();
+        let mut successor = Shard::new(parts);
+        successor.begin_with(self.shared.restore(index));
+        self.shards.insert(index, successor);
     }
 
     /// Stops every shard, letting as much time go by as that takes. Each line names something that was
@@ -316,6 +355,12 @@ impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Engine({} simulated shards)", self.shards())
     }
+}
+
+fn driver(shared: &EngineShared<Sim>, network: &Network) -> Sim {
+    let config = &shared.config;
+    let buffers = u32::from(config.receive_buffers);
+    network.driver_with(buffers, config.receive_buffer_size as usize)
 }
 
 /// Answers at once with what the network knows.

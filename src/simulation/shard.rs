@@ -93,7 +93,7 @@ impl Shard {
     /// # Errors
     /// If none comes free, or can be dialled, within `wait_timeout`.
     pub async fn checkout(&self, upstream: &str) -> Result<Lease, Error> {
-        self.local.named(upstream)?.lease().await
+        self.local.named(upstream)?.lease()?.await
     }
 
     /// A call over a stream of its own: `payload` there, the whole answer back, within `timeout`.
@@ -119,6 +119,7 @@ impl Shard {
     pub async fn stream(&self, upstream: &str, timeout: Duration) -> Result<Stream, Error> {
         let upstream = self.local.named(upstream)?;
         let deadline = self.local.now() + timeout;
+        upstream.begin_checkout()?;
         let stream = StreamCheckout::new(&upstream, deadline)?.await?;
         stream.expect_by(deadline);
         Ok(stream)

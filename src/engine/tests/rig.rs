@@ -13,6 +13,7 @@ use crate::random::Random;
 use crate::shard::crossing::Answer;
 use crate::shard::figures::ShardFigures;
 use crate::shard::lookup::{NoNames, Resolver};
+use crate::shard::lost;
 use crate::shard::mailbox::Control;
 use crate::shard::serve::RemoteBody;
 use crate::shard::serve_lease::{self, RemoteCheckout, RemoteLease};
@@ -25,6 +26,7 @@ use crate::time::clock::Clock;
 use crate::tls::TicketStore;
 use crate::trip::Trip;
 use futures_channel::oneshot;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Duration;
@@ -215,7 +217,7 @@ impl Rig {
         upstream: &str,
     ) -> oneshot::Receiver<Result<RemoteLease, Error>> {
         let upstream = self.upstream(upstream);
-        let underway = Underway::new(&self.shared.mailboxes[shard], &upstream);
+        let underway = Underway::lease(&self.shared.mailboxes[shard], &upstream);
         let (reply, answer) = oneshot::channel();
         let options = CallOptions::default();
         let checkout = RemoteCheckout { options, reply };
@@ -251,6 +253,24 @@ impl Rig {
             }
         }
         sums
+    }
+
+    /// Has a shard panic in its next turn, and puts another one in its place, as its thread would.
+    pub(super) fn lose(&mut self, shard: usize) {
+        self.shared.mailboxes[shard].control(Control::Panic);
+        let lost = &mut self.shards[shard];
+        let panicked = catch_unwind(AssertUnwindSafe(|| lost.turn(true))).is_err();
+        assert!(panicked, "it was asked to");
+        let fault = lost::lost(shard, "a test");
+        self.shared.mailboxes[shard].lose(&fault);
+        let tally = lost.lose(&fault);
+        // The old one has to be gone before its successor begins.
+        self.shards.remove(shard);
+        self.shared.on_shard_lost(shard);
+        let driver = self.network.driver(64);
+        let mut successor = Shard::new(self.shared.successor(shard, driver, tally));
+        successor.begin_with(self.shared.restore(shard));
+        self.shards.insert(shard, successor);
     }
 
     /// Stops all shards and checks that nothing is left of them, in the network or in counts.

@@ -259,7 +259,7 @@ fn a_grant_that_loses_the_claim_passes_on() {
     assert_eq!(rig.figures(0).waiters, 0);
     assert!(!first[0].is_answered());
     // And if that sibling is never heard of again, the caller is told.
-    drop(call);
+    drop(call.caller);
     let error = first[0].error().expect("it was dropped");
     assert_eq!(error.kind(), ErrorKind::Draining);
     assert_eq!(error.request_sent(), RequestSent::No);

@@ -69,6 +69,11 @@ impl Homes {
         self.order[0]
     }
 
+    /// All shards, the preferred ones first.
+    pub(crate) fn order(&self) -> &[usize] {
+        &self.order
+    }
+
     /// The place of a shard in the order of preference.
     pub(crate) fn place(&self, shard: usize) -> usize {
         let place = self.order.iter().position(|&other| other == shard);

@@ -5,22 +5,56 @@
 
 use crate::config::CallOptions;
 use crate::driver::Driver;
-use crate::error::Error;
+use crate::error::{Error, RequestSent};
 use crate::shard::call::Encoded;
 use crate::shard::crossing::Answer;
+use crate::shard::entrance::Entrance;
 use crate::shard::local::LocalUpstream;
-use crate::shard::mailbox::{Depth, Mailbox};
+use crate::shard::mailbox::Mailbox;
 use crate::shard::serve::RemoteBody;
 use crate::shard::terms::Terms;
 use crate::shard::upload::Source;
 use crate::shard::upstream::UpstreamShared;
 use futures_channel::oneshot;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context as TaskContext, Poll};
 
-/// How a call's answer gets to its caller.
-pub(crate) type Reply = oneshot::Sender<Result<http::Response<RemoteBody>, Error>>;
+type Sender = oneshot::Sender<Result<http::Response<RemoteBody>, Error>>;
+
+/// How the answer of a call that has begun gets to its caller. Dropped before that, it tells that the shard
+/// broke down in the middle of the call, and cannot say any more how far it got.
+pub(crate) struct Reply {
+    sender: Option<Sender>,
+    entrance: Arc<Entrance>,
+    upstream: Arc<str>,
+}
+
+impl Reply {
+    /// Answers. An error if the caller has gone.
+    pub(crate) fn send(
+        mut self,
+        answer: Result<http::Response<RemoteBody>, Error>,
+    ) -> Result<(), ()> {
+        let sender = self.sender.take().expect("it is sent once");
+        sender.send(answer).map_err(drop)
+    }
+
+    pub(crate) fn sender(&mut self) -> &mut Sender {
+        self.sender.as_mut().expect("it is not sent yet")
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        if let Some(sender) = self.sender.take().filter(|sender| !sender.is_canceled()) {
+            let error = self.entrance.refusal();
+            let error = error.after_sending(RequestSent::Whole, false);
+            // A caller who has gone in the meantime does not mind.
+            let _ = sender.send(Err(error.at_upstream(&self.upstream)));
+        }
+    }
+}
 
 /// A call that has not begun, on its way to a shard or waiting on one.
 pub(crate) struct Movable {
@@ -85,36 +119,59 @@ impl Movable {
     }
 
     /// What it goes by: the settings of the shard, and the moment, that it came in at.
-    pub(in crate::shard) fn terms<D: Driver>(&mut self, upstream: &LocalUpstream<D>) -> Terms {
+    ///
+    /// # Errors
+    /// As [`Terms::begin`].
+    pub(in crate::shard) fn terms<D: Driver>(
+        &mut self,
+        upstream: &LocalUpstream<D>,
+    ) -> Result<Terms, Error> {
+        if let Some(terms) = self.terms {
+            return Ok(terms);
+        }
         let request = &self.request;
-        let begin = || Terms::of(upstream, request.options(), request.is_idempotent());
-        *self.terms.get_or_insert_with(begin)
+        let terms = Terms::begin(upstream, request.options(), request.is_idempotent())?;
+        self.terms = Some(terms);
+        Ok(terms)
     }
 }
 
 /// Who waits for the answer. Dropped before the call has begun, it tells that nothing of it was sent.
-pub(crate) struct Caller(Option<(Reply, Underway)>);
+pub(crate) struct Caller(Option<(Sender, Underway)>);
 
 /// Counts a call, on its shard and on its upstream, as long as it is under way: until just before its
 /// caller has the end of the answer, so that an upstream is not in use any more for one who knows it.
 pub(crate) struct Underway {
-    depth: Arc<Depth>,
+    entrance: Arc<Entrance>,
     upstream: Arc<UpstreamShared>,
+    what: What,
+}
+
+#[derive(Clone, Copy)]
+enum What {
+    Call,
+    Lease,
 }
 
 impl Caller {
-    fn new(reply: Reply, underway: Underway) -> Caller {
+    fn new(reply: Sender, underway: Underway) -> Caller {
         Caller(Some((reply, underway)))
     }
 
     /// The call begins: what becomes of it is told by whoever runs it.
     pub(crate) fn begin(mut self) -> (Reply, Underway) {
-        self.0.take().expect("it is taken once")
+        let (sender, underway) = self.0.take().expect("it is taken once");
+        let reply = Reply {
+            sender: Some(sender),
+            entrance: underway.entrance.clone(),
+            upstream: underway.upstream.name.clone(),
+        };
+        (reply, underway)
     }
 
     /// The call cannot be made.
-    pub(crate) fn fail(self, error: Error) {
-        let (reply, underway) = self.begin();
+    pub(crate) fn fail(mut self, error: Error) {
+        let (reply, underway) = self.0.take().expect("it is taken once");
         drop(underway);
         // A caller who has gone in the meantime does not mind.
         let _ = reply.send(Err(error));
@@ -141,7 +198,8 @@ impl Caller {
 impl Drop for Caller {
     fn drop(&mut self) {
         if let Some((reply, underway)) = self.0.take() {
-            let error = Error::draining().at_upstream(&underway.upstream.name);
+            let error = underway.entrance.refusal();
+            let error = error.at_upstream(&underway.upstream.name);
             drop(underway);
             // A caller who has gone in the meantime does not mind.
             let _ = reply.send(Err(error));
@@ -150,27 +208,64 @@ impl Drop for Caller {
 }
 
 impl Underway {
+    /// Counts a call.
     pub(crate) fn new<D: Driver>(mailbox: &Mailbox<D>, upstream: &Arc<UpstreamShared>) -> Underway {
-        upstream.calls.fetch_add(1, Ordering::Relaxed);
-        Underway {
-            depth: mailbox.begin_call(),
+        Underway::begin(mailbox, upstream, What::Call)
+    }
+
+    /// Counts a checkout, and the lease that comes of it.
+    pub(crate) fn lease<D: Driver>(
+        mailbox: &Mailbox<D>,
+        upstream: &Arc<UpstreamShared>,
+    ) -> Underway {
+        Underway::begin(mailbox, upstream, What::Lease)
+    }
+
+    fn begin<D: Driver>(
+        mailbox: &Mailbox<D>,
+        upstream: &Arc<UpstreamShared>,
+        what: What,
+    ) -> Underway {
+        let entrance = mailbox.entrance().clone();
+        entrance.begin_call();
+        let underway = Underway {
+            entrance,
             upstream: upstream.clone(),
-        }
+            what,
+        };
+        underway.count().fetch_add(1, Ordering::Relaxed);
+        underway
     }
 
     pub(crate) fn upstream(&self) -> &Arc<UpstreamShared> {
         &self.upstream
     }
 
+    fn count(&self) -> &AtomicUsize {
+        let counts = self.upstream.outside(self.entrance.index());
+        match self.what {
+            What::Call => &counts.calls,
+            What::Lease => &counts.leases,
+        }
+    }
+
     fn move_to<D: Driver>(&mut self, mailbox: &Mailbox<D>) {
-        let before = std::mem::replace(&mut self.depth, mailbox.begin_call());
-        before.end_call();
+        let before = std::mem::replace(&mut self.entrance, mailbox.entrance().clone());
+        // The new count first: the upstream is in use all the while.
+        self.count().fetch_add(1, Ordering::Relaxed);
+        let counts = self.upstream.outside(before.index());
+        match self.what {
+            What::Call => counts.calls.fetch_sub(1, Ordering::Relaxed),
+            What::Lease => counts.leases.fetch_sub(1, Ordering::Relaxed),
+        };
+        before.move_call(&self.entrance);
     }
 }
 
 impl Drop for Underway {
     fn drop(&mut self) {
-        self.depth.end_call();
-        self.upstream.calls.fetch_sub(1, Ordering::Relaxed);
+        self.count().fetch_sub(1, Ordering::Relaxed);
+        // Last: whoever sees that nothing is under way finds nothing counted.
+        self.entrance.end_call();
     }
 }

@@ -10,6 +10,7 @@ use crate::driver::Driver;
 use crate::error::Error;
 use crate::pool::Grant;
 use crate::shard::checkout::Wish;
+use crate::shard::connection::Holder;
 use crate::shard::core::Core;
 use crate::shard::lease::{GRANTS_MAX, Lease, nothing_usable};
 use crate::shard::local::{LocalShard, LocalUpstream};
@@ -106,6 +107,8 @@ impl<'a, D: Driver> Moving<'a, D> {
                     class: self.class,
                     deadline: self.deadline,
                     fresh: false,
+                    // Whoever made the call is counted with it.
+                    outside: true,
                 };
                 let waiter = match core.hit(wish) {
                     Ok(Some(grant)) => return Poll::Ready(Asked::Answered(call, Ok(grant))),
@@ -165,6 +168,10 @@ impl<D: Driver> Future for Moving<'_, D> {
             left -= 1;
             let lease = match answer {
                 Ok(grant) if !upstream.shard.core.borrow_mut().is_stale(grant.conn) => {
+                    if upstream.outside {
+                        let mut core = upstream.shard.core.borrow_mut();
+                        core.held_by(grant.conn, Holder::Outside);
+                    }
                     Ok(Lease::granted(upstream, grant))
                 }
                 Ok(_) if left > 0 => {

@@ -8,6 +8,7 @@ use super::offer::Offer;
 use super::room::Room;
 use crate::driver::Driver;
 use crate::pool::{Input, WaiterId};
+use crate::shard::checkout::Waiter;
 use crate::shard::core::Core;
 use crate::shard::mailbox::Control;
 use crate::slab::Key;
@@ -143,8 +144,13 @@ impl<D: Driver> Core<D> {
 
     /// A sibling says that it runs the call of a waiter.
     pub(in crate::shard) fn on_moved(&mut self, key: Key) {
-        // Whoever was answered meanwhile has found out already.
-        if self.waiters.contains(key) {
+        // Whoever was answered meanwhile has found out already; and one of a shard that was lost may have had
+        // the name of one who waits now.
+        let is_taken = |waiter: &Waiter| match &waiter.stake {
+            Stake::Offered(offer) => !offer.is_open(),
+            Stake::Stays | Stake::Here(_) => false,
+        };
+        if self.waiters.get(key).is_some_and(is_taken) {
             self.lose(key);
         }
     }

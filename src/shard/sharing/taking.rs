@@ -80,7 +80,7 @@ impl<D: Driver> Core<D> {
     }
 
     fn has_both(&mut self, upstream: Key, class: Class) -> bool {
-        if self.is_late_for(upstream) {
+        if self.draining || self.is_late_for(upstream) {
             return false;
         }
         let Some(state) = self.upstreams.get_mut(upstream) else {
@@ -96,7 +96,7 @@ impl<D: Driver> Core<D> {
 
     /// Takes calls, the most important first, while connections are free for them.
     fn take_offers(&mut self, upstream: Key) {
-        if self.stopping {
+        if self.stopping || self.draining {
             return;
         }
         self.bring_up_to_date(upstream);
@@ -153,7 +153,8 @@ impl<D: Driver> Core<D> {
         let Some(offers) = &state.share.offers else {
             return;
         };
-        let free = if late || self.stopping || !state.policy.current().sharing.steal {
+        let ends = self.stopping || self.draining;
+        let free = if late || ends || !state.policy.current().sharing.steal {
             Free::default()
         } else {
             Free::of_pool(state.pool.room(self.now))

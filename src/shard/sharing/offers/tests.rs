@@ -19,7 +19,7 @@ fn upstream() -> Arc<UpstreamShared> {
 }
 
 fn call(path: &str) -> Box<Movable> {
-    let mailbox = Mailbox::<Sim>::new(1);
+    let mailbox = Mailbox::<Sim>::new(0, 1);
     let underway = Underway::new(&mailbox, &upstream());
     let request = http::Request::get(path).body(()).expect("a request");
     let parts = request.into_parts().0;
