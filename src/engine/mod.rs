@@ -18,9 +18,9 @@ use crate::pool::{Counter, Permits};
 use crate::random::Random;
 use crate::shard::Parts;
 use crate::shard::core::CoreSettings;
-use crate::shard::local::{Directory, LocalShard, named};
+use crate::shard::local::{Directory, named};
 use crate::shard::lookup::Resolver;
-use crate::shard::mailbox::{Control, Mailbox, Work};
+use crate::shard::mailbox::{Control, Errand, Mailbox, Work};
 use crate::shard::sharing::movable::Movable;
 use crate::shard::upstream::{UpstreamId, UpstreamShared, quota};
 use crate::time::clock::Clock;
@@ -170,12 +170,8 @@ impl<D: Driver> EngineShared<D> {
     ///
     /// # Errors
     /// See [`Mailbox::submit`].
-    pub(crate) fn submit(
-        &self,
-        shard: usize,
-        work: Box<dyn FnOnce(&LocalShard<D>) + Send>,
-    ) -> Result<(), Error> {
-        self.mailboxes[shard].submit(Work::Run(work))
+    pub(crate) fn submit(&self, shard: usize, errand: Errand<D>) -> Result<(), Error> {
+        self.mailboxes[shard].submit(Work::Run(errand))
     }
 
     /// Queues a call on a shard.

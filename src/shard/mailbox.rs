@@ -53,8 +53,11 @@ pub(crate) enum Work<D: Driver> {
     /// A call, which another shard could run as well.
     Call(Box<Movable>),
     /// Something to be run on this shard.
-    Run(Box<dyn FnOnce(&LocalShard<D>) + Send>),
+    Run(Errand<D>),
 }
+
+/// What only the shard itself can run.
+pub(crate) type Errand<D> = Box<dyn FnOnce(&LocalShard<D>) + Send>;
 
 /// How many calls from other threads are queued for a shard or under way on it.
 #[derive(Default)]
