@@ -1,22 +1,18 @@
 //! A handle on an upstream, for any thread.
 
-use super::body::{Body, RemoteUpload};
+use super::body::Body;
 use super::lease::Lease;
 use crate::config::{CallOptions, Class};
 use crate::driver::Driver;
 use crate::driver::uring::Uring;
 use crate::engine::EngineShared;
-use crate::error::{Error, RequestSent};
-use crate::shard::serve::RemoteBody;
+use crate::error::Error;
 use crate::shard::serve_lease::{self, RemoteCheckout, RemoteLease};
-use crate::shard::sharing::movable::{Caller, Movable, Underway};
+use crate::shard::sharing::movable::{Movable, Request, Underway};
 use crate::shard::upstream::UpstreamShared;
 use futures_channel::oneshot;
 use std::fmt;
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 
 /// A handle on a named upstream. Cheap to clone; works on any thread and under any runtime, for its
 /// futures need only a waker.
@@ -128,33 +124,15 @@ pub(crate) async fn send<D: Driver, B: Into<Body>>(
 ) -> Result<http::Response<Body>, Error> {
     let Addressed { options, request } = call;
     let (parts, body) = request.into_parts();
-    let (source, mut upload) = body.into().into_remote_source();
+    let (source, upload) = body.into().into_source().split();
     let name = underway.upstream().name.clone();
-    let (reply, mut answer) = oneshot::channel();
-    let caller = Caller::new(reply, underway);
-    let call = Movable::new(caller, options, parts, source);
+    let request = Request::Http(Box::new(parts), source);
+    let (call, answer) = Movable::new(underway, options, request);
     engine
         .submit_call(shard, call)
         .map_err(|error| error.at_upstream(&name))?;
-    let answer = poll_fn(|cx| {
-        if upload
-            .as_mut()
-            .is_some_and(|upload: &mut RemoteUpload| upload.poll(cx).is_ready())
-        {
-            upload = None;
-        }
-        match Pin::new(&mut answer).poll(cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(answer)) => Poll::Ready(answer),
-            // The shard broke down in the middle of the call, and cannot say any more how far it got.
-            Poll::Ready(Err(oneshot::Canceled)) => {
-                let error = Error::draining().after_sending(RequestSent::Whole, false);
-                Poll::Ready(Err(error.at_upstream(&name)))
-            }
-        }
-    })
-    .await?;
-    Ok(answer.map(|body: RemoteBody| Body::from_remote(body, upload)))
+    let (response, upload) = answer.head(upload).await?;
+    Ok(response.map(|body| Body::from_remote(body, upload)))
 }
 
 /// Asks a shard for a connection, and waits for it.

@@ -18,9 +18,9 @@ use crate::pool::{Counter, Permits};
 use crate::random::Random;
 use crate::shard::Parts;
 use crate::shard::core::CoreSettings;
-use crate::shard::local::{Directory, LocalShard, named};
+use crate::shard::local::{Directory, named};
 use crate::shard::lookup::Resolver;
-use crate::shard::mailbox::{Control, Mailbox, Work};
+use crate::shard::mailbox::{Control, Errand, Mailbox, Work};
 use crate::shard::sharing::movable::Movable;
 use crate::shard::upstream::{UpstreamId, UpstreamShared, quota};
 use crate::time::clock::Clock;
@@ -157,33 +157,21 @@ impl<D: Driver> EngineShared<D> {
         Ok((upstream, guard))
     }
 
-    /// The shard for a call from outside: one of the upstream's homes, of two picked by chance the
-    /// one with less to do (Mitzenmacher, "The power of two choices", 2001).
+    /// The shard for a call from outside: one of the upstream's homes.
     pub(crate) fn shard_for(&self, upstream: &UpstreamShared) -> usize {
-        let homes = upstream.homes();
-        if let [only] = homes {
-            return *only;
-        }
-        let mut random = Random::new(self.choices.fetch_add(1, Ordering::Relaxed));
-        let mut pick = || homes[random.below(homes.len() as u64) as usize];
-        let (one, two) = (pick(), pick());
-        if self.mailboxes[two].depth() < self.mailboxes[one].depth() {
-            two
-        } else {
-            one
-        }
+        let random = || Random::new(self.choices.fetch_add(1, Ordering::Relaxed));
+        let home = upstream
+            .homes
+            .pick(random, |home| Some(self.mailboxes[home].depth()));
+        home.unwrap_or(upstream.homes.first())
     }
 
     /// Queues work on a shard.
     ///
     /// # Errors
     /// See [`Mailbox::submit`].
-    pub(crate) fn submit(
-        &self,
-        shard: usize,
-        work: Box<dyn FnOnce(&LocalShard<D>) + Send>,
-    ) -> Result<(), Error> {
-        self.mailboxes[shard].submit(Work::Run(work))
+    pub(crate) fn submit(&self, shard: usize, errand: Errand<D>) -> Result<(), Error> {
+        self.mailboxes[shard].submit(Work::Run(errand))
     }
 
     /// Queues a call on a shard.

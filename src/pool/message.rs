@@ -128,6 +128,9 @@ pub enum Input {
         /// The connection to forget.
         member: MemberId,
     },
+    /// Somebody whose calls belong here was served elsewhere, for want of a connection here: one more is worth
+    /// a dial, if none is under way and a permit is free.
+    Grow,
     /// A permit may have come free.
     Capacity,
     /// A sibling starves for a permit: close one idle connection, if there is one.

@@ -238,6 +238,7 @@ impl Pool {
             Input::Retire { member } => self.retire(member, CloseReason::Retired, actions),
             Input::Endpoints(ids) => self.set_endpoints(now, &ids, actions),
             Input::Faulted { member, served } => self.faulted(now, member, served, actions),
+            Input::Grow => self.grow(now, actions),
             Input::Capacity => self.capacity(),
             Input::GiveUp => self.give_up(now, actions),
             Input::Tick => self.tick(now, actions),

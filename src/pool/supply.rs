@@ -49,6 +49,19 @@ impl Pool {
         };
     }
 
+    /// Opens one connection more, for those who would rather be served here. One at a time: when it is there it
+    /// shows whether another one is missed.
+    pub(super) fn grow(&mut self, now: Time, actions: &mut Vec<Action>) {
+        let may = !self.draining && self.may_dial(now) && !self.dialing.is_pausing(now);
+        if !may || self.members.dialing() > 0 {
+            return;
+        }
+        // What serves those who are served anyway is no reason to ask anyone to give a permit up.
+        if let Ok(permit) = self.permits.try_acquire(Tier::Open) {
+            self.dial(now, Purpose::Warmth, permit, Tier::Open, actions);
+        }
+    }
+
     /// Tries endpoints that could not be connected to, in the background.
     fn dial_trials(&mut self, now: Time, actions: &mut Vec<Action>) {
         let wanted = self.floor() > 0 || now.since(self.wanted_at) < TRIAL_INTEREST;

@@ -6,6 +6,7 @@
 use super::checkout::{Deferred, Waiter};
 use super::connection::{Connection, State};
 use super::figures::Tally;
+use super::lag::Lag;
 use super::lookup::Resolver;
 use super::mailbox::Mailbox;
 use super::sharing::taking::Taken;
@@ -56,7 +57,13 @@ pub(crate) struct Core<D: Driver> {
     pub(super) resolver: Resolver,
     /// Every shard's mailbox, this one's included.
     pub(super) mailboxes: Arc<[Arc<Mailbox<D>>]>,
+    /// Siblings' needs are to be looked at in this turn: one could not be met yet, or what may meet one
+    /// has been dialled since the last look.
+    pub(super) needs_left: bool,
     pub(super) tally: Tally,
+    pub(super) lag: Lag,
+    /// Upstreams whose calls siblings keep for now, because this shard is late.
+    pub(super) declining: VecDeque<Key>,
     /// No dial and no lease any more.
     pub(super) stopping: bool,
     // Lists that keep their capacity from turn to turn.
@@ -134,7 +141,10 @@ impl<D: Driver> Core<D> {
             taken: Vec::new(),
             resolver,
             mailboxes,
+            needs_left: false,
             tally: Tally::default(),
+            lag: Lag::default(),
+            declining: VecDeque::new(),
             stopping: false,
             actions: Vec::new(),
             plaintext: Vec::new(),
@@ -160,6 +170,7 @@ impl<D: Driver> Core<D> {
     /// The first part of a turn: what the driver has, and what the clock brings.
     pub(super) fn reap(&mut self) {
         self.now = self.clock.now();
+        self.lag.turn_begins(self.now);
         self.translate();
         self.expire();
         self.resume_receiving();

@@ -40,6 +40,8 @@ impl<D: Driver> Core<D> {
             .connections
             .insert(Connection::new(upstream, member, permit, dial));
         self.set_deadline(key, now + timeout);
+        // Whoever needs it more may have said so when there was nothing here to give up.
+        self.needs_left = true;
         if self.stopping {
             self.fail_dial(key, Error::draining());
             return;

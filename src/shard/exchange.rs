@@ -17,6 +17,7 @@ use crate::error::{Error, ErrorKind, Phase, RequestSent};
 use crate::protocol::http1::{self, HeadError, HeadStep, RequestFacts, ResponseHead, Verdict};
 use crate::time::Time;
 use crate::trip::Attempt;
+use bytes::Bytes;
 use std::future::poll_fn;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
@@ -86,8 +87,25 @@ impl<D: Driver> Exchange<D> {
         Exchange::begin(upstream, lease, request, encode, terms, attempt, again)
     }
 
-    /// As [`open`](Exchange::open), on a connection that was taken for an attempt begun at `attempt`.
-    pub(super) fn begin(
+    /// As [`open`](Exchange::open), for a first attempt that has asked for a connection already.
+    pub(super) fn first(
+        upstream: &LocalUpstream<D>,
+        got: Result<Lease<D>, Error>,
+        request: RequestFacts,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), HeadError>,
+        terms: &Terms,
+    ) -> Result<Exchange<D>, Error> {
+        let again = Again::first();
+        match got {
+            Ok(lease) => {
+                Exchange::begin(upstream, lease, request, encode, terms, terms.begun, again)
+            }
+            Err(error) => Err(again.without_connection(upstream, terms, terms.begun, error)),
+        }
+    }
+
+    /// Writes to a connection that was taken for an attempt begun at `attempt`.
+    fn begin(
         upstream: &LocalUpstream<D>,
         lease: Lease<D>,
         request: RequestFacts,
@@ -146,6 +164,11 @@ impl<D: Driver> Exchange<D> {
     /// an empty one.
     pub(crate) fn head(&self) -> ResponseHead<'_> {
         ResponseHead::new(self.head.as_deref().unwrap_or_default())
+    }
+
+    /// The same on the heap.
+    pub(crate) fn raw_head(&self) -> Bytes {
+        self.head.as_ref().map(Piece::to_bytes).unwrap_or_default()
     }
 
     pub(crate) fn content_length(&self) -> Option<u64> {
@@ -383,7 +406,7 @@ impl<D: Driver> Exchange<D> {
         }
     }
 
-    pub(super) fn write_body_shared(&mut self, bytes: bytes::Bytes) -> Result<(), Error> {
+    pub(super) fn write_body_shared(&mut self, bytes: Bytes) -> Result<(), Error> {
         match &self.lease {
             Some(lease) => lease.core.borrow_mut().write_shared(lease.key, bytes),
             None => Ok(()),
@@ -547,6 +570,6 @@ impl From<Error> for WriteError {
     }
 }
 
-fn malformed<D: Driver>(upstream: &LocalUpstream<D>, error: HeadError) -> Error {
+pub(super) fn malformed<D: Driver>(upstream: &LocalUpstream<D>, error: HeadError) -> Error {
     upstream.name_error(Error::new(ErrorKind::Request, error.to_string()).caused_by(error))
 }

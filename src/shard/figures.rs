@@ -32,6 +32,10 @@ pub(crate) struct Tally {
     pub(crate) steals: u64,
     pub(crate) pauses: u64,
     pub(crate) turns: u64,
+    /// Calls of tasks here that were sent to a home.
+    pub(crate) forwarded: u64,
+    /// Calls from elsewhere that were passed on to another home, because this shard's loop was behind.
+    pub(crate) passed_on: u64,
     /// Counters of upstreams that were given up.
     departed: Totals,
 }

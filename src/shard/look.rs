@@ -59,6 +59,8 @@ pub struct ConnectionLook {
     pub has_permit: bool,
     /// Whether its socket is being closed, or is closed, under whoever holds it.
     pub cut: bool,
+    /// Whether it has bytes unread, or the news that it has ended or failed.
+    pub unclean: bool,
 }
 
 /// One upstream on one shard.
@@ -187,6 +189,9 @@ impl<D: Driver> Core<D> {
             timer_armed: connection.timer.is_some(),
             has_permit: connection.permit.is_some(),
             cut: connection.cut,
+            unclean: !connection.inbound.is_empty()
+                || connection.inbound.end().is_some()
+                || connection.outbound.failed.is_some(),
         }
     }
 }

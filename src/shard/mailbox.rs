@@ -17,7 +17,7 @@ use crate::slab::Key;
 use crossbeam::queue::{ArrayQueue, SegQueue};
 use crossbeam::utils::CachePadded;
 use futures_channel::oneshot;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -42,6 +42,9 @@ pub(crate) struct Mailbox<D: Driver> {
     fault: OnceLock<Error>,
     /// Calls from other threads that are queued here or under way on the shard.
     depth: Arc<Depth>,
+    /// How far the shard's loop is behind, in nanoseconds; on a line of its own, since others read it
+    /// often and it changes seldom.
+    lag: CachePadded<AtomicU64>,
     pub(crate) parker: Parker,
 }
 
@@ -50,8 +53,11 @@ pub(crate) enum Work<D: Driver> {
     /// A call, which another shard could run as well.
     Call(Box<Movable>),
     /// Something to be run on this shard.
-    Run(Box<dyn FnOnce(&LocalShard<D>) + Send>),
+    Run(Errand<D>),
 }
+
+/// What only the shard itself can run.
+pub(crate) type Errand<D> = Box<dyn FnOnce(&LocalShard<D>) + Send>;
 
 /// How many calls from other threads are queued for a shard or under way on it.
 #[derive(Default)]
@@ -104,6 +110,7 @@ impl<D: Driver> Mailbox<D> {
             closed: AtomicBool::new(false),
             fault: OnceLock::new(),
             depth: Arc::default(),
+            lag: CachePadded::new(AtomicU64::new(0)),
             parker: Parker::default(),
         }
     }
@@ -114,21 +121,23 @@ impl<D: Driver> Mailbox<D> {
     /// [`Shed`](ErrorKind::Shed) if the queue is full, [`Draining`](ErrorKind::Draining) if the
     /// shard has stopped.
     pub(crate) fn submit(&self, work: Work<D>) -> Result<(), Error> {
+        self.try_submit(work).map_err(|(error, _)| error)
+    }
+
+    /// As [`submit`](Mailbox::submit), giving back what cannot be queued.
+    pub(crate) fn try_submit(&self, work: Work<D>) -> Result<(), (Error, Work<D>)> {
         if self.closed.load(Ordering::Acquire) {
-            return Err(self
-                .fault
-                .get()
-                .map_or_else(Error::draining, Error::duplicate));
+            let fault = self.fault.get();
+            let error = fault.map_or_else(Error::draining, Error::duplicate);
+            return Err((error, work));
         }
-        if self.work.push(work).is_err() {
-            return Err(Error::new(
-                ErrorKind::Shed,
-                format!(
-                    "the shard's mailbox is full ({} calls)",
-                    self.work.capacity()
-                ),
-            )
-            .with_retry_after(FULL_RETRY));
+        if let Err(work) = self.work.push(work) {
+            let what = format!(
+                "the shard's mailbox is full ({} calls)",
+                self.work.capacity()
+            );
+            let error = Error::new(ErrorKind::Shed, what).with_retry_after(FULL_RETRY);
+            return Err((error, work));
         }
         self.parker.wake();
         // A shard that closed meanwhile may have emptied its queue before this push: whoever comes
@@ -237,6 +246,27 @@ impl<D: Driver> Mailbox<D> {
         // The first fault is the one that counts.
         let _ = self.fault.set(fault);
         self.close();
+    }
+
+    /// Whether a call would find a place.
+    pub(crate) fn has_room(&self) -> bool {
+        !self.work.is_full() && !self.closed.load(Ordering::Relaxed)
+    }
+
+    /// How far the shard's loop is behind, to a quarter's precision.
+    pub(crate) fn lag(&self) -> Duration {
+        Duration::from_nanos(self.lag.load(Ordering::Relaxed))
+    }
+
+    /// Lets others know how far the loop is behind.
+    pub(crate) fn publish_lag(&self, lag: Duration) {
+        let nanos = u64::try_from(lag.as_nanos()).unwrap_or(u64::MAX);
+        // Two digits after the first one: a store for every small change would keep the line moving.
+        let digits = nanos.checked_ilog2().unwrap_or(0).saturating_sub(2);
+        let nanos = nanos >> digits << digits;
+        if self.lag.load(Ordering::Relaxed) != nanos {
+            self.lag.store(nanos, Ordering::Relaxed);
+        }
     }
 
     /// How many calls from other threads are here or under way.

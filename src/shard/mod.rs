@@ -22,6 +22,7 @@ pub(crate) mod call;
 mod checkout;
 mod connection;
 pub(crate) mod core;
+pub(crate) mod crossing;
 mod demux;
 mod dialing;
 mod events;
@@ -29,8 +30,13 @@ pub(crate) mod exchange;
 mod executor;
 mod faults;
 pub(crate) mod figures;
+pub(crate) mod forward;
+mod forwarded;
 mod framing;
+mod homes;
+mod homing;
 mod hunger;
+mod lag;
 pub(crate) mod lease;
 pub(crate) mod local;
 #[cfg(feature = "simulation")]
@@ -100,8 +106,6 @@ pub(crate) struct Shard<D: Driver> {
     local: LocalShard<D>,
     mailbox: Arc<Mailbox<D>>,
     watches: Vec<ReadyWatch>,
-    /// A sibling's need could not be met yet.
-    needs_left: bool,
     stopping: bool,
 }
 
@@ -143,7 +147,6 @@ impl<D: Driver> Shard<D> {
             local,
             mailbox,
             watches: Vec::new(),
-            needs_left: false,
             stopping: false,
         }
     }
@@ -186,7 +189,7 @@ impl<D: Driver> Shard<D> {
         }
         for _ in 0..WORK_PER_TURN {
             match self.mailbox.take_work() {
-                Some(Work::Call(call)) => serve::begin(&self.local, call),
+                Some(Work::Call(call)) => self.local.take_call(call),
                 Some(Work::Run(work)) => work(&self.local),
                 None => break,
             }
@@ -203,6 +206,8 @@ impl<D: Driver> Shard<D> {
             Control::Forget(id) => core.forget(id),
             Control::Configure(shared, settings, done) => {
                 core.configure(&shared, &settings);
+                // There may be room now, for this upstream or another.
+                core.on_capacity();
                 // Whoever wanted to know may be gone.
                 let _ = done.send(());
             }
@@ -230,8 +235,8 @@ impl<D: Driver> Shard<D> {
         if !self.stopping {
             core.share()?;
         }
-        if self.mailbox.take_need() || self.needs_left {
-            self.needs_left = core.answer_needs();
+        if self.mailbox.take_need() || core.needs_left {
+            core.answer_needs();
         }
         core.resume_receiving();
         if !self.watches.is_empty() {
@@ -249,7 +254,10 @@ impl<D: Driver> Shard<D> {
     /// Hands everything to the kernel; sleeps if nothing is left to do here.
     fn submit(&mut self, may_sleep: bool) -> io::Result<()> {
         let mut core = self.local.core.borrow_mut();
-        if !may_sleep || self.local.executor.has_carried() || core.has_left() {
+        let carried = self.local.executor.has_carried();
+        let left = carried || core.has_left() || core.driver().pending();
+        core.note_turn(left || !self.mailbox.is_empty());
+        if !may_sleep || carried || core.has_left() {
             return core.driver().enter(Wait::No);
         }
         self.mailbox.parker.announce_sleep();

@@ -4,11 +4,11 @@
 //! Never: polls anything of the caller's. Its request body and its reading of the response happen on its
 //! own thread; the pieces meet in bounded pipes.
 
-use super::call::{self, LocalBody, copied};
+use super::call::{self, Extent, LocalBody, copied};
 use super::local::LocalShard;
 use super::pipe::{PipeReceiver, PipeSender, pipe};
 use super::serve_lease::{RemoteLease, carry, remote_lease};
-use super::sharing::movable::{Movable, Reply, Underway};
+use super::sharing::movable::{Movable, Reply, Request, Underway};
 use super::sharing::moving::{Granted, Moved, Moving};
 use super::sharing::taking::Taken;
 use crate::driver::Driver;
@@ -26,6 +26,13 @@ pub(crate) const PIPE_ROOM: usize = 16;
 
 /// A body up to this long that has arrived with its head crosses together with it.
 const INLINE_MAX: usize = 64 * 1024;
+
+/// A response's head as it was received: among the extensions of a response whose request came in bytes.
+#[derive(Clone)]
+pub(crate) struct RawHead {
+    pub(crate) head: Bytes,
+    pub(crate) content_length: Option<u64>,
+}
 
 /// A response's body, as it crosses to the caller.
 pub(crate) enum RemoteBody {
@@ -68,7 +75,16 @@ async fn serve<D: Driver>(
     };
     upstream.begin_call();
     let (mut reply, underway) = call.caller.begin();
-    let running = call::run(&upstream, call.parts, call.source, &terms, Some(first));
+    let running = async {
+        match call.request {
+            Request::Http(parts, source) => {
+                call::run(&upstream, *parts, source, &terms, Some(first)).await
+            }
+            Request::Encoded(request) => {
+                call::run_encoded(&upstream, &request, &terms, Some(first)).await
+            }
+        }
+    };
     let answer = unless_gone(&mut reply, running).await;
     let (parts, body) = match answer {
         None => return,
@@ -96,41 +112,47 @@ async fn give_body<D: Driver>(
 ) {
     let length = body.content_length();
     let ready = poll_fn(|cx| Poll::Ready(body.read_ready(cx, INLINE_MAX))).await;
-    let (first, done) = match ready {
-        Ok(ready) => ready,
-        Err(error) => {
-            drop(underway);
-            let _ = reply.send(Err(error));
-            return;
-        }
-    };
-    // Not after the reply: who has the whole answer may count on the call being over.
-    let underway = (!done).then_some(underway);
+    let (first, extent) = ready;
     let first = Bytes::from(first);
-    let trailers = done.then(|| body.take_trailers()).flatten();
-    if done && trailers.is_none() {
-        let _ = reply.send(Ok(http::Response::from_parts(
-            parts,
-            RemoteBody::Whole(first),
-        )));
-        return;
-    }
-    let (mut sender, receiver) = pipe(PIPE_ROOM);
-    if !first.is_empty() {
-        sender.send(Ok(Frame::data(first)));
-    }
-    if let Some(trailers) = trailers {
-        sender.send(Ok(Frame::trailers(trailers)));
-    }
-    let sender = if done {
-        sender.finish();
-        None
-    } else {
-        Some(sender)
+    // Whether the caller is there to take it.
+    let answer = |body| {
+        let response = http::Response::from_parts(parts, body);
+        reply.send(Ok(response)).is_ok()
     };
-    let response = http::Response::from_parts(parts, RemoteBody::Pieces(receiver, length));
-    if let (Ok(()), Some(sender)) = (reply.send(Ok(response)), sender) {
-        pump(body, sender, underway).await;
+    let (mut sender, receiver) = pipe(PIPE_ROOM);
+    let pieces = RemoteBody::Pieces(receiver, length);
+    let empty = first.is_empty();
+    match extent {
+        Extent::Whole => {
+            // Not after the reply: who has the whole answer may count on the call being over.
+            drop(underway);
+            let Some(trailers) = body.take_trailers() else {
+                answer(RemoteBody::Whole(first));
+                return;
+            };
+            if !empty {
+                sender.send(Ok(Frame::data(first)));
+            }
+            sender.send_last(Ok(Frame::trailers(trailers)));
+            answer(pieces);
+        }
+        Extent::Broken(error) => {
+            drop(underway);
+            if !empty {
+                sender.send(Ok(Frame::data(first)));
+            }
+            // The head is good, and so is what came before this: as if it had come later.
+            sender.send_last(Err(error));
+            answer(pieces);
+        }
+        Extent::Part => {
+            if !empty {
+                sender.send(Ok(Frame::data(first)));
+            }
+            if answer(pieces) {
+                pump(body, sender, underway).await;
+            }
+        }
     }
 }
 
@@ -138,7 +160,7 @@ async fn give_body<D: Driver>(
 async fn pump<D: Driver>(
     mut body: LocalBody<D>,
     mut pipe: PipeSender<Result<Frame<Bytes>, Error>>,
-    underway: Option<Underway>,
+    underway: Underway,
 ) {
     loop {
         // Room first: what was read from the connection has a place to go.

@@ -6,9 +6,8 @@
 use super::core::Core;
 use super::upstream::UpstreamState;
 use crate::driver::Driver;
-use crate::pool::{Counter, Exhausted, Input, Permits};
+use crate::pool::{Exhausted, Input};
 use crate::slab::Key;
-use std::sync::Arc;
 
 impl<D: Driver> Core<D> {
     /// The pool may dial no more, but has a caller waiting. Siblings may have an idle connection: it is enough
@@ -89,15 +88,20 @@ impl<D: Driver> Core<D> {
         let Some(state) = self.upstreams.get_mut(upstream) else {
             return;
         };
+        let (upstream, engine) = (
+            state.shared.permits.upstream(),
+            state.shared.permits.engine(),
+        );
         let before = state.need.replace(exhausted);
-        let counter = |exhausted| counter(&state.shared.permits, exhausted);
-        match before.map(counter) {
-            Some(known) if Arc::ptr_eq(known, counter(exhausted)) => known.repeat_need(),
-            Some(other) => {
-                other.end_need();
-                counter(exhausted).begin_need();
-            }
-            None => counter(exhausted).begin_need(),
+        match before {
+            None => upstream.begin_need(),
+            Some(_) => upstream.repeat_need(),
+        }
+        match (before.is_some_and(is_everybodys), is_everybodys(exhausted)) {
+            (false, false) => {}
+            (false, true) => engine.begin_need(),
+            (true, true) => engine.repeat_need(),
+            (true, false) => engine.end_need(),
         }
     }
 
@@ -119,9 +123,10 @@ impl<D: Driver> Core<D> {
     }
 
     /// Answers siblings that starve, once a turn: an idle connection here beside a waiter there
-    /// helps nobody. Returns whether a need is left that this shard may be able to meet later.
-    pub(super) fn answer_needs(&mut self) -> bool {
-        let mut left = false;
+    /// helps nobody. Notes whether a need is left that this shard may be able to meet later.
+    pub(super) fn answer_needs(&mut self) {
+        self.needs_left = false;
+        let (mut left, mut given_up) = (false, false);
         let mut engine = None;
         let keys: Vec<Key> = self.upstreams.iter().map(|(key, _)| key).collect();
         for key in keys {
@@ -133,6 +138,7 @@ impl<D: Driver> Core<D> {
             if shared.connections.need() {
                 if !starving && census.spare > 0 && shared.connections.take_need() {
                     self.pool_input(key, Input::GiveUp);
+                    given_up = true;
                 } else {
                     // What is leased, or being dialled, may idle here later.
                     left |= census.leased + census.dialing > 0;
@@ -141,13 +147,15 @@ impl<D: Driver> Core<D> {
             engine.get_or_insert_with(|| shared.permits.engine().clone());
         }
         match engine {
+            // Most likely the same need, told to both: the next look tells.
+            Some(engine) if engine.need() && given_up => left = true,
             Some(engine) if engine.need() => {
                 let met = self.has_idle() && engine.take_need() && self.give_up_one_idle(None);
                 left |= !met && !self.connections.is_empty();
             }
             Some(_) | None => {}
         }
-        left
+        self.needs_left |= left;
     }
 
     fn has_idle(&self) -> bool {
@@ -187,7 +195,10 @@ impl UpstreamState {
     /// Takes the need back, if there is one.
     pub(super) fn end_need(&mut self) {
         if let Some(exhausted) = self.need.take() {
-            counter(&self.shared.permits, exhausted).end_need();
+            self.shared.permits.upstream().end_need();
+            if is_everybodys(exhausted) {
+                self.shared.permits.engine().end_need();
+            }
         }
     }
 }
@@ -197,10 +208,11 @@ fn can_spare(upstream: &UpstreamState) -> bool {
     upstream.pool.census().spare > 0 && upstream.shared.permits.is_borrowing()
 }
 
-/// Whose need it is: the upstream's shards, or everybody's.
-fn counter(permits: &Permits, exhausted: Exhausted) -> &Arc<Counter> {
+/// Whether connections of other upstreams would help, too. Those of its own always do: what stands in the way
+/// may have changed since, when a sibling took the last permit of the upstream.
+fn is_everybodys(exhausted: Exhausted) -> bool {
     match exhausted {
-        Exhausted::Upstream | Exhausted::Reserved => permits.upstream(),
-        Exhausted::Engine => permits.engine(),
+        Exhausted::Upstream | Exhausted::Reserved => false,
+        Exhausted::Engine => true,
     }
 }

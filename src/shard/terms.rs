@@ -32,17 +32,7 @@ pub(crate) struct Terms {
 }
 
 impl Terms {
-    /// The terms of a call that begins now, and is counted here. `idempotent`: what its method says.
-    pub(crate) fn begin<D: Driver>(
-        upstream: &LocalUpstream<D>,
-        options: CallOptions,
-        idempotent: bool,
-    ) -> Terms {
-        upstream.begin_call();
-        Terms::of(upstream, options, idempotent)
-    }
-
-    /// The terms of a call that comes now, and is counted where it begins.
+    /// The terms of a call that comes now, and is counted where it begins. `idempotent`: what its method says.
     pub(super) fn of<D: Driver>(
         upstream: &LocalUpstream<D>,
         options: CallOptions,

@@ -5,6 +5,8 @@
 
 use super::account::Account;
 use super::addresses::Addresses;
+use super::homes::Homes;
+use super::homing::Homing;
 use super::policy::Policy;
 use super::sharing::offers::Offers;
 use super::sharing::share::Share;
@@ -17,7 +19,7 @@ use crate::time::Time;
 use crate::time::wheel::TimerKey;
 use crate::tls::ClientTls;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Names an upstream over the whole engine; never used twice.
@@ -44,10 +46,9 @@ pub(crate) struct UpstreamShared {
     /// The settings in force. A shard looks when it meets the upstream for the first time, and is told
     /// of changes.
     settings: Mutex<Arc<UpstreamConfig>>,
-    /// All shards, by preference for this upstream.
-    shards: Vec<usize>,
-    /// How many of them, from the front, are its homes.
-    homes: AtomicUsize,
+    /// Where calls for it go to: the shards that keep connections warm, and if none does the preferred
+    /// one, so that a quiet upstream keeps few connections in one place; more when they are needed.
+    pub(crate) homes: Homes,
 }
 
 impl UpstreamShared {
@@ -67,8 +68,7 @@ impl UpstreamShared {
             permits,
             calls: AtomicUsize::new(0),
             offers: OnceLock::new(),
-            homes: AtomicUsize::new(homes(&config, shards)),
-            shards: by_preference(&name, shards),
+            homes: Homes::new(by_preference(&name, shards), warm(&config), &config.sharing),
             name,
             url: config.url.clone(),
             settings: Mutex::new(Arc::new(config)),
@@ -85,7 +85,7 @@ impl UpstreamShared {
         let mut made = false;
         let offers = self.offers.get_or_init(|| {
             made = true;
-            Arc::new(Offers::new(self.shards.len()))
+            Arc::new(Offers::new(self.homes.shards()))
         });
         (offers.clone(), made)
     }
@@ -99,8 +99,7 @@ impl UpstreamShared {
     /// to be told.
     pub(crate) fn replace_settings(&self, settings: &Arc<UpstreamConfig>) {
         self.permits.set_quota(quota(settings));
-        self.homes
-            .store(homes(settings, self.shards.len()), Ordering::Relaxed);
+        self.homes.configure(warm(settings), &settings.sharing);
         *self.lock() = settings.clone();
     }
 
@@ -118,19 +117,9 @@ impl UpstreamShared {
     /// The share of shard `shard` in `all`: as much as the others', what is left over going to the
     /// preferred ones.
     fn share(&self, all: u32, shard: usize) -> u32 {
-        let shards = self.shards.len() as u32;
-        let position = self
-            .shards
-            .iter()
-            .position(|&s| s == shard)
-            .expect("a shard of this engine") as u32;
-        all / shards + u32::from(position < all % shards)
-    }
-
-    /// The shards that calls from outside go to: those that keep connections warm, and if none
-    /// does the preferred one alone, so that a quiet upstream keeps few connections in one place.
-    pub(crate) fn homes(&self) -> &[usize] {
-        &self.shards[..self.homes.load(Ordering::Relaxed)]
+        let shards = self.homes.shards() as u32;
+        let place = self.homes.place(shard) as u32;
+        all / shards + u32::from(place < all % shards)
     }
 
     /// The pool's limits on shard `shard`.
@@ -163,10 +152,9 @@ pub(crate) fn quota(settings: &UpstreamConfig) -> Quota {
     }
 }
 
-/// On how many of so many shards connections are kept warm; one at least.
-fn homes(settings: &UpstreamConfig, shards: usize) -> usize {
-    let spread = settings.idle_min.max(settings.critical_reserved);
-    (spread as usize).clamp(1, shards)
+/// On how many shards connections are kept warm, if there are as many.
+fn warm(settings: &UpstreamConfig) -> usize {
+    settings.idle_min.max(settings.critical_reserved) as usize
 }
 
 /// All shards in the order in which `name` prefers them: rendezvous hashing (Thaler and Ravishankar,
@@ -189,6 +177,8 @@ pub(crate) struct UpstreamState {
     pub(crate) pool: Pool,
     /// What calls have taught.
     pub(super) account: Account,
+    /// What this shard is to it.
+    pub(super) homing: Homing,
     /// The settings that decisions here go by.
     pub(crate) policy: Rc<Policy>,
     /// When the pool's timer is armed for, and its key.
@@ -213,12 +203,18 @@ pub(crate) struct UpstreamState {
 }
 
 impl UpstreamState {
-    pub(crate) fn new(shared: Arc<UpstreamShared>, shard: usize, seed: u64) -> UpstreamState {
+    pub(crate) fn new(
+        shared: Arc<UpstreamShared>,
+        shard: usize,
+        seed: u64,
+        now: Time,
+    ) -> UpstreamState {
         let settings = shared.settings();
         let limits = shared.limits(shard, &settings);
         UpstreamState {
             pool: Pool::new(limits, shared.permits.clone(), seed),
             account: Account::new(&settings.retry),
+            homing: Homing::new(now, shared.homes.contains(shard)),
             share: Share::new(&shared),
             shared,
             policy: Rc::new(Policy::new(&settings)),
@@ -258,10 +254,9 @@ mod tests {
                 .collect();
             assert_eq!(shares.iter().sum::<u32>(), idle_min);
             for (shard, share) in shares.iter().enumerate() {
-                let home = upstream.homes().contains(&shard);
-                assert!(*share == 0 || home);
+                assert!(*share == 0 || upstream.homes.contains(shard));
             }
-            assert!(!upstream.homes().is_empty());
+            assert!(upstream.homes.len() > 0);
         }
     }
 
@@ -269,7 +264,7 @@ mod tests {
     fn names_spread_over_shards() {
         let mut counts = [0; 4];
         for n in 0..400 {
-            counts[upstream(&format!("upstream-{n}"), 0, 4).homes()[0]] += 1;
+            counts[upstream(&format!("upstream-{n}"), 0, 4).homes.first()] += 1;
         }
         assert!(counts.iter().all(|&count| count > 60), "{counts:?}");
     }

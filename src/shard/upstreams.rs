@@ -17,7 +17,7 @@ impl<D: Driver> Core<D> {
             return key;
         }
         let seed = self.random.next_u64();
-        let state = UpstreamState::new(shared.clone(), self.index, seed);
+        let state = UpstreamState::new(shared.clone(), self.index, seed, self.now);
         let key = self.upstreams.insert(state);
         self.upstream_keys.insert(shared.id, key);
         self.schedule(key);

@@ -1,7 +1,8 @@
-//! Two shards of the real engine over the simulated network, stepped by hand.
+//! Shards of the real engine over the simulated network, stepped by hand.
 
 mod hub;
 mod rig;
+mod tasks;
 mod web;
 
 mod calls;
@@ -10,6 +11,8 @@ mod classes;
 mod dials;
 mod endpoints;
 mod ends;
+mod forwarding;
+mod homes;
 mod hygiene;
 mod names;
 mod reconfigure;

@@ -115,7 +115,7 @@ fn warmth_begins_and_spreads_when_it_is_asked_for() {
     let mut rig = Rig::new(config(1, |_| {}));
     rig.web.serve(1, 128);
     rig.settle();
-    assert_eq!(rig.upstream("a").homes().len(), 1);
+    assert_eq!(rig.upstream("a").homes.len(), 1);
     rig.reconfigure("a", |settings| settings.idle_min = 4)
         .unwrap();
     rig.pass(SECOND);
@@ -123,7 +123,26 @@ fn warmth_begins_and_spreads_when_it_is_asked_for() {
     for shard in 0..2 {
         assert_eq!(rig.figures(shard).upstreams["a"].0.idle, 2);
     }
-    assert_eq!(rig.upstream("a").homes().len(), 2);
+    assert_eq!(rig.upstream("a").homes.len(), 2);
+    rig.stop();
+}
+
+/// The simulator's seed 5763: nobody told those who wait for a permit already.
+#[test]
+fn room_that_new_settings_make_is_for_those_who_wait() {
+    let mut policy = config(2, |_| {});
+    policy.connections_max = 2;
+    policy.upstreams.get_mut("b").unwrap().connections_reserved = 1;
+    let mut rig = Rig::new(policy);
+    rig.web.serve(1, 8);
+    let mut calls = [rig.call(0, "a", "/hold/1"), rig.call(1, "a", "/hold/2")];
+    rig.settle();
+    assert_eq!(rig.web.open(), 1);
+    rig.reconfigure("b", |settings| settings.connections_reserved = 0)
+        .unwrap();
+    assert_eq!(rig.web.open(), 2);
+    rig.web.let_go();
+    rig.finish(&mut calls);
     rig.stop();
 }
 

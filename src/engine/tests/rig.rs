@@ -10,12 +10,13 @@ use crate::driver::sim::{Network, Sim};
 use crate::engine::EngineShared;
 use crate::error::Error;
 use crate::random::Random;
+use crate::shard::crossing::Answer;
 use crate::shard::figures::ShardFigures;
 use crate::shard::lookup::{NoNames, Resolver};
 use crate::shard::mailbox::Control;
 use crate::shard::serve::RemoteBody;
 use crate::shard::serve_lease::{self, RemoteCheckout, RemoteLease};
-use crate::shard::sharing::movable::{Caller, Movable, Underway};
+use crate::shard::sharing::movable::{Movable, Request, Underway};
 use crate::shard::upload::Source;
 use crate::shard::upstream::UpstreamShared;
 use crate::shard::{Shard, Turn};
@@ -25,6 +26,7 @@ use crate::tls::TicketStore;
 use crate::trip::Trip;
 use futures_channel::oneshot;
 use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Duration;
 
 /// Rounds in which nothing may stay unsettled.
@@ -197,10 +199,9 @@ impl Rig {
     }
 
     fn send(&self, shard: usize, underway: Underway, request: http::Request<()>) -> Call {
-        let (reply, answer) = oneshot::channel();
         let (parts, ()) = request.into_parts();
-        let caller = Caller::new(reply, underway);
-        let call = Movable::new(caller, CallOptions::default(), parts, Source::Empty);
+        let request = Request::Http(Box::new(parts), Source::Empty);
+        let (call, answer) = Movable::new(underway, CallOptions::default(), request);
         let submitted = self.shared.submit_call(shard, call);
         let given = submitted
             .err()
@@ -277,7 +278,7 @@ impl Rig {
 
 /// A call from outside. Dropping it gives it up.
 pub(super) struct Call {
-    answer: oneshot::Receiver<Result<http::Response<RemoteBody>, Error>>,
+    answer: Answer,
     given: Option<Outcome>,
 }
 
@@ -290,12 +291,10 @@ enum Outcome {
 impl Call {
     pub(super) fn is_answered(&mut self) -> bool {
         if self.given.is_none() {
-            self.given = match self.answer.try_recv() {
-                Ok(None) => None,
-                Ok(Some(Ok(response))) => Some(Outcome::of(response)),
-                Ok(Some(Err(error))) => Some(Outcome::Failed(Box::new(error))),
-                Err(oneshot::Canceled) => Some(Outcome::Failed(Box::new(Error::draining()))),
-            };
+            self.given = self.answer.try_head().map(|answer| match answer {
+                Ok(response) => Outcome::of(response),
+                Err(error) => Outcome::Failed(Box::new(error)),
+            });
         }
         self.given.is_some()
     }
@@ -354,9 +353,20 @@ impl Outcome {
         let (parts, body) = response.into_parts();
         match body {
             RemoteBody::Whole(bytes) => Outcome::Answered(parts.status, bytes.to_vec(), trip),
-            RemoteBody::Pieces(..) | RemoteBody::Upgraded(_) => {
-                panic!("the simulated peers answer in one piece")
+            // The simulated peers answer in one piece, or break off.
+            RemoteBody::Pieces(mut pieces, _) => {
+                let mut cx = TaskContext::from_waker(Waker::noop());
+                loop {
+                    match pieces.poll_next(&mut cx) {
+                        Poll::Ready(Some(Ok(Ok(_)))) => {}
+                        Poll::Ready(Some(Ok(Err(error)))) => {
+                            return Outcome::Failed(Box::new(error));
+                        }
+                        other => panic!("not in one piece: {}", other.is_pending()),
+                    }
+                }
             }
+            RemoteBody::Upgraded(_) => panic!("the simulated peers upgrade nothing"),
         }
     }
 }

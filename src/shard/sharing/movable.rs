@@ -6,6 +6,8 @@
 use crate::config::CallOptions;
 use crate::driver::Driver;
 use crate::error::Error;
+use crate::shard::call::Encoded;
+use crate::shard::crossing::Answer;
 use crate::shard::local::LocalUpstream;
 use crate::shard::mailbox::{Depth, Mailbox};
 use crate::shard::serve::RemoteBody;
@@ -24,37 +26,77 @@ pub(crate) type Reply = oneshot::Sender<Result<http::Response<RemoteBody>, Error
 pub(crate) struct Movable {
     /// What the caller's handle says; the request's own word counts first.
     pub(crate) options: CallOptions,
-    pub(crate) parts: http::request::Parts,
-    pub(crate) source: Source,
+    pub(crate) request: Request,
     pub(crate) caller: Caller,
     /// What it goes by, once a shard has taken it up; it goes by that wherever it runs.
     pub(crate) terms: Option<Terms>,
+    /// It was in another shard's mailbox before: once is enough.
+    pub(crate) passed_on: bool,
 }
 
-impl Movable {
-    pub(crate) fn new(
-        caller: Caller,
-        options: CallOptions,
-        parts: http::request::Parts,
-        source: Source,
-    ) -> Movable {
-        Movable {
-            options,
-            parts,
-            source,
-            caller,
-            terms: None,
+/// A request that can cross to another thread.
+pub(crate) enum Request {
+    Http(Box<http::request::Parts>, Source),
+    /// Of the low-level exchange.
+    Encoded(Encoded),
+}
+
+impl Request {
+    fn options(&self) -> CallOptions {
+        match self {
+            Request::Http(parts, _) => CallOptions::of(&parts.extensions),
+            Request::Encoded(_) => CallOptions::default(),
+        }
+    }
+
+    /// One that came with the `http` crate's types, as it came.
+    pub(in crate::shard) fn into_http(self) -> (http::request::Parts, Source) {
+        match self {
+            Request::Http(parts, source) => (*parts, source),
+            Request::Encoded(_) => unreachable!("a request stays of its kind"),
+        }
+    }
+
+    /// Of one that came with the `http` crate's types.
+    #[cfg(test)]
+    pub(crate) fn path(&self) -> Option<&str> {
+        match self {
+            Request::Http(parts, _) => Some(parts.uri.path()),
+            Request::Encoded(_) => None,
+        }
+    }
+
+    fn is_idempotent(&self) -> bool {
+        match self {
+            Request::Http(parts, _) => parts.method.is_idempotent(),
+            Request::Encoded(request) => request.is_idempotent(),
         }
     }
 }
 
 impl Movable {
+    /// A call, and what is held of it by its caller. `options`: what the caller's handle says.
+    pub(crate) fn new(
+        underway: Underway,
+        options: CallOptions,
+        request: Request,
+    ) -> (Movable, Answer) {
+        let (reply, answer) = oneshot::channel();
+        let answer = Answer::new(answer, underway.upstream());
+        let call = Movable {
+            options,
+            request,
+            caller: Caller::new(reply, underway),
+            terms: None,
+            passed_on: false,
+        };
+        (call, answer)
+    }
+
     /// What it goes by: the settings of the shard, and the moment, that it came in at.
     pub(in crate::shard) fn terms<D: Driver>(&mut self, upstream: &LocalUpstream<D>) -> Terms {
-        let begin = || {
-            let options = CallOptions::of(&self.parts.extensions);
-            Terms::of(upstream, options, self.parts.method.is_idempotent())
-        };
+        let request = &self.request;
+        let begin = || Terms::of(upstream, request.options(), request.is_idempotent());
         *self.terms.get_or_insert_with(begin)
     }
 }
@@ -70,7 +112,7 @@ pub(crate) struct Underway {
 }
 
 impl Caller {
-    pub(crate) fn new(reply: Reply, underway: Underway) -> Caller {
+    fn new(reply: Reply, underway: Underway) -> Caller {
         Caller(Some((reply, underway)))
     }
 

@@ -77,6 +77,9 @@ impl<D: Driver> Core<D> {
     }
 
     fn has_both(&mut self, upstream: Key, class: Class) -> bool {
+        if self.is_late_for(upstream) {
+            return false;
+        }
         let Some(state) = self.upstreams.get_mut(upstream) else {
             return false;
         };
@@ -170,13 +173,14 @@ impl<D: Driver> Core<D> {
 
     /// Says how much room there is, if that has changed, and passes on what others would have room for.
     fn announce_room(&mut self, upstream: Key) {
+        let late = self.declines(upstream);
         let Some(state) = self.upstreams.get_mut(upstream) else {
             return;
         };
         let Some(offers) = &state.share.offers else {
             return;
         };
-        let free = if self.stopping || !state.policy.current().sharing.steal {
+        let free = if late || self.stopping || !state.policy.current().sharing.steal {
             Free::default()
         } else {
             Free::of_pool(state.pool.room(self.now))

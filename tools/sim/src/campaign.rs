@@ -35,7 +35,8 @@ pub struct Sums {
 }
 
 impl Sums {
-    fn add(&mut self, mut outcome: Outcome, took: Duration) {
+    /// Adds a run, which took so long.
+    pub fn add(&mut self, mut outcome: Outcome, took: Duration) {
         self.runs += 1;
         if outcome.tls {
             self.tls_runs += 1;

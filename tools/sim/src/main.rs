@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     match arguments.seed {
-        Some(seed) => one(scenario, seed, arguments.trace),
+        Some(seed) => one(scenario, seed, &arguments),
         None => many(scenario, &arguments),
     }
 }
@@ -76,8 +76,9 @@ fn write(arguments: &Arguments, report: String) -> Result<(), String> {
     written.map_err(|error| format!("sim: cannot write {}: {error}", path.display()))
 }
 
-fn one(scenario: &Scenario, seed: u64, traced: bool) -> ExitCode {
-    let trace = match traced {
+fn one(scenario: &Scenario, seed: u64, arguments: &Arguments) -> ExitCode {
+    let begun = Instant::now();
+    let trace = match arguments.trace {
         true => {
             let mut out = std::io::BufWriter::new(std::io::stdout());
             // A reader who has seen enough closes the pipe: the run goes on without him.
@@ -90,15 +91,23 @@ fn one(scenario: &Scenario, seed: u64, traced: bool) -> ExitCode {
         print!("{}", findings.table());
     }
     match &outcome.violation {
-        Some(_) => {
-            tell_failure(scenario, &outcome);
-            ExitCode::FAILURE
-        }
+        Some(_) => tell_failure(scenario, &outcome),
         None => {
             let (events, lasted) = (outcome.events, outcome.lasted);
             println!("seed {seed}: fine, {events} events in {lasted:?} of virtual time");
-            ExitCode::SUCCESS
         }
+    }
+    let (findings, passed) = (outcome.findings.clone(), outcome.violation.is_none());
+    let (mut sums, took) = (Sums::default(), begun.elapsed());
+    sums.add(outcome, took);
+    let report = json(scenario, &sums, took, &[], findings.as_ref());
+    if let Err(error) = write(arguments, report) {
+        eprintln!("{error}");
+        return ExitCode::FAILURE;
+    }
+    match passed {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
     }
 }
 

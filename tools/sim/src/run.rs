@@ -372,25 +372,15 @@ impl Run {
                 .borrow_mut()
                 .driver_faults(&before, &met);
             self.engine.look(shard, &mut self.fresh);
+            let upstreams = self.stage.knobs.upstreams.iter().zip(&self.permits);
+            for ((upstream, permits), pause) in upstreams.zip(&mut self.pauses[shard]) {
+                pause.note(&self.fresh, &upstream.name, permits.look(), now);
+            }
             let look = &mut self.looks[shard];
             if *look == self.fresh {
                 continue;
             }
             std::mem::swap(look, &mut self.fresh);
-            for (upstream, pause) in self
-                .stage
-                .knobs
-                .upstreams
-                .iter()
-                .zip(&mut self.pauses[shard])
-            {
-                pause.note(
-                    look,
-                    &upstream.name,
-                    self.engine.permits(&upstream.name),
-                    now,
-                );
-            }
             let oracle = &mut self.stage.oracle.borrow_mut();
             oracle.look(shard, look, &mut self.stage.coverage.borrow_mut());
         }

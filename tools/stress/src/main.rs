@@ -1,8 +1,8 @@
 //! `stress`: loads an HTTP server through ringpool and says what connection reuse is worth.
 //!
-//! Owns the dispatch of commands and the exit codes: 0 fine, 1 requests or a scenario failed, 2 usage, 3
-//! the machine cannot run it, or was too busy for what came of it to count. It must never measure anything itself: that is `measure`, and the
-//! engine is reached only through `drive`.
+//! Owns the dispatch of commands and the exit codes: 0 fine, 1 requests or a scenario failed, 2
+//! usage, 3 the machine cannot run it, or was too busy for what came of it to count. It must never
+//! measure anything itself: that is `measure`, and the engine is reached only through `drive`.
 
 mod backend;
 mod certificates;

@@ -5,11 +5,10 @@ use crate::config::{CallOptions, UpstreamConfig};
 use crate::driver::sim::Sim;
 use crate::pool::{Counter, Permits};
 use crate::shard::mailbox::Mailbox;
-use crate::shard::sharing::movable::{Caller, Reply, Underway};
+use crate::shard::sharing::movable::{Request, Underway};
 use crate::shard::upload::Source;
 use crate::shard::upstream::{UpstreamId, UpstreamShared};
 use crate::slab::Key;
-use futures_channel::oneshot;
 
 fn upstream() -> Arc<UpstreamShared> {
     let counter = || Arc::new(Counter::new(9));
@@ -21,12 +20,11 @@ fn upstream() -> Arc<UpstreamShared> {
 
 fn call(path: &str) -> Box<Movable> {
     let mailbox = Mailbox::<Sim>::new(1);
-    let (reply, _): (Reply, _) = oneshot::channel();
-    let caller = Caller::new(reply, Underway::new(&mailbox, &upstream()));
+    let underway = Underway::new(&mailbox, &upstream());
     let request = http::Request::get(path).body(()).expect("a request");
     let parts = request.into_parts().0;
-    let options = CallOptions::default();
-    Box::new(Movable::new(caller, options, parts, Source::Empty))
+    let request = Request::Http(Box::new(parts), Source::Empty);
+    Box::new(Movable::new(underway, CallOptions::default(), request).0)
 }
 
 fn offer(offers: &Offers, n: u32, class: Class) -> Arc<Offer> {
@@ -38,9 +36,9 @@ fn offer(offers: &Offers, n: u32, class: Class) -> Arc<Offer> {
 
 fn taken(offers: &Offers, class: Class) -> Option<String> {
     let (offer, call) = offers.take(class)?;
-    let path = call.parts.uri.path().to_owned();
+    let path = call.request.path()?;
     assert_eq!(path, format!("/{}", offer.waiter.index()));
-    Some(path)
+    Some(path.to_owned())
 }
 
 #[test]

@@ -158,6 +158,7 @@ impl Oracle {
         self.judge(Invariant::Census, moved);
         self.judge(Invariant::Census, census::check(look));
         self.judge(Invariant::Ownership, ownership::check(look));
+        self.judge(Invariant::Reuse, reuse::check_rest(look));
     }
 
     /// An upstream's settings have been replaced, with these connections open. Where sockets are made

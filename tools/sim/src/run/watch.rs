@@ -138,7 +138,8 @@ impl Pause {
         if failed != self.failed {
             (self.failed, self.since, self.permit_seen) = (failed, now, false);
         }
-        self.permit_seen |= is_left(permits);
+        // One of the engine's may come and go to another upstream within one turn.
+        self.permit_seen |= is_left(permits) || permits.engine_in_use == permits.engine_max;
     }
 
     fn lasts(&self, now: Duration, most: Duration) -> bool {

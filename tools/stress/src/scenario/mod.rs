@@ -71,7 +71,7 @@ fn validate(
     let invalid = &mut findings.invalid;
     if lag > lag_max {
         invalid.push(format!(
-            "{what}: one call in a hundred began {:.1} ms late or more; at most {:.0} ms would do",
+            "{what}: one call in a hundred began {:.1} ms late or more; at most {:.1} ms would do",
             lag.as_secs_f64() * 1e3,
             lag_max.as_secs_f64() * 1e3
         ));
