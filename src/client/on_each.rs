@@ -8,7 +8,7 @@ use crate::driver::uring::Uring;
 use crate::engine::standing::StandingTask;
 use crate::error::{Error, ErrorKind};
 use crate::shard::local::LocalShard;
-use crate::shard::mailbox::Run;
+use crate::shard::mailbox::Errand;
 use futures_channel::oneshot;
 use std::fmt;
 use std::future::Future;

@@ -16,7 +16,8 @@ pub struct SharingConfig {
     /// a close there and a dial here; without it what a shard has opened stays its own until it idles
     /// out.
     pub give_up: bool,
-    /// Whether calls that wait on one shard may run on another one's connections. Default true: a
+    /// Whether calls that wait on one shard may run on another one's connections; and whether a task's
+    /// call goes to another shard rather than have the only connection there dialled for it. Default true: a
     /// call that has not begun costs less to move than a connection costs to close and dial anew.
     /// Without it calls stay where they came in, and wait there.
     pub steal: bool,

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::shard::Parts;
 use crate::shard::desk::Drained;
 use crate::shard::figures::Tally;
-use crate::shard::mailbox::{Control, Gate, Run};
+use crate::shard::mailbox::{Control, Errand, Gate};
 use crate::shard::sharing::room::Free;
 use crate::time::Time;
 use futures_channel::oneshot;
@@ -81,7 +81,7 @@ impl<D: Driver> EngineShared<D> {
 
     /// A lost shard is about to turn again: what it is to keep warm comes back to it. Returns what begins
     /// the tasks that run on every shard.
-    pub(crate) fn restore(&self, shard: usize) -> Vec<Run<D>> {
+    pub(crate) fn restore(&self, shard: usize) -> Vec<Errand<D>> {
         let mailbox = &self.mailboxes[shard];
         for upstream in self.directory.values() {
             if upstream.warm_on(shard, &upstream.settings()) > 0 {

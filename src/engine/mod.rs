@@ -25,7 +25,7 @@ use crate::shard::desk::Desk;
 use crate::shard::figures::Tally;
 use crate::shard::local::{Directory, named};
 use crate::shard::lookup::Resolver;
-use crate::shard::mailbox::{Control, Gate, Mailbox, Run, Work};
+use crate::shard::mailbox::{Control, Errand, Gate, Mailbox, Work};
 use crate::shard::sharing::movable::Movable;
 use crate::shard::upstream::{UpstreamId, UpstreamShared, quota};
 use crate::time::clock::Clock;
@@ -208,8 +208,8 @@ impl<D: Driver> EngineShared<D> {
     ///
     /// # Errors
     /// See [`Mailbox::submit`].
-    pub(crate) fn submit(&self, shard: usize, work: Run<D>) -> Result<(), Error> {
-        self.mailboxes[shard].submit(Work::Run(work))
+    pub(crate) fn submit(&self, shard: usize, errand: Errand<D>) -> Result<(), Error> {
+        self.mailboxes[shard].submit(Work::Run(errand))
     }
 
     /// Queues a call on a shard.

@@ -4,13 +4,13 @@
 //! itself.
 
 use crate::driver::Driver;
-use crate::shard::mailbox::Run;
+use crate::shard::mailbox::Errand;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// One task that runs on every shard.
 pub(crate) trait StandingTask<D: Driver>: Send {
     /// The work that begins it on `shard`; `None` if it has ended there.
-    fn make(&self, shard: usize) -> Option<Run<D>>;
+    fn make(&self, shard: usize) -> Option<Errand<D>>;
 
     /// It will not be made on `shard` any more: whoever waits for what it returns learns it.
     fn end(&self, shard: usize);
@@ -41,7 +41,7 @@ impl<D: Driver> Standing<D> {
     }
 
     /// What begins the tasks that a lost shard was running.
-    pub(crate) fn anew(&self, shard: usize) -> Vec<Run<D>> {
+    pub(crate) fn anew(&self, shard: usize) -> Vec<Errand<D>> {
         let tasks = self.tasks();
         tasks.iter().filter_map(|task| task.make(shard)).collect()
     }

@@ -31,18 +31,37 @@ impl Pool {
     /// How many more could be served now without a dial. None while somebody waits here for what is free, or
     /// for the permit of one that idles.
     pub fn room(&mut self, now: Time) -> Room {
-        if self.draining || self.unsettled || self.queue.plain_len() > 0 || self.dialing.starving {
+        if self.has_no_room() {
             return Room::default();
         }
-        let mut free = |tier: Tier| match self.pick_of(now, tier) {
+        let mut free = |tier: Tier| match self.members.slots(tier) {
+            0 => 0,
             // With streams, one that is free is not always idle.
-            Some(_) => self.members.tier(tier).idle.max(1),
-            None => 0,
+            _ => match self.pick_of(now, tier) {
+                Some(_) => self.members.tier(tier).idle.max(1),
+                None => 0,
+            },
         };
         Room {
             open: free(Tier::Open),
             reserved: free(Tier::Reserved),
         }
+    }
+
+    /// As [`room`](Pool::room), at a glance: what is idle, whether it may be granted just now or not.
+    #[inline]
+    pub fn idle_room(&self) -> Room {
+        if self.has_no_room() {
+            return Room::default();
+        }
+        Room {
+            open: self.members.tier(Tier::Open).idle,
+            reserved: self.members.tier(Tier::Reserved).idle,
+        }
+    }
+
+    fn has_no_room(&self) -> bool {
+        self.draining || self.unsettled || self.queue.plain_len() > 0 || self.dialing.starving
     }
 
     /// A connection for one who has waited elsewhere, and is counted there; after

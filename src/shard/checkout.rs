@@ -60,6 +60,9 @@ pub(crate) enum Deferred {
     Slot { connection: Key, held: Duration },
 }
 
+/// What a waiter was told, and the call that it waited for, if that could have run elsewhere.
+pub(super) type Answered = (Result<Grant, Error>, Option<Box<Movable>>);
+
 /// What a checkout came to for now.
 pub(crate) enum CheckedOut {
     Granted(Grant),
@@ -268,10 +271,7 @@ impl<D: Driver> Core<D> {
         Some(waiter)
     }
 
-    pub(super) fn take_answer(
-        &mut self,
-        key: Key,
-    ) -> Option<(Result<Grant, Error>, Option<Box<Movable>>)> {
+    pub(super) fn take_answer(&mut self, key: Key) -> Option<Answered> {
         self.waiters.get(key)?.answer.as_ref()?;
         let waiter = self.waiters.remove(key)?;
         self.tally.waited(self.now.since(waiter.since));

@@ -9,7 +9,7 @@
 use super::Shard;
 use super::figures::Tally;
 use super::local::LocalShard;
-use super::mailbox::Run;
+use super::mailbox::Errand;
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind};
 
@@ -35,7 +35,7 @@ impl<D: Driver> Shard<D> {
 
 impl<D: Driver> Shard<D> {
     /// Begins with these, before its first turn.
-    pub(crate) fn begin_with(&mut self, tasks: Vec<Run<D>>) {
+    pub(crate) fn begin_with(&mut self, tasks: Vec<Errand<D>>) {
         for task in tasks {
             task(&self.local);
         }

@@ -52,11 +52,11 @@ pub(crate) enum Work<D: Driver> {
     /// A call, which another shard could run as well.
     Call(Box<Movable>),
     /// Something to be run on this shard.
-    Run(Run<D>),
+    Run(Errand<D>),
 }
 
-/// Something to be run on the shard.
-pub(crate) type Run<D> = Box<dyn FnOnce(&LocalShard<D>) + Send>;
+/// What only the shard itself can run.
+pub(crate) type Errand<D> = Box<dyn FnOnce(&LocalShard<D>) + Send>;
 
 /// When to come back to a mailbox that was full. 10 ms: a shard that keeps up takes hundreds of calls out of it in
 /// each of its turns, and one that does not is not helped by callers who come sooner.

@@ -117,8 +117,11 @@ async fn give_body<D: Driver>(
     let ready = poll_fn(|cx| Poll::Ready(body.read_ready(cx, INLINE_MAX))).await;
     let (first, extent) = ready;
     let first = Bytes::from(first);
-    // A caller who has gone in the meantime does not mind, here and below.
-    let answer = |body| reply.send(Ok(http::Response::from_parts(parts, body)));
+    // Whether the caller is there to take it.
+    let answer = |body| {
+        let response = http::Response::from_parts(parts, body);
+        reply.send(Ok(response)).is_ok()
+    };
     let (mut sender, receiver) = pipe(PIPE_ROOM);
     let pieces = RemoteBody::Pieces(receiver, length);
     let empty = first.is_empty();
@@ -127,14 +130,14 @@ async fn give_body<D: Driver>(
             // Not after the reply: who has the whole answer may count on the call being over.
             drop(underway);
             let Some(trailers) = body.take_trailers() else {
-                let _ = answer(RemoteBody::Whole(first));
+                answer(RemoteBody::Whole(first));
                 return;
             };
             if !empty {
                 sender.send(Ok(Frame::data(first)));
             }
             sender.send_last(Ok(Frame::trailers(trailers)));
-            let _ = answer(pieces);
+            answer(pieces);
         }
         Extent::Broken(error) => {
             drop(underway);
@@ -143,13 +146,13 @@ async fn give_body<D: Driver>(
             }
             // The head is good, and so is what came before this: as if it had come later.
             sender.send_last(Err(error));
-            let _ = answer(pieces);
+            answer(pieces);
         }
         Extent::Part => {
             if !empty {
                 sender.send(Ok(Frame::data(first)));
             }
-            if answer(pieces).is_ok() {
+            if answer(pieces) {
                 pump(body, sender, underway).await;
             }
         }

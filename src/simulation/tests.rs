@@ -211,10 +211,20 @@ fn what_is_left_over_is_named() {
 }
 
 #[test]
-fn an_upstream_cannot_be_configured_yet() {
+fn caps_follow_new_settings_at_once_and_what_an_upstream_is_stays() {
     let (_, engine) = world(1, 1);
-    let error = engine.configure("a", UpstreamConfig::default());
-    assert_eq!(error.unwrap_err().kind(), ErrorKind::Unsupported);
+    let settings = UpstreamConfig {
+        connections_max: 7,
+        ..UpstreamConfig::at("http://192.0.2.1").unwrap()
+    };
+    engine.configure("a", settings.clone()).unwrap();
+    assert_eq!(engine.permits("a").max, 7);
+    for (name, elsewhere) in [("a", "http://elsewhere:80"), ("nobody", "http://192.0.2.1")] {
+        let other = UpstreamConfig::at(elsewhere).unwrap();
+        let error = engine.configure(name, other).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config, "{name}");
+    }
+    assert_eq!(engine.permits("a").max, 7, "nothing has changed");
 }
 
 /// Many calls under all faults at once; what came of them, and how many events that took.

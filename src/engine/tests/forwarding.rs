@@ -117,7 +117,7 @@ fn bodies_cross_both_ways() {
             .collect();
         let done = Task::new(&rig, guest, |upstream| async move {
             let request = Request::put("/x").header("x-case", "1");
-            let request = request.body(Pieces::new(frames)).expect("a request");
+            let request = request.body(Pieces::body(frames)).expect("a request");
             call(upstream, request).await
         });
         let whole = done.settled(&mut rig).expect("answered");
@@ -171,7 +171,7 @@ fn errors_are_those_of_a_call_that_stays() {
             let is_empty = frames.is_empty();
             let done = Task::new(&rig, shard, |upstream| async move {
                 let path = if is_empty { "/half/x" } else { "/x" };
-                let request = Request::put(path).body(Pieces::new(frames));
+                let request = Request::put(path).body(Pieces::body(frames));
                 call(upstream, request.expect("a request")).await
             });
             note(done.settled(&mut rig).expect_err("it breaks off"));
@@ -264,7 +264,7 @@ fn a_call_may_be_dropped_at_any_point() {
         let frames = Pieces::bytes(40, 500).into_iter().map(Frame::data).map(Ok);
         let frames: Vec<_> = frames.collect();
         let gone = Task::new(&rig, guest, |upstream| async move {
-            let request = Request::put("/x").body(Pieces::new(frames));
+            let request = Request::put("/x").body(Pieces::body(frames));
             call(upstream, request.expect("a request")).await
         });
         let low = Task::new(&rig, guest, |upstream| async move {
@@ -387,7 +387,7 @@ fn a_call_that_waits_is_on_offer() {
                         return exchange(upstream, Head::put("/x"), Some(b"whole")).await;
                     }
                     let frames = ["in ", "pieces"].map(|text| Ok(Frame::data(text.into())));
-                    let request = Request::put("/x").body(Pieces::new(frames));
+                    let request = Request::put("/x").body(Pieces::body(frames));
                     call(upstream, request.expect("a request")).await
                 })
             })
@@ -416,7 +416,7 @@ fn a_response_may_come_before_the_request_is_sent() {
     let done = Task::new(&rig, guest, |upstream| async move {
         let frames = Pieces::bytes(30, 2000).into_iter().map(Frame::data).map(Ok);
         let frames: Vec<_> = frames.collect();
-        let request = Request::put("/half/x").body(Pieces::new(frames));
+        let request = Request::put("/half/x").body(Pieces::body(frames));
         let (parts, body) = request.expect("a request").into_parts();
         let response = forward::call(&upstream, parts, body.into_source()).await?;
         let mut body = response.into_body();

@@ -252,7 +252,7 @@ fn a_grant_that_loses_the_claim_passes_on() {
     let upstream = rig.upstream("a");
     let offers = upstream.offers().expect("two calls are offered");
     let (_, call) = offers.take(Class::Normal).expect("the first of them");
-    assert_eq!(call.request.into_http().0.uri.path(), "/first");
+    assert_eq!(call.request.path(), Some("/first"));
     connection_of_shard_0_answers(&rig);
     rig.settle();
     assert_eq!(second[0].body(), "second@0");

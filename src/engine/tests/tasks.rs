@@ -142,7 +142,7 @@ pub(super) struct Pieces {
 }
 
 impl Pieces {
-    pub(super) fn new(frames: impl IntoIterator<Item = Result<Frame<Bytes>, Error>>) -> Body {
+    pub(super) fn body(frames: impl IntoIterator<Item = Result<Frame<Bytes>, Error>>) -> Body {
         Body::stream(Pieces {
             frames: frames.into_iter().collect(),
             waited: false,

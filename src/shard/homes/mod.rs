@@ -279,10 +279,8 @@ mod tests {
     fn every_home_is_picked_and_the_shallower_of_two() {
         let homes = homes(100, 3, 100);
         homes.join(0);
-        let mut seed = 0;
         let mut picked = [0; 100];
-        for _ in 0..4000 {
-            seed += 1;
+        for seed in 0..4000 {
             let home = homes.pick(|| Random::new(seed), |_| Some(1));
             picked[home.expect("all may be picked")] += 1;
         }

@@ -84,10 +84,19 @@ impl Request {
     }
 
     /// One that came with the `http` crate's types, as it came.
-    pub(crate) fn into_http(self) -> (http::request::Parts, Source) {
+    pub(in crate::shard) fn into_http(self) -> (http::request::Parts, Source) {
         match self {
             Request::Http(parts, source) => (*parts, source),
             Request::Encoded(_) => unreachable!("a request stays of its kind"),
+        }
+    }
+
+    /// Of one that came with the `http` crate's types.
+    #[cfg(test)]
+    pub(crate) fn path(&self) -> Option<&str> {
+        match self {
+            Request::Http(parts, _) => Some(parts.uri.path()),
+            Request::Encoded(_) => None,
         }
     }
 

@@ -73,6 +73,12 @@ impl Room {
         fence(Ordering::SeqCst);
     }
 
+    /// The shard says how much is left of the room that it has announced, and not more than nothing: nobody has to
+    /// look for what others offer because of that.
+    pub(crate) fn correct(&self, free: Free) {
+        self.free.store(free.word(), Ordering::Relaxed);
+    }
+
     /// To be called between an offer and the look at siblings' words.
     pub(crate) fn offered() {
         fence(Ordering::SeqCst);

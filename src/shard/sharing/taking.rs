@@ -41,10 +41,7 @@ impl<D: Driver> Core<D> {
             self.translate();
             self.offer_overflow();
         }
-        self.look_at_touched(|core, upstream| {
-            core.take_offers(upstream);
-            core.announce_room(upstream);
-        });
+        self.look_at_touched(Core::look_at);
         Ok(())
     }
 
@@ -92,6 +89,36 @@ impl<D: Driver> Core<D> {
         offers.has_open(class)
             && state.policy.current().sharing.steal
             && Free::of_pool(state.pool.room(self.now)).for_class(class)
+    }
+
+    /// Looks at an upstream whose pool has changed.
+    fn look_at(&mut self, upstream: Key) {
+        if self.is_at_rest(upstream) {
+            return;
+        }
+        self.take_offers(upstream);
+        self.announce_room(upstream);
+    }
+
+    /// The usual case: nobody waits anywhere, and there is room as before, if not as much. That is said without
+    /// looking whether it may be granted: whoever waits later makes this shard look.
+    fn is_at_rest(&mut self, upstream: Key) -> bool {
+        let Some(state) = self.upstreams.get_mut(upstream) else {
+            return true;
+        };
+        let Some(offers) = &state.share.offers else {
+            return true;
+        };
+        let (before, free) = (state.share.announced, Free::of_pool(state.pool.idle_room()));
+        let has_as_before = before.open > 0 && free.open > 0 && free.reserved <= before.reserved;
+        if self.stopping || !has_as_before || !offers.open().is_empty() {
+            return false;
+        }
+        if free != before {
+            state.share.announced = free;
+            offers.room(self.index).correct(free);
+        }
+        true
     }
 
     /// Takes calls, the most important first, while connections are free for them.

@@ -16,10 +16,14 @@ pub(crate) fn response_len(address: SocketAddr, request: &[u8]) -> io::Result<us
     let mut head = Vec::new();
     let mut piece = [0; 4096];
     while head.len() < HEAD_MAX {
-        let read = socket.read(&mut piece)?;
-        if read == 0 {
-            break;
-        }
+        let read = match socket.read(&mut piece) {
+            Ok(0) => break,
+            Ok(read) => read,
+            // A ring of this thread that has just gone may still have work for it; with a time limit on the
+            // socket the kernel does not go on by itself.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
         head.extend_from_slice(&piece[..read]);
         if let Some(len) = length(&head) {
             return len;

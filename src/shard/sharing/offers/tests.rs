@@ -36,9 +36,9 @@ fn offer(offers: &Offers, n: u32, class: Class) -> Arc<Offer> {
 
 fn taken(offers: &Offers, class: Class) -> Option<String> {
     let (offer, call) = offers.take(class)?;
-    let path = call.request.into_http().0.uri.path().to_owned();
+    let path = call.request.path()?;
     assert_eq!(path, format!("/{}", offer.waiter.index()));
-    Some(path)
+    Some(path.to_owned())
 }
 
 #[test]
