@@ -21,10 +21,15 @@ pub mod driver {
 
 /// Stands for the library's `config`, of which the room knows only this.
 mod config {
+    #[derive(Clone, Copy)]
     pub(crate) enum Class {
         Critical,
         Normal,
         Sheddable,
+    }
+
+    impl Class {
+        pub(crate) const ALL: [Class; 3] = [Class::Critical, Class::Normal, Class::Sheddable];
     }
 }
 
