@@ -119,7 +119,7 @@ impl Shard {
     pub async fn stream(&self, upstream: &str, timeout: Duration) -> Result<Stream, Error> {
         let upstream = self.local.named(upstream)?;
         let deadline = self.local.now() + timeout;
-        upstream.begin_checkout()?;
+        upstream.let_in()?;
         let stream = StreamCheckout::new(&upstream, deadline)?.await?;
         stream.expect_by(deadline);
         Ok(stream)
