@@ -112,6 +112,7 @@ fn its_successor_goes_on_where_it_was() {
 fn its_need_goes_with_it_and_its_permits_go_on() {
     let mut rig = serving(config(1, |upstream| {
         upstream.connections_max = 1;
+        upstream.sharing.steal = false;
         upstream.call_timeout = 60 * SECOND;
     }));
     let _held = rig.call(0, "a", "/never/x");
@@ -136,7 +137,7 @@ fn its_need_goes_with_it_and_its_permits_go_on() {
 /// A task on it that holds a lease is dropped; one of its own panics is still its own affair.
 #[test]
 fn its_tasks_go_and_their_leases_with_them() {
-    let mut rig = serving(config(1, |_| {}));
+    let mut rig = serving(config(1, |upstream| upstream.sharing.steal = false));
     let dropped = Rc::new(Cell::new(false));
     struct Noted(Rc<Cell<bool>>);
     impl Drop for Noted {
