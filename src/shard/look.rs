@@ -26,6 +26,8 @@ pub struct Look {
     pub sleeps: usize,
     /// Tasks.
     pub tasks: usize,
+    /// Tasks that ended by a panic.
+    pub task_panics: u64,
     /// Open sockets of the driver.
     pub sockets: u64,
     /// Receive buffers held by somebody.
@@ -124,6 +126,7 @@ impl<D: Driver> Shard<D> {
     pub(crate) fn look(&self, look: &mut Look) {
         self.local.core.borrow().look(look);
         look.tasks = self.local.executor.len();
+        look.task_panics = self.local.executor.panics();
     }
 
     /// The driver, between two turns.

@@ -362,6 +362,11 @@ impl Run {
             }
             std::mem::swap(look, &mut self.fresh);
             let oracle = &mut self.stage.oracle.borrow_mut();
+            if look.task_panics > 0 {
+                // No caller here panics: it was the engine, in a task that serves one.
+                let what = format!("a task of shard {shard} panicked: {}", panics::last());
+                oracle.found(Invariant::Driver, what);
+            }
             oracle.look(shard, look, &mut self.stage.coverage.borrow_mut());
         }
         moved

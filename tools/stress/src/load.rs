@@ -3,6 +3,7 @@
 //! `drive` alone knows the engine; everything else in the tool knows these types only.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
@@ -166,9 +167,23 @@ pub(crate) enum DriveError {
 
 impl DriveError {
     /// The plan cannot be carried out for this reason.
-    pub(crate) fn broken(cause: impl fmt::Display) -> Self {
-        Self::Plan(cause.to_string())
+    pub(crate) fn broken(cause: impl Into<Box<dyn Error>>) -> Self {
+        Self::Plan(whole_story(&*cause.into()))
     }
+}
+
+/// What an error says, and what each that is behind it adds to that.
+fn whole_story(error: &dyn Error) -> String {
+    let mut story = error.to_string();
+    let mut behind = error.source();
+    while let Some(cause) = behind {
+        let said = cause.to_string();
+        if !story.contains(&said) {
+            story = format!("{story}: {said}");
+        }
+        behind = cause.source();
+    }
+    story
 }
 
 impl fmt::Display for DriveError {
@@ -180,7 +195,7 @@ impl fmt::Display for DriveError {
     }
 }
 
-impl std::error::Error for DriveError {}
+impl Error for DriveError {}
 
 impl From<DriveError> for Failure {
     fn from(error: DriveError) -> Self {
@@ -203,6 +218,29 @@ mod tests {
         assert_eq!(empty.latency_us(0.99), None);
         assert_eq!(empty.us_per_request(Duration::from_secs(1)), None);
         assert_eq!(empty.hit_rate(), None);
+    }
+
+    #[test]
+    fn what_is_behind_an_error_is_told_once() {
+        #[derive(Debug)]
+        struct Layer(&'static str, Option<Box<Layer>>);
+        impl fmt::Display for Layer {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.0)
+            }
+        }
+        impl Error for Layer {
+            fn source(&self) -> Option<&(dyn Error + 'static)> {
+                self.1.as_deref().map(|layer| layer as _)
+            }
+        }
+        let inner = Layer("refused", None);
+        let middle = Layer("cannot connect: refused", Some(Box::new(inner)));
+        let outer = Layer("no endpoint is worth a call", Some(Box::new(middle)));
+        assert_eq!(
+            DriveError::broken(outer).to_string(),
+            "no endpoint is worth a call: cannot connect: refused"
+        );
     }
 
     #[test]
