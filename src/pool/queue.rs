@@ -206,6 +206,12 @@ impl Queue {
         key.and_then(|key| self.take(key)).is_some()
     }
 
+    /// The first of the plain waiters: its class, and since when it has waited.
+    pub(super) fn next_plain(&self, who: Who) -> Option<(Class, Time)> {
+        let waiting = self.waiting.get(self.first_plain(who)?)?;
+        Some((waiting.who.class, waiting.who.since))
+    }
+
     /// Takes the first of the plain waiters.
     pub(super) fn pop_plain(&mut self, who: Who) -> Option<Left> {
         self.first_plain(who).and_then(|key| self.take(key))

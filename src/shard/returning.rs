@@ -150,6 +150,12 @@ impl<D: Driver> Core<D> {
         else {
             return;
         };
+        if state.pool.census().waiters > 0 && self.hand_on(upstream, member, held) {
+            return self.schedule(upstream);
+        }
+        let Some(state) = self.upstreams.get_mut(upstream) else {
+            return;
+        };
         let mut actions = std::mem::take(&mut self.actions);
         state.pool.release(self.now, member, held, &mut actions);
         if !actions.is_empty() {

@@ -9,6 +9,7 @@
 //! | `stake` | where a waiter's call is; its way to the siblings and back |
 //! | `share` | one shard's part in it, upstream by upstream |
 //! | `taking` | calls of siblings that begin here |
+//! | `turns` | whose turn it is where callers wait on several shards |
 //!
 //! Never: moves a connection, or anything of a call that has begun.
 
@@ -21,3 +22,4 @@ pub(crate) mod room;
 pub(crate) mod share;
 pub(crate) mod stake;
 pub(crate) mod taking;
+pub(crate) mod turns;

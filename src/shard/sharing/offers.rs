@@ -1,4 +1,4 @@
-//! The offered calls of one upstream, from all shards, and what room each shard has for them.
+//! The offered calls of one upstream, from all shards, and what each shard says: of its room for them, of its own.
 //!
 //! Owns: one queue per class, in the order in which calls were offered. Never: an offer that is run twice, or
 //! a queue that grows with what was claimed elsewhere.
@@ -7,6 +7,7 @@ use super::claim::Claimant;
 use super::movable::Movable;
 use super::offer::Offer;
 use super::room::{Free, Room};
+use super::turns::Waits;
 use crate::config::Class;
 use crate::sync::{AtomicU32, Ordering};
 use crossbeam::deque::{Injector, Steal};
@@ -24,6 +25,8 @@ pub(crate) struct Offers {
     lines: [Line; Class::ALL.len()],
     /// One for each shard.
     rooms: Box<[CachePadded<Room>]>,
+    /// One for each shard.
+    waits: Box<[CachePadded<Waits>]>,
 }
 
 /// The offered calls of one class.
@@ -80,12 +83,20 @@ impl Offers {
                 open: CachePadded::new(AtomicU32::new(0)),
             }),
             rooms: (0..shards).map(|_| CachePadded::new(Room::new())).collect(),
+            waits: (0..shards)
+                .map(|_| CachePadded::new(Waits::new()))
+                .collect(),
         }
     }
 
     /// What shard `shard` says of its room.
     pub(crate) fn room(&self, shard: usize) -> &Room {
         &self.rooms[shard]
+    }
+
+    /// What shard `shard` says of the calls that it offers.
+    pub(super) fn waits(&self, shard: usize) -> &Waits {
+        &self.waits[shard]
     }
 
     pub(crate) fn shards(&self) -> usize {

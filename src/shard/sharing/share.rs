@@ -5,6 +5,7 @@
 
 use super::offers::Offers;
 use super::room::Free;
+use super::turns::Offered;
 use crate::config::Class;
 use crate::driver::Driver;
 use crate::pool::Exhausted;
@@ -22,6 +23,8 @@ pub(crate) struct Share {
     touched: bool,
     /// What the others know of this shard's room.
     pub(super) announced: Free,
+    /// The calls that it has offered.
+    pub(super) offered: Offered,
     /// Waiters in the pool whose calls cannot move.
     pub(in crate::shard) staying: u32,
     /// What the pool starves for, and since when nobody who waits there has got anything.
@@ -34,6 +37,7 @@ impl Share {
             offers: shared.offers().cloned(),
             touched: false,
             announced: Free::default(),
+            offered: Offered::default(),
             staying: 0,
             starved: None,
         }

@@ -32,6 +32,13 @@ impl Stake {
         }
     }
 
+    pub(super) fn is_offered(&self) -> bool {
+        match self {
+            Stake::Offered(_) => true,
+            Stake::Stays | Stake::Here(_) => false,
+        }
+    }
+
     /// The call, if it is here.
     pub(in crate::shard) fn into_call(self) -> Option<Box<Movable>> {
         match self {
@@ -88,6 +95,7 @@ impl<D: Driver> Core<D> {
             }
             offers
         });
+        state.share.offered.add(class, waiter.since, key);
         offers.publish(offer);
         self.tally.offers += 1;
         self.touch(upstream);

@@ -47,7 +47,7 @@ impl<D: Driver> Core<D> {
 
     /// Whether siblings are to be looked after before this shard may sleep.
     pub(in crate::shard) fn has_shares(&self) -> bool {
-        !self.touched.is_empty() || !self.overflow.is_empty()
+        !self.touched.is_empty() || !self.overflow.is_empty() || !self.taken.is_empty()
     }
 
     /// Looks at what siblings ask to be looked at.
@@ -194,6 +194,7 @@ impl<D: Driver> Core<D> {
             offers.room(self.index).announce(free);
         }
         let is_open = !offers.open().is_empty();
+        self.say_waits(upstream);
         if is_open && (has_more || self.taken.len() >= TAKEN_MAX) && self.may_take(upstream) {
             // Offered in the meantime, or more than one turn takes.
             self.touch(upstream);
