@@ -98,7 +98,7 @@ pub struct Pool {
     over_cap: bool,
     /// When a connection was last asked for.
     wanted_at: Time,
-    /// Something changed in a call that can ask for nothing: the next one settles it.
+    /// Something changed in a call that can ask for nothing: the next one settles it, which is due at once.
     unsettled: bool,
     /// Nothing is kept for callers to come: the engine drains.
     finishing: bool,
@@ -134,6 +134,9 @@ impl Pool {
 
     /// When [`Input::Tick`] is due; one in the past is due at once.
     pub fn deadline(&self) -> Option<Time> {
+        if self.unsettled {
+            return Some(Time::ZERO);
+        }
         let waiting = if self.queue.is_empty() {
             [None; 3]
         } else {
