@@ -34,6 +34,21 @@ pub struct Grant {
     pub reused: bool,
 }
 
+/// How a connection comes free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ComesFree {
+    /// Its lease ended cleanly.
+    Released {
+        /// How long it was held.
+        held: Duration,
+    },
+    /// Its dial succeeded; it is for one at a time.
+    Dialed {
+        /// The shard's key of the connection.
+        conn: Key,
+    },
+}
+
 /// How many more could be served at once, by what is open and nobody waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Room {

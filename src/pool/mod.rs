@@ -58,7 +58,7 @@ mod warmth;
 pub use counters::{Census, PoolCounters};
 pub use limits::Limits;
 pub use message::{
-    Action, CloseReason, EndpointId, Grant, Input, MemberId, Refusal, Room, WaiterId,
+    Action, CloseReason, ComesFree, EndpointId, Grant, Input, MemberId, Refusal, Room, WaiterId,
 };
 pub use permit::{Counter, Exhausted, Permit, Permits, Quota, Tier};
 pub use retry::{RetryBudget, backoff};
@@ -168,6 +168,12 @@ impl Pool {
             waiters: self.queue.len(),
             ejected: self.endpoints.ejected(),
         }
+    }
+
+    /// Whether somebody waits here.
+    #[inline]
+    pub fn has_waiters(&self) -> bool {
+        !self.queue.is_empty()
     }
 
     /// How many of the waiters want a connection that is dialled for them.

@@ -6,7 +6,7 @@ use super::checkout::Deferred;
 use super::connection::{Event, State};
 use super::core::Core;
 use crate::driver::Driver;
-use crate::pool::Input;
+use crate::pool::{ComesFree, Input};
 use crate::slab::Key;
 use crate::time::Time;
 use std::time::Duration;
@@ -150,8 +150,9 @@ impl<D: Driver> Core<D> {
         else {
             return;
         };
-        if state.pool.census().waiters > 0 && self.hand_on(upstream, member, held) {
-            return self.schedule(upstream);
+        let comes = ComesFree::Released { held };
+        if state.pool.has_waiters() && self.hand_on(upstream, member, comes) {
+            return;
         }
         let Some(state) = self.upstreams.get_mut(upstream) else {
             return;

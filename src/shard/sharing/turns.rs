@@ -11,7 +11,7 @@
 use super::taking::Taken;
 use crate::config::Class;
 use crate::driver::Driver;
-use crate::pool::MemberId;
+use crate::pool::{ComesFree, MemberId};
 use crate::shard::core::Core;
 use crate::slab::Key;
 use crate::time::Time;
@@ -106,7 +106,7 @@ impl<D: Driver> Core<D> {
         &mut self,
         upstream: Key,
         member: MemberId,
-        held: Duration,
+        comes: ComesFree,
     ) -> bool {
         let Some(class) = self.turn_of_other(upstream, member) else {
             return false;
@@ -118,13 +118,13 @@ impl<D: Driver> Core<D> {
         let Some((offer, mut call)) = offers.and_then(|offers| offers.take(class)) else {
             return false;
         };
-        let grant = state.pool.hand_on(self.now, member, held);
+        let grant = state.pool.hand_on(self.now, member, comes);
         let grant = self.on_granted(grant);
         call.caller.move_to(&self.mailboxes[self.index]);
         self.mailboxes[offer.shard].announce_moved(offer.waiter);
         self.tally.steals += 1;
         self.taken.push(Taken { call, grant });
-        self.touch(upstream);
+        self.schedule(upstream);
         true
     }
 
@@ -136,7 +136,10 @@ impl<D: Driver> Core<D> {
         let (index, now) = (self.index, self.now);
         let state = self.upstreams.get_mut(upstream)?;
         let offers = state.share.offers.as_ref()?;
-        if offers.open().is_empty() || !state.policy.current().sharing.steal {
+        if !state.pool.has_waiters()
+            || offers.open().is_empty()
+            || !state.policy.current().sharing.steal
+        {
             return None;
         }
         let (own, since) = state.pool.next_for(now, member)?;
