@@ -94,7 +94,9 @@ impl Load {
     pub fn resume(&mut self, at: Duration, calls: u32) {
         self.next = at;
         self.left = calls;
-        self.pause = self.stage.knobs.weather.latency_max * 6 + Duration::from_millis(10);
+        // One at a time, even where each has to be connected for, with a handshake, and that on two shards: the
+        // one connection that may be is closed on one of them so that the other can dial.
+        self.pause = self.stage.knobs.weather.latency_max * 16 + Duration::from_millis(10);
         self.burst_max = 1;
         self.must_succeed = true;
     }
