@@ -23,6 +23,7 @@ mod retries;
 mod stale;
 mod stealing;
 mod streams;
+mod turns;
 mod verdicts;
 
 use crate::config::{Config, UpstreamConfig};
