@@ -53,7 +53,8 @@ pub enum ErrorKind {
     Tls(TlsFailure),
     /// A time limit ran out in this phase.
     Timeout(Phase),
-    /// The peer closed or reset the connection before the exchange was over.
+    /// The peer closed or reset the connection before the exchange was over; or the shard that held it
+    /// was lost by a defect of this engine, as the message says then.
     Closed,
     /// The peer broke the protocol.
     Protocol,
@@ -263,7 +264,7 @@ impl Error {
     }
 
     pub(crate) fn draining() -> Error {
-        Error::new(ErrorKind::Draining, "the engine is stopping or has stopped")
+        Error::new(ErrorKind::Draining, "the engine is draining or has stopped")
     }
 }
 

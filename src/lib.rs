@@ -52,10 +52,11 @@ mod trip;
 
 pub use block_on::block_on;
 pub use client::body::Body;
+pub use client::drained::{CutUpstream, DrainReport, ShardDrain};
 pub use client::engine::Engine;
 pub use client::lease::{Detached, DetachedGuard, Lease};
 pub use client::on_each::OnEach;
-pub use client::snapshot::{DriverFigures, Gauges, Snapshot, UpstreamFigures};
+pub use client::snapshot::{DriverFigures, Gauges, ShardState, Snapshot, UpstreamFigures};
 pub use client::upstream::Upstream;
 pub use config::{CallOptions, Class, Config};
 pub use driver::uring::Probe;

@@ -260,7 +260,10 @@ fn dropping_the_engine_ends_calls_and_leaves_nothing() {
         drop(engine);
         // Its threads and connections are gone when the drop returns, whoever still holds a handle.
         server.wait("closing", |count| count.open == 0);
-        assert_eq!(belongings()[0], before[0]);
+        // A thread that was joined may be in procfs for another moment.
+        while belongings() != before {
+            thread::yield_now();
+        }
         for call in calls {
             let error = call.join().expect("no panic").expect_err("no answer came");
             assert_eq!(error.kind(), ErrorKind::Draining);
@@ -276,9 +279,6 @@ fn dropping_the_engine_ends_calls_and_leaves_nothing() {
         }
         let mut lease = lease;
         assert!(block_on(lease.read()).is_err(), "its connection is gone");
-        // Handles and leases keep the shards' eventfds, which end their sleep, and nothing else.
-        drop((upstream, lease));
-        assert_eq!(belongings(), before);
     });
 }
 

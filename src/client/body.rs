@@ -1,10 +1,10 @@
 //! Bodies of requests and responses.
 
 use super::lease::Lease;
-use crate::error::{Error, ErrorKind, RequestSent};
-use crate::shard::pipe::{Cut, PipeReceiver, PipeSender, pipe};
-use crate::shard::serve::{PIPE_ROOM, RemoteBody};
-use crate::shard::upload::{BoxedBody, Source};
+use crate::error::Error;
+use crate::shard::crossing::{Incoming, RemoteUpload};
+use crate::shard::serve::RemoteBody;
+use crate::shard::upload::{BoxedBody, Source, body_failed};
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::error::Error as StdError;
@@ -24,15 +24,6 @@ enum Kind {
     Stream(BoxedBody),
     Incoming(Incoming),
     Upgraded(Lease),
-}
-
-/// The rest of a response, and of the request if the peer answered before it had all of it.
-struct Incoming {
-    pieces: PipeReceiver<Result<Frame<Bytes>, Error>>,
-    /// Bytes still to come, where that is known.
-    left: Option<u64>,
-    upload: Option<RemoteUpload>,
-    ended: bool,
 }
 
 impl Body {
@@ -72,33 +63,10 @@ impl Body {
         }
     }
 
-    /// For a shard on another thread: what crosses, and what this thread has to feed it with.
-    pub(crate) fn into_remote_source(self) -> (Source, Option<RemoteUpload>) {
-        match self.into_source() {
-            Source::Stream(body) => {
-                let (sender, receiver) = pipe(PIPE_ROOM);
-                let length = body.size_hint().exact();
-                (
-                    Source::Pipe(receiver, length),
-                    Some(RemoteUpload {
-                        body,
-                        pipe: Some(sender),
-                    }),
-                )
-            }
-            whole => (whole, None),
-        }
-    }
-
     pub(crate) fn from_remote(body: RemoteBody, upload: Option<RemoteUpload>) -> Body {
         Body(match body {
             RemoteBody::Whole(bytes) => Kind::Whole(bytes),
-            RemoteBody::Pieces(pieces, left) => Kind::Incoming(Incoming {
-                pieces,
-                left,
-                upload,
-                ended: false,
-            }),
+            RemoteBody::Pieces(pieces, left) => Kind::Incoming(Incoming::new(pieces, left, upload)),
             RemoteBody::Upgraded(remote) => Kind::Upgraded(Lease::new(remote)),
         })
     }
@@ -160,7 +128,7 @@ impl HttpBody for Body {
         match &self.0 {
             Kind::Whole(bytes) => bytes.is_empty(),
             Kind::Stream(body) => body.is_end_stream(),
-            Kind::Incoming(incoming) => incoming.ended,
+            Kind::Incoming(incoming) => incoming.is_ended(),
             Kind::Upgraded(_) => true,
         }
     }
@@ -170,99 +138,11 @@ impl HttpBody for Body {
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Stream(body) => body.size_hint(),
             Kind::Incoming(incoming) => incoming
-                .left
+                .left()
                 .map_or_else(SizeHint::default, SizeHint::with_exact),
             Kind::Upgraded(_) => SizeHint::with_exact(0),
         }
     }
-}
-
-impl Incoming {
-    fn poll_frame(
-        &mut self,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        if self.ended {
-            return Poll::Ready(None);
-        }
-        if let Some(upload) = &mut self.upload
-            && upload.poll(cx).is_ready()
-        {
-            self.upload = None;
-        }
-        let piece = match self.pieces.poll_next(cx) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(piece) => piece,
-        };
-        let frame = match piece {
-            None => None,
-            Some(Ok(frame)) => Some(frame),
-            // The shard broke down while the response was being read.
-            Some(Err(Cut)) => Some(Err(
-                Error::draining().after_sending(RequestSent::Whole, false)
-            )),
-        };
-        match &frame {
-            Some(Ok(frame)) => {
-                if let (Some(left), Some(data)) = (&mut self.left, frame.data_ref()) {
-                    *left = left.saturating_sub(data.len() as u64);
-                }
-            }
-            Some(Err(_)) | None => {
-                self.ended = true;
-                self.upload = None;
-            }
-        }
-        Poll::Ready(frame)
-    }
-}
-
-/// A request's body on its way to a shard, polled by the caller.
-pub(crate) struct RemoteUpload {
-    body: BoxedBody,
-    /// Gone when everything is sent, or nobody wants it.
-    pipe: Option<PipeSender<Result<Frame<Bytes>, Error>>>,
-}
-
-impl RemoteUpload {
-    /// Carries pieces over while there is room. Ready when there is nothing left to do.
-    pub(crate) fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
-        loop {
-            let Some(pipe) = &mut self.pipe else {
-                return Poll::Ready(());
-            };
-            match pipe.poll_room(cx) {
-                Poll::Pending => return Poll::Pending,
-                // The shard has stopped taking: it has the answer already, or an error.
-                Poll::Ready(Err(_)) => {
-                    self.pipe = None;
-                    return Poll::Ready(());
-                }
-                Poll::Ready(Ok(())) => {}
-            }
-            match self.body.as_mut().poll_frame(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(Ok(frame))) => pipe.send(Ok(frame)),
-                Poll::Ready(Some(Err(error))) => {
-                    pipe.send(Err(body_failed(error)));
-                    self.pipe = None;
-                }
-                Poll::Ready(None) => {
-                    if let Some(pipe) = self.pipe.take() {
-                        pipe.finish();
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn body_failed(error: Box<dyn StdError + Send + Sync>) -> Error {
-    Error::new(
-        ErrorKind::RequestBody,
-        format!("the request's body failed: {error}"),
-    )
-    .caused_by(error)
 }
 
 /// A body with its error boxed.

@@ -1,6 +1,7 @@
 //! The engine, as a service holds it.
 
 use super::body::Body;
+use super::drained::DrainReport;
 use super::on_each::OnEach;
 use super::shard::Shard;
 use super::snapshot::Snapshot;
@@ -8,11 +9,12 @@ use super::upstream::{Addressed, Upstream, send};
 use crate::config::{CallOptions, Config, UpstreamConfig, UpstreamUrl, UrlError};
 use crate::driver::uring::Uring;
 use crate::engine::resolver::SystemResolver;
+use crate::engine::standing::StandingTask;
 use crate::engine::threads::Threads;
 use crate::engine::{EngineShared, cores};
 use crate::error::{Error, ErrorKind, Phase};
 use crate::shard::mailbox::Control;
-use crate::shard::serve::Underway;
+use crate::shard::sharing::movable::Underway;
 use crate::time::clock::Clock;
 use crate::tls::TicketStore;
 use futures_channel::oneshot;
@@ -23,8 +25,8 @@ use std::time::Duration;
 
 /// The whole: shard threads, and the connections that they keep.
 ///
-/// Dropping it stops the shards, closes every connection and waits until that is done; calls still
-/// under way fail with [`Draining`](ErrorKind::Draining).
+/// Dropping it stops the shards, closes every connection and waits until that is done; calls still under
+/// way fail with [`Draining`](ErrorKind::Draining). [`drain`](Engine::drain) lets them end first.
 pub struct Engine {
     // Before `shared`: it ends the threads.
     threads: Threads,
@@ -78,7 +80,7 @@ impl Engine {
         request: http::Request<B>,
     ) -> Result<http::Response<Body>, Error> {
         let url = destination(request.uri())?;
-        let (upstream, (shard, underway)) = self.shared.by_url(&url, |upstream| {
+        let (_, (shard, underway)) = self.shared.by_url(&url, |upstream| {
             let shard = self.shared.shard_for(upstream);
             (
                 shard,
@@ -86,11 +88,29 @@ impl Engine {
             )
         })?;
         let call = Addressed {
-            upstream,
             options: CallOptions::default(),
             request,
         };
         send(&self.shared, shard, underway, call).await
+    }
+
+    /// Ends the engine without haste: nothing new is let in, idle connections close at once, and what is
+    /// under way has until `within` from now to end by itself. What is left then is cut, and the report
+    /// says what that was. It comes when every connection is closed, some time before `within` is over if
+    /// nothing has to be cut.
+    ///
+    /// Under way is whatever was begun before: calls from anywhere, those that wait for a connection and
+    /// those between two attempts too; the rest of their bodies; leases; and the tasks on the shards, which
+    /// learn of it ([`Shard::draining`](crate::on_shard::Shard::draining)). What begins later gets
+    /// [`Draining`](ErrorKind::Draining), calls of tasks on the shards too. Sockets that were detached are
+    /// nobody's business any more: the report counts those that are still out.
+    ///
+    /// A second drain joins the first; the earlier deadline counts. Dropping the future does not call it
+    /// off. When it is over the engine still tells its figures; dropping it ends the threads.
+    pub async fn drain(&self, within: Duration) -> DrainReport {
+        // The sender stays where the shared state is: this cannot be cancelled.
+        let _ = self.shared.drain(within).await;
+        DrainReport::of(&self.shared.drained())
     }
 
     /// Waits until every warm connection (`idle_min`) is up, for `within` at most.
@@ -100,7 +120,10 @@ impl Engine {
     /// missing, and why.
     pub async fn ready(&self, within: Duration) -> Result<(), Error> {
         let ask = |reply| Control::Ready(within, reply);
-        let missing: Vec<String> = self.ask_all(ask).await?.into_iter().flatten().collect();
+        let mut missing = Vec::new();
+        for answer in self.ask_all(ask).await {
+            missing.extend(answer?);
+        }
         if missing.is_empty() {
             return Ok(());
         }
@@ -129,36 +152,59 @@ impl Engine {
     /// has changed then. [`Draining`](ErrorKind::Draining) if a shard has stopped.
     pub async fn reconfigure(&self, upstream: &str, config: UpstreamConfig) -> Result<(), Error> {
         let known = self.shared.named(upstream)?;
-        for taken in self.shared.reconfigure(&known, config)? {
-            taken.await.map_err(|_| Error::draining())?;
+        let shards = self.shared.reconfigure(&known, config)?;
+        for (taken, mailbox) in shards.into_iter().zip(self.shared.mailboxes.iter()) {
+            taken.await.map_err(|_| mailbox.refusal())?;
         }
         Ok(())
     }
 
     /// Runs a task on every shard, on its thread: `task` is called once on each, and the future that
     /// it returns need not be `Send`. A panic ends that task alone.
+    ///
+    /// On a shard that was lost by a defect of the engine, and started again, `task` is called anew,
+    /// unless its task had ended: what that one returns is the result then.
     pub fn spawn_on_each<F, R>(&self, task: F) -> OnEach<R::Output>
     where
         F: Fn(Shard) -> R + Clone + Send + 'static,
         R: Future + 'static,
         R::Output: Send + 'static,
     {
-        let shards = (0..self.shards())
-            .map(|shard| self.spawn(shard, task.clone()))
-            .collect();
-        OnEach::new(shards)
+        let (task, on_each) = OnEach::of(task, self.shards());
+        let begun = (0..self.shards()).map(|shard| match task.make(shard) {
+            Some(work) => self.shared.submit(shard, work),
+            None => Ok(()),
+        });
+        let refused = begun.map(Result::err).collect();
+        self.shared.standing.add(Box::new(task));
+        on_each.except(refused)
     }
 
-    /// What the engine has counted, and what it holds.
+    /// What the engine has counted, and what it holds. A shard that stays down tells nothing but that.
     ///
     /// # Errors
     /// [`Draining`](ErrorKind::Draining) if it is stopping.
     pub async fn snapshot(&self) -> Result<Snapshot, Error> {
         let mut snapshot = Snapshot::default();
-        for shard in self.ask_all(Control::Figures).await? {
-            snapshot.add(&shard);
+        let answers = self.ask_all(Control::Figures).await;
+        for (answer, mailbox) in answers.into_iter().zip(self.shared.mailboxes.iter()) {
+            match answer {
+                Ok(figures) => snapshot.add(&figures, mailbox.losses()),
+                Err(error) if error.kind() == ErrorKind::Draining => return Err(error),
+                Err(error) => snapshot.add_down(mailbox.index(), mailbox.losses(), &error),
+            }
         }
         Ok(snapshot)
+    }
+
+    /// Makes a shard's loop panic, as a defect of the engine would: to see what that does to a service.
+    /// Only with the feature `chaos`.
+    ///
+    /// # Panics
+    /// If there is no such shard.
+    #[cfg(feature = "chaos")]
+    pub fn panic_shard(&self, shard: usize) {
+        self.shared.mailboxes[shard].control(Control::Panic);
     }
 
     /// Stops the engine and waits until nothing is left of it. The same as dropping it.
@@ -166,31 +212,11 @@ impl Engine {
         drop(self.threads);
     }
 
-    fn spawn<F, R>(&self, shard: usize, task: F) -> Result<oneshot::Receiver<R::Output>, Error>
-    where
-        F: Fn(Shard) -> R + Send + 'static,
-        R: Future + 'static,
-        R::Output: Send + 'static,
-    {
-        let (result, receiver) = oneshot::channel();
-        self.shared.submit(
-            shard,
-            Box::new(move |local| {
-                let handle = Shard::new(local.clone());
-                local.spawn(async move {
-                    // Whoever wanted the result may be gone.
-                    let _ = result.send(task(handle).await);
-                });
-            }),
-        )?;
-        Ok(receiver)
-    }
-
     /// Asks every shard, and waits for all answers.
     async fn ask_all<T>(
         &self,
         question: impl Fn(oneshot::Sender<T>) -> Control,
-    ) -> Result<Vec<T>, Error> {
+    ) -> Vec<Result<T, Error>> {
         let mut answers = Vec::new();
         for mailbox in self.shared.mailboxes.iter() {
             let (reply, answer) = oneshot::channel();
@@ -198,10 +224,10 @@ impl Engine {
             answers.push(answer);
         }
         let mut all = Vec::new();
-        for answer in answers {
-            all.push(answer.await.map_err(|_| Error::draining())?);
+        for (answer, mailbox) in answers.into_iter().zip(self.shared.mailboxes.iter()) {
+            all.push(answer.await.map_err(|_| mailbox.refusal()));
         }
-        Ok(all)
+        all
     }
 }
 

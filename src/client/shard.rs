@@ -8,8 +8,7 @@ use crate::driver::uring::{RingBuffer, Uring};
 use crate::error::Error;
 use crate::protocol::http1::{Head, ResponseHead};
 use crate::shard::bytes_in::Piece;
-use crate::shard::call::{self, LocalBody};
-use crate::shard::exchange::Exchange as ShardExchange;
+use crate::shard::forward;
 use crate::shard::lease::Lease as ShardLease;
 use crate::shard::local::{LocalShard, LocalUpstream};
 use crate::time::Time;
@@ -57,6 +56,17 @@ impl Shard {
     /// Waits on the shard's own timers, which tick about every millisecond.
     pub fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + use<> {
         self.local.sleep(duration)
+    }
+
+    /// Whether the engine drains: no call and no checkout may begin any more, and tasks that have not
+    /// ended by the drain's deadline are dropped.
+    pub fn is_draining(&self) -> bool {
+        self.local.is_draining()
+    }
+
+    /// Waits until the engine drains: for tasks that go on until then.
+    pub fn draining(&self) -> impl Future<Output = ()> + use<> {
+        self.local.draining()
     }
 
     /// Time since the engine started, as of the beginning of this turn of the shard's loop. Free.
@@ -114,7 +124,7 @@ impl Upstream {
     /// # Errors
     /// As [`call`](crate::Upstream::call).
     pub async fn exchange(&self, head: Head<'_>) -> Result<Exchange, Error> {
-        let exchange = call::exchange(&self.local, &head, None).await?;
+        let exchange = forward::exchange(&self.local, &head, None).await?;
         Ok(Exchange { exchange })
     }
 
@@ -123,7 +133,7 @@ impl Upstream {
     /// # Errors
     /// As there.
     pub async fn exchange_with(&self, head: Head<'_>, body: &[u8]) -> Result<Exchange, Error> {
-        let exchange = call::exchange(&self.local, &head, Some(body)).await?;
+        let exchange = forward::exchange(&self.local, &head, Some(body)).await?;
         Ok(Exchange { exchange })
     }
 
@@ -136,7 +146,7 @@ impl Upstream {
         request: http::Request<B>,
     ) -> Result<http::Response<ResponseBody>, Error> {
         let (parts, body) = request.into_parts();
-        let response = call::call(&self.local, parts, body.into().into_source()).await?;
+        let response = forward::call(&self.local, parts, body.into().into_source()).await?;
         Ok(response.map(|body| ResponseBody { body, ended: false }))
     }
 
@@ -146,7 +156,7 @@ impl Upstream {
     /// If none comes free, or can be dialled, within `wait_timeout`.
     pub async fn checkout(&self) -> Result<Lease, Error> {
         Ok(Lease {
-            lease: self.local.lease().await?,
+            lease: self.local.lease()?.await?,
         })
     }
 }
@@ -160,7 +170,7 @@ impl fmt::Debug for Upstream {
 /// A response of the low-level exchange. When its body has been read to the end its connection has
 /// gone back to the pool already; dropping it before closes the connection.
 pub struct Exchange {
-    exchange: ShardExchange<Uring>,
+    exchange: forward::Exchange<Uring>,
 }
 
 impl Exchange {
@@ -190,7 +200,7 @@ impl Exchange {
 
     /// Whether the connection had carried another request before.
     pub fn reused(&self) -> bool {
-        self.exchange.facts().reused
+        self.exchange.reused()
     }
 
     /// How the call went.
@@ -250,7 +260,7 @@ impl fmt::Debug for Chunk {
 
 /// A response's body on the shard.
 pub struct ResponseBody {
-    body: LocalBody<Uring>,
+    body: forward::Body<Uring>,
     ended: bool,
 }
 

@@ -1,5 +1,6 @@
 //! A copy of the engine's figures.
 
+use crate::error::Error;
 use crate::pool::CloseReason;
 use crate::shard::figures::ShardFigures;
 use std::collections::BTreeMap;
@@ -49,6 +50,15 @@ pub struct Snapshot {
     pub evicted_failed: u64,
     /// Connections closed because their user gave them up in a state that cannot be reused.
     pub discarded: u64,
+    /// Calls that waited on one shard and were offered to the others.
+    pub offers: u64,
+    /// Those of them that another shard ran.
+    pub offers_taken: u64,
+    /// Those of them that their own shard took back: it had a connection for them first, or they ended
+    /// waiting.
+    pub offers_returned: u64,
+    /// Calls that a shard ran for another one: as `offers_taken`, from the other end.
+    pub steals: u64,
     /// Times that receiving was paused because a reader was too slow.
     pub receive_pauses: u64,
     /// Tasks on shards that ended by a panic.
@@ -61,6 +71,23 @@ pub struct Snapshot {
     pub upstreams: BTreeMap<String, UpstreamFigures>,
     /// How many shards are in these figures.
     pub shards: usize,
+    /// How each shard is, those that stay down included.
+    pub by_shard: Vec<ShardState>,
+}
+
+/// How one shard is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShardState {
+    /// Which shard.
+    pub shard: usize,
+    /// Tasks on it that ended by a panic.
+    pub task_panics: u64,
+    /// How often it was lost by a defect of the engine. All but the last time it was started again; that
+    /// time too, unless it is down.
+    pub losses: u64,
+    /// Why it is down, if it is: it was lost too often.
+    pub down: Option<String>,
 }
 
 /// What an engine holds at one moment.
@@ -117,6 +144,8 @@ pub struct UpstreamFigures {
     pub hits: u64,
     /// Checkouts that were not.
     pub misses: u64,
+    /// Callers that waited on one shard and were served on another.
+    pub moved: u64,
     /// Dials begun.
     pub dials: u64,
     /// Dials that failed.
@@ -144,9 +173,24 @@ impl Snapshot {
             + self.evicted_failed
     }
 
-    pub(crate) fn add(&mut self, shard: &ShardFigures) {
-        debug_assert!(shard.shard < 1 << 16);
+    /// Adds a shard that stays down.
+    pub(crate) fn add_down(&mut self, shard: usize, losses: u64, why: &Error) {
+        self.by_shard.push(ShardState {
+            shard,
+            task_panics: 0,
+            losses,
+            down: Some(why.to_string()),
+        });
+    }
+
+    pub(crate) fn add(&mut self, shard: &ShardFigures, losses: u64) {
         self.shards += 1;
+        self.by_shard.push(ShardState {
+            shard: shard.shard,
+            task_panics: shard.task_panics,
+            losses,
+            down: None,
+        });
         let (tally, totals) = (&shard.tally, &shard.totals);
         self.hits += totals.hits;
         self.misses += totals.misses;
@@ -166,6 +210,10 @@ impl Snapshot {
         self.evicted_stray_bytes += tally.evicted_stray_bytes;
         self.evicted_failed += tally.evicted_failed;
         self.discarded += tally.discards;
+        self.offers += tally.offers;
+        self.offers_taken += tally.offers_taken;
+        self.offers_returned += tally.offers_returned;
+        self.steals += tally.steals;
         self.receive_pauses += tally.pauses;
         self.task_panics += shard.task_panics;
         self.add_gauges(shard);
@@ -177,6 +225,7 @@ impl Snapshot {
             figures.waiters += u64::from(census.waiters);
             figures.hits += counters.hits;
             figures.misses += counters.misses;
+            figures.moved += counters.served_others;
             figures.dials += counters.dials;
             figures.dials_failed += counters.dials_failed;
             figures.evicted_idle += counters.evicted(CloseReason::IdleTimeout);

@@ -1,21 +1,18 @@
 //! A handle on an upstream, for any thread.
 
-use super::body::{Body, RemoteUpload};
+use super::body::Body;
 use super::lease::Lease;
 use crate::config::{CallOptions, Class};
 use crate::driver::Driver;
 use crate::driver::uring::Uring;
 use crate::engine::EngineShared;
-use crate::error::{Error, RequestSent};
-use crate::shard::serve::{RemoteBody, RemoteCall, Unbegun, Underway};
+use crate::error::Error;
 use crate::shard::serve_lease::{self, RemoteCheckout, RemoteLease};
+use crate::shard::sharing::movable::{Movable, Request, Underway};
 use crate::shard::upstream::UpstreamShared;
 use futures_channel::oneshot;
 use std::fmt;
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 
 /// A handle on a named upstream. Cheap to clone; works on any thread and under any runtime, for its
 /// futures need only a waker.
@@ -85,7 +82,6 @@ impl Upstream {
         let shard = self.engine.shard_for(&self.shared);
         let underway = Underway::new(&self.engine.mailboxes[shard], &self.shared);
         let call = Addressed {
-            upstream: self.shared.clone(),
             options: self.options,
             request,
         };
@@ -98,9 +94,8 @@ impl Upstream {
     /// If none comes free, or can be dialled, within `wait_timeout`.
     pub async fn checkout(&self) -> Result<Lease, Error> {
         let shard = self.engine.shard_for(&self.shared);
-        let underway = Underway::new(&self.engine.mailboxes[shard], &self.shared);
-        let (upstream, options) = (self.shared.clone(), self.options);
-        let answer = checkout(&self.engine, shard, underway, upstream, options);
+        let underway = Underway::lease(&self.engine.mailboxes[shard], &self.shared);
+        let answer = checkout(&self.engine, shard, underway, self.options);
         answer.await.map(Lease::new)
     }
 }
@@ -114,9 +109,8 @@ impl fmt::Debug for Upstream {
     }
 }
 
-/// A request, and where it goes.
+/// A request, and what the caller's handle says.
 pub(crate) struct Addressed<B> {
-    pub(crate) upstream: Arc<UpstreamShared>,
     pub(crate) options: CallOptions,
     pub(crate) request: http::Request<B>,
 }
@@ -125,64 +119,32 @@ pub(crate) struct Addressed<B> {
 pub(crate) async fn send<D: Driver, B: Into<Body>>(
     engine: &EngineShared<D>,
     shard: usize,
-    underway: Underway<D>,
+    underway: Underway,
     call: Addressed<B>,
 ) -> Result<http::Response<Body>, Error> {
-    let Addressed {
-        upstream,
-        options,
-        request,
-    } = call;
+    let Addressed { options, request } = call;
     let (parts, body) = request.into_parts();
-    let (source, mut upload) = body.into().into_remote_source();
-    let name = upstream.name.clone();
-    let (reply, mut answer) = oneshot::channel();
-    let call = Unbegun::new(RemoteCall {
-        upstream,
-        options,
-        parts,
-        source,
-        reply,
-    });
+    let (source, upload) = body.into().into_source().split();
+    let name = underway.upstream().name.clone();
+    let request = Request::Http(Box::new(parts), source);
+    let (call, answer) = Movable::new(underway, options, request);
     engine
-        .submit(shard, Box::new(move |local| call.begin(local, underway)))
+        .submit_call(shard, call)
         .map_err(|error| error.at_upstream(&name))?;
-    let answer = poll_fn(|cx| {
-        if upload
-            .as_mut()
-            .is_some_and(|upload: &mut RemoteUpload| upload.poll(cx).is_ready())
-        {
-            upload = None;
-        }
-        match Pin::new(&mut answer).poll(cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(answer)) => Poll::Ready(answer),
-            // The shard broke down in the middle of the call, and cannot say any more how far it got.
-            Poll::Ready(Err(oneshot::Canceled)) => {
-                let error = Error::draining().after_sending(RequestSent::Whole, false);
-                Poll::Ready(Err(error.at_upstream(&name)))
-            }
-        }
-    })
-    .await?;
-    Ok(answer.map(|body: RemoteBody| Body::from_remote(body, upload)))
+    let (response, upload) = answer.head(upload).await?;
+    Ok(response.map(|body| Body::from_remote(body, upload)))
 }
 
 /// Asks a shard for a connection, and waits for it.
 pub(crate) async fn checkout<D: Driver>(
     engine: &EngineShared<D>,
     shard: usize,
-    underway: Underway<D>,
-    upstream: Arc<UpstreamShared>,
+    underway: Underway,
     options: CallOptions,
 ) -> Result<RemoteLease, Error> {
-    let name = upstream.name.clone();
+    let name = underway.upstream().name.clone();
     let (reply, answer) = oneshot::channel();
-    let checkout = RemoteCheckout {
-        upstream,
-        options,
-        reply,
-    };
+    let checkout = RemoteCheckout { options, reply };
     engine
         .submit(
             shard,
@@ -193,6 +155,6 @@ pub(crate) async fn checkout<D: Driver>(
         .map_err(|error| error.at_upstream(&name))?;
     match answer.await {
         Ok(lease) => lease,
-        Err(oneshot::Canceled) => Err(Error::draining().at_upstream(&name)),
+        Err(oneshot::Canceled) => Err(engine.mailboxes[shard].refusal().at_upstream(&name)),
     }
 }

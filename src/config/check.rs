@@ -13,6 +13,7 @@ pub(super) fn config(config: &Config) -> Result<(), Error> {
     mistakes.range("connections_max", config.connections_max.into(), 1, 1 << 24);
     mistakes.range("upstreams_max", config.upstreams_max as u64, 1, 1 << 20);
     mistakes.range("mailbox_max", config.mailbox_max as u64, 1, 1 << 20);
+    mistakes.range("restarts_max", config.restarts_max.into(), 0, 1000);
     mistakes.range("ring_entries", config.ring_entries.into(), 8, 32_768);
     mistakes.range("receive_buffers", config.receive_buffers.into(), 2, 32_768);
     if !config.receive_buffers.is_power_of_two() {
@@ -206,6 +207,7 @@ fn policy(settings: &UpstreamConfig, mistakes: &mut Mistakes) {
         ("attempt.timeout_max", attempt.timeout_max),
         ("balance.latency_decay", Some(balance.latency_decay)),
         ("balance.slow_start", balance.slow_start),
+        ("sharing.lag_max", Some(settings.sharing.lag_max)),
     ]);
     for (least, most, least_value, most_value) in [
         (
@@ -279,6 +281,12 @@ fn policy(settings: &UpstreamConfig, mistakes: &mut Mistakes) {
         1 << 20,
     );
     mistakes.share("attempt.multiple", attempt.multiple, 1.0, 1000.0);
+    if settings.sharing.homes_max == Some(0) {
+        mistakes.add(
+            "sharing.homes_max",
+            "is 0; write \"off\" for no limit".into(),
+        );
+    }
     if settings.url.path().is_some() && !settings.endpoints.is_empty() {
         mistakes.add("endpoints", "do not go with the URL of a socket".into());
     }

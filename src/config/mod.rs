@@ -11,6 +11,7 @@ mod check;
 mod class;
 mod policy;
 mod serial;
+mod sharing;
 mod upstream;
 mod url;
 
@@ -20,6 +21,7 @@ pub use class::Class;
 pub use policy::{
     AttemptConfig, BalanceConfig, BreakerConfig, RetryConfig, ShedConfig, WarmConfig,
 };
+pub use sharing::SharingConfig;
 pub use upstream::{KeepaliveConfig, TlsConfig, TrustRoots, UpstreamConfig};
 pub use url::{Scheme, UpstreamUrl, UrlError};
 
@@ -54,6 +56,11 @@ pub struct Config {
     /// Default 4096: at 100,000 calls a second and shard, 40 ms of work. More hides a shard that
     /// lags behind latency; fewer sheds in short bursts.
     pub mailbox_max: usize,
+    /// How often within a minute a shard that fails by a defect of the engine is started again. Past it,
+    /// the shard stays down and calls go to the others. Default 8: the pauses between them double to more
+    /// than half a second, so that what does not pass by then is no coincidence. More keeps a crippled
+    /// shard trying; 0 never starts one again.
+    pub restarts_max: u32,
     /// Entries of each shard's submission queue. Default 1024: a turn of a busy shard fits. A full
     /// queue is handed to the kernel early, nothing is lost; larger only batches more, and costs 64
     /// bytes an entry.
@@ -88,6 +95,7 @@ impl Default for Config {
             connections_max: 8192,
             upstreams_max: 1024,
             mailbox_max: 4096,
+            restarts_max: 8,
             ring_entries: 1024,
             receive_buffers: 256,
             receive_buffer_size: 16 * 1024,

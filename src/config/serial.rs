@@ -57,16 +57,26 @@ pub(super) mod count_or_off {
         Word(String),
     }
 
-    pub(crate) fn serialize<S: Serializer>(value: &Option<u64>, to: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<N, S>(value: &Option<N>, to: S) -> Result<S::Ok, S::Error>
+    where
+        N: Copy + Into<u64>,
+        S: Serializer,
+    {
         match value {
-            Some(count) => to.serialize_u64(*count),
+            Some(count) => to.serialize_u64((*count).into()),
             None => to.serialize_str("off"),
         }
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    pub(crate) fn deserialize<'de, N, D>(from: D) -> Result<Option<N>, D::Error>
+    where
+        N: TryFrom<u64>,
+        D: Deserializer<'de>,
+    {
         match Written::deserialize(from)? {
-            Written::Count(count) => Ok(Some(count)),
+            Written::Count(count) => N::try_from(count)
+                .map(Some)
+                .map_err(|_| D::Error::custom(format!("{count} is too large a count"))),
             Written::Word(word) if word == "off" => Ok(None),
             Written::Word(word) => Err(D::Error::custom(format!(
                 "{word:?} is neither \"off\" nor a count"

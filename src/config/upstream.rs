@@ -6,6 +6,7 @@ use super::policy::{
     AttemptConfig, BalanceConfig, BreakerConfig, RetryConfig, ShedConfig, WarmConfig,
 };
 use super::serial;
+use super::sharing::SharingConfig;
 use super::url::UpstreamUrl;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -149,6 +150,8 @@ pub struct UpstreamConfig {
     pub attempt: AttemptConfig,
     /// How calls are spread over endpoints.
     pub balance: BalanceConfig,
+    /// What shards do for each other.
+    pub sharing: SharingConfig,
     /// TLS settings, for `https` and `tls`.
     pub tls: TlsConfig,
 }
@@ -188,6 +191,7 @@ impl Default for UpstreamConfig {
             retry: RetryConfig::default(),
             attempt: AttemptConfig::default(),
             balance: BalanceConfig::default(),
+            sharing: SharingConfig::default(),
             tls: TlsConfig::default(),
         }
     }

@@ -93,7 +93,8 @@ pub trait Driver: 'static {
 /// Ends a driver's sleep.
 pub trait Signal: Send + Sync {
     /// Makes a sleeping [`Driver::enter`] return soon, and one that is about to sleep return at
-    /// once. Costs a system call: call it only when the state word says that the shard sleeps.
+    /// once. Costs a system call: call it only when the state word says that the shard sleeps. Between a reap of a
+    /// driver and its next enter the driver's thread may put it off until then, and save the call.
     fn signal(&self);
 }
 
@@ -259,6 +260,8 @@ pub struct Counters {
     pub submissions: u64,
     /// Completions reaped.
     pub completions: u64,
+    /// Siblings woken from ring to ring, without a system call of their own.
+    pub messages: u64,
     /// Receives that ended for want of a buffer.
     pub out_of_buffers: u64,
     /// Completions that failed with EFAULT: the kernel met memory that is gone. Always zero, or it

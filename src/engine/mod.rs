@@ -3,9 +3,12 @@
 //! Owns: what is made once, at start. Never: stands on the path of a call that a shard makes itself.
 
 pub(crate) mod cores;
+mod ends;
 mod reconfigure;
 pub(crate) mod registry;
 pub(crate) mod resolver;
+pub(crate) mod restart;
+pub(crate) mod standing;
 pub(crate) mod threads;
 
 #[cfg(test)]
@@ -18,14 +21,18 @@ use crate::pool::{Counter, Permits};
 use crate::random::Random;
 use crate::shard::Parts;
 use crate::shard::core::CoreSettings;
+use crate::shard::desk::Desk;
+use crate::shard::figures::Tally;
 use crate::shard::local::{Directory, named};
 use crate::shard::lookup::Resolver;
-use crate::shard::mailbox::{Control, Mailbox, Work};
+use crate::shard::mailbox::{Control, Errand, Gate, Mailbox, Work};
+use crate::shard::sharing::movable::Movable;
 use crate::shard::upstream::{UpstreamId, UpstreamShared, quota};
 use crate::time::clock::Clock;
 use crate::tls::{ClientTls, Identity, Roots, TicketStore};
 use registry::Registry;
-use std::sync::atomic::{AtomicU64, Ordering};
+use standing::Standing;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// What every handle and every shard of an engine refers to.
@@ -47,6 +54,12 @@ pub(crate) struct EngineShared<D: Driver> {
     choices: AtomicU64,
     clock: Clock,
     resolver: Resolver,
+    /// The shards' reports of a drain.
+    desk: Arc<Desk>,
+    /// Tasks that run on every shard.
+    pub(crate) standing: Standing<D>,
+    /// No shard is started again.
+    stopping: AtomicBool,
 }
 
 impl<D: Driver> EngineShared<D> {
@@ -64,7 +77,7 @@ impl<D: Driver> EngineShared<D> {
     ) -> Result<EngineShared<D>, Error> {
         config.validate()?;
         let mailboxes = (0..shards)
-            .map(|_| Arc::new(Mailbox::new(config.mailbox_max)))
+            .map(|index| Arc::new(Mailbox::new(index, config.mailbox_max)))
             .collect();
         let mut shared = EngineShared {
             mailboxes,
@@ -80,6 +93,9 @@ impl<D: Driver> EngineShared<D> {
             choices: AtomicU64::new(0),
             clock,
             resolver,
+            desk: Arc::new(Desk::new(shards)),
+            standing: Standing::default(),
+            stopping: AtomicBool::new(false),
             config,
         };
         let named: Result<_, Error> = shared
@@ -116,6 +132,8 @@ impl<D: Driver> EngineShared<D> {
             resolver: self.resolver.clone(),
             directory: self.directory.clone(),
             mailboxes: self.mailboxes.clone(),
+            desk: self.desk.clone(),
+            tally: Tally::default(),
         }
     }
 
@@ -156,20 +174,33 @@ impl<D: Driver> EngineShared<D> {
         Ok((upstream, guard))
     }
 
-    /// The shard for a call from outside: one of the upstream's homes, of two picked by chance the
-    /// one with less to do (Mitzenmacher, "The power of two choices", 2001).
+    /// The shard for a call from outside: one of the upstream's homes.
     pub(crate) fn shard_for(&self, upstream: &UpstreamShared) -> usize {
-        let homes = upstream.homes();
-        if let [only] = homes {
-            return *only;
+        let random = || Random::new(self.choices.fetch_add(1, Ordering::Relaxed));
+        let home = upstream.homes.pick(random, |home| {
+            self.is_up(home).then(|| self.mailboxes[home].depth())
+        });
+        home.unwrap_or_else(|| self.instead_of_homes(upstream))
+    }
+
+    /// Where calls go while a home of theirs is lost: to one that is up, of the others by preference, and
+    /// if none is to the preferred one, to wait for it.
+    fn instead_of_homes(&self, upstream: &UpstreamShared) -> usize {
+        let homes = &upstream.homes;
+        let up = |shard: &usize| self.is_up(*shard);
+        let order = || homes.order().iter().copied().filter(up);
+        let left: Vec<usize> = order().filter(|&shard| homes.contains(shard)).collect();
+        let next = self.choices.fetch_add(1, Ordering::Relaxed);
+        match left.as_slice() {
+            [] => order().next().unwrap_or(homes.first()),
+            left => left[next as usize % left.len()],
         }
-        let mut random = Random::new(self.choices.fetch_add(1, Ordering::Relaxed));
-        let mut pick = || homes[random.below(homes.len() as u64) as usize];
-        let (one, two) = (pick(), pick());
-        if self.mailboxes[two].depth() < self.mailboxes[one].depth() {
-            two
-        } else {
-            one
+    }
+
+    fn is_up(&self, shard: usize) -> bool {
+        match self.mailboxes[shard].gate() {
+            Gate::Open | Gate::Draining => true,
+            Gate::Lost | Gate::Closed => false,
         }
     }
 
@@ -177,12 +208,21 @@ impl<D: Driver> EngineShared<D> {
     ///
     /// # Errors
     /// See [`Mailbox::submit`].
-    pub(crate) fn submit(&self, shard: usize, work: Work<D>) -> Result<(), Error> {
-        self.mailboxes[shard].submit(work)
+    pub(crate) fn submit(&self, shard: usize, errand: Errand<D>) -> Result<(), Error> {
+        self.mailboxes[shard].submit(Work::Run(errand))
+    }
+
+    /// Queues a call on a shard.
+    ///
+    /// # Errors
+    /// See [`Mailbox::submit`].
+    pub(crate) fn submit_call(&self, shard: usize, call: Movable) -> Result<(), Error> {
+        self.mailboxes[shard].submit(Work::Call(Box::new(call)))
     }
 
     /// Tells every shard to end.
     pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
         for mailbox in self.mailboxes.iter() {
             mailbox.control(Control::Stop);
         }

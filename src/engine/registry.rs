@@ -5,7 +5,6 @@ use crate::config::UpstreamUrl;
 use crate::error::{Error, ErrorKind};
 use crate::shard::upstream::{UpstreamId, UpstreamShared};
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// All upstreams that were made on the fly. Locked, and never from a shard's thread.
@@ -66,6 +65,16 @@ impl Registry {
         Ok((made, guard, given_up))
     }
 
+    /// All that are known.
+    pub(crate) fn all(&self) -> Vec<Arc<UpstreamShared>> {
+        let known = self.lock();
+        known
+            .by_url
+            .values()
+            .map(|entry| entry.upstream.clone())
+            .collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Known> {
         // Every change under the lock is whole before anything can panic.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
@@ -102,7 +111,7 @@ impl Known {
         let unused = self.by_use.iter().find(|(_, url)| {
             self.by_url
                 .get(*url)
-                .is_some_and(|entry| entry.upstream.calls.load(Ordering::Relaxed) == 0)
+                .is_some_and(|entry| !entry.upstream.is_in_use())
         });
         let Some((&last_use, url)) = unused else {
             let what = format!(

@@ -5,8 +5,8 @@ use crate::shard::lookup::{Lookup, Resolve, Resolved};
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use std::io;
 use std::net::ToSocketAddrs;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 /// The most look-ups at once. Each name of an upstream has at most one under way per shard, so the queue
@@ -15,7 +15,8 @@ const THREADS_MAX: usize = 4;
 
 /// The system's resolver.
 pub(crate) struct SystemResolver {
-    lookups: Sender<Lookup>,
+    /// Gone when nobody asks any more, and with it the threads: at once, or with their last look-up.
+    lookups: Mutex<Option<Sender<Lookup>>>,
     waiting: Receiver<Lookup>,
     /// Threads there are, and those of them with nothing to do.
     threads: AtomicUsize,
@@ -27,11 +28,16 @@ impl SystemResolver {
     pub(crate) fn new() -> SystemResolver {
         let (lookups, waiting) = unbounded();
         SystemResolver {
-            lookups,
+            lookups: Mutex::new(Some(lookups)),
             waiting,
             threads: AtomicUsize::new(0),
             idle: Arc::new(AtomicUsize::new(0)),
         }
+    }
+
+    fn lookups(&self) -> MutexGuard<'_, Option<Sender<Lookup>>> {
+        // It is a single store that is locked.
+        self.lookups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn start_thread(&self) -> io::Result<()> {
@@ -75,8 +81,14 @@ impl Resolve for SystemResolver {
                 Err(_) => {}
             }
         }
-        // Cannot fail: this resolver holds a receiver as well.
-        let _ = self.lookups.send(lookup);
+        if let Some(lookups) = &*self.lookups() {
+            // Cannot fail: this resolver holds a receiver as well.
+            let _ = lookups.send(lookup);
+        }
+    }
+
+    fn end(&self) {
+        *self.lookups() = None;
     }
 }
 

@@ -35,6 +35,10 @@ pub struct PoolCounters {
     pub waits: u64,
     /// Waiters granted a connection that had been open before.
     pub waits_reused: u64,
+    /// Waiters that were served elsewhere.
+    pub moved: u64,
+    /// Connections granted to those who had waited elsewhere.
+    pub served_others: u64,
     /// Waiters that failed by their deadline.
     pub wait_timeouts: u64,
     /// Checkouts refused, or displaced by more important ones, because the queue was full.

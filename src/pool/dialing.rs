@@ -52,7 +52,7 @@ pub(super) struct View {
     pub(super) flying_fresh: u32,
     /// Waiters that only a dial can serve.
     pub(super) fresh: u32,
-    /// The other waiters.
+    /// The other waiters, but for those who are likely to be served elsewhere.
     pub(super) plain: u32,
     /// Where fewer connections are open or being dialled than are to be kept.
     pub(super) cold: Option<Tier>,
@@ -238,6 +238,11 @@ impl Dialing {
         self.moved_at = now;
         self.stalled = false;
         self.ramp = 1;
+    }
+
+    /// Somebody who waited is served elsewhere: that is movement as well.
+    pub(super) fn queue_moved(&mut self, now: Time) {
+        self.moved_at = now;
     }
 
     /// Looks at the clock: true if the queue has stood still for too long, which changes the answers.

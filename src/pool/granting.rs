@@ -5,7 +5,7 @@
 
 use super::Pool;
 use super::member::{Member, Purpose};
-use super::message::{Action, EndpointId, Grant, MemberId};
+use super::message::{Action, EndpointId, Grant, MemberId, Room, WaiterId};
 use super::permit::Tier;
 use super::queue::{Left, Who};
 use super::retire::end_of_idling;
@@ -26,6 +26,59 @@ impl Pool {
         self.counters.hits += 1;
         self.asked(now);
         Some(self.lease(now, id, true))
+    }
+
+    /// How many more could be served now without a dial. None while somebody waits here for what is free, or
+    /// for the permit of one that idles.
+    pub fn room(&mut self, now: Time) -> Room {
+        if self.has_no_room() {
+            return Room::default();
+        }
+        let mut free = |tier: Tier| match self.members.slots(tier) {
+            0 => 0,
+            // With streams, one that is free is not always idle.
+            _ => match self.pick_of(now, tier) {
+                Some(_) => self.members.tier(tier).idle.max(1),
+                None => 0,
+            },
+        };
+        Room {
+            open: free(Tier::Open),
+            reserved: free(Tier::Reserved),
+        }
+    }
+
+    /// As [`room`](Pool::room), at a glance: what is idle, whether it may be granted just now or not.
+    #[inline]
+    pub fn idle_room(&self) -> Room {
+        if self.has_no_room() {
+            return Room::default();
+        }
+        Room {
+            open: self.members.tier(Tier::Open).idle,
+            reserved: self.members.tier(Tier::Reserved).idle,
+        }
+    }
+
+    fn has_no_room(&self) -> bool {
+        self.draining || self.unsettled || self.queue.plain_len() > 0 || self.dialing.starving
+    }
+
+    /// A connection for one who has waited elsewhere, and is counted there; after
+    /// [`room`](Pool::room) said that there is one.
+    pub fn serve_other(&mut self, now: Time, class: Class) -> Option<Grant> {
+        let id = self.pick(now, class)?;
+        self.counters.served_others += 1;
+        self.asked(now);
+        Some(self.lease(now, id, true))
+    }
+
+    /// A waiter is served elsewhere.
+    pub(super) fn moved(&mut self, now: Time, waiter: WaiterId) {
+        if self.queue.cancel(waiter) {
+            self.counters.moved += 1;
+            self.dialing.queue_moved(now);
+        }
     }
 
     /// Serves those who wait with what is free.

@@ -34,6 +34,30 @@ pub struct Grant {
     pub reused: bool,
 }
 
+/// How a connection comes free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ComesFree {
+    /// Its lease ended cleanly.
+    Released {
+        /// How long it was held.
+        held: Duration,
+    },
+    /// Its dial succeeded; it is for one at a time.
+    Dialed {
+        /// The shard's key of the connection.
+        conn: Key,
+    },
+}
+
+/// How many more could be served at once, by what is open and nobody waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Whoever they are.
+    pub open: u32,
+    /// Critical ones, beside those.
+    pub reserved: u32,
+}
+
 /// What happened. A member that the pool has forgotten, or a waiter that does not wait, is ignored:
 /// the pool's own `Close` or `Grant` may have crossed the news of it.
 #[derive(Debug)]
@@ -49,9 +73,17 @@ pub enum Input {
         deadline: Time,
         /// Only a newly dialled connection will do: the retry after a stale reuse.
         fresh: bool,
+        /// It is likely to be served elsewhere, and is reported `Moved` then: for a moment no dial is begun for
+        /// it.
+        elsewhere: bool,
     },
     /// The caller has gone before it was answered.
     Cancel {
+        /// Who waited.
+        waiter: WaiterId,
+    },
+    /// The waiter is served elsewhere.
+    Moved {
         /// Who waited.
         waiter: WaiterId,
     },
@@ -111,6 +143,9 @@ pub enum Input {
         /// The connection to forget.
         member: MemberId,
     },
+    /// Somebody whose calls belong here was served elsewhere, for want of a connection here: one more is worth
+    /// a dial, if none is under way and a permit is free.
+    Grow,
     /// A permit may have come free.
     Capacity,
     /// A sibling starves for a permit: close one idle connection, if there is one.
@@ -125,6 +160,9 @@ pub enum Input {
         /// long.
         renew_within: Option<Duration>,
     },
+    /// Serve those who wait and those who are still let in, and keep nothing for others: what is idle
+    /// closes, at once and ever after, and nothing is dialled for warmth. Final.
+    Finish,
     /// Serve nobody any more: refuse new waiters and queued ones, close what is idle, and what is
     /// leased at its release. Final.
     Drain,

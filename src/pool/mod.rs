@@ -13,6 +13,7 @@
 //! | `member` | connections by name, and the lists of idle and free ones |
 //! | `granting` | who gets which connection |
 //! | `queue`, `shed` | waiters by class; who is sent away under overload |
+//! | `elsewhere` | waiters for whom no dial is begun yet |
 //! | `refusing` | who is not let in, or sent away, and why |
 //! | `dialing`, `supply` | when to dial; doing it, or going without |
 //! | `outcome` | what becomes of a dial |
@@ -28,6 +29,7 @@
 mod counters;
 mod dialing;
 mod due;
+mod elsewhere;
 mod endpoints;
 mod forecast;
 mod granting;
@@ -55,7 +57,9 @@ mod warmth;
 
 pub use counters::{Census, PoolCounters};
 pub use limits::Limits;
-pub use message::{Action, CloseReason, EndpointId, Grant, Input, MemberId, Refusal, WaiterId};
+pub use message::{
+    Action, CloseReason, ComesFree, EndpointId, Grant, Input, MemberId, Refusal, Room, WaiterId,
+};
 pub use permit::{Counter, Exhausted, Permit, Permits, Quota, Tier};
 pub use retry::{RetryBudget, backoff};
 pub use tail::Tail;
@@ -94,8 +98,10 @@ pub struct Pool {
     over_cap: bool,
     /// When a connection was last asked for.
     wanted_at: Time,
-    /// Something changed in a call that can ask for nothing: the next one settles it.
+    /// Something changed in a call that can ask for nothing: the next one settles it, which is due at once.
     unsettled: bool,
+    /// Nothing is kept for callers to come: the engine drains.
+    finishing: bool,
     draining: bool,
     counters: PoolCounters,
 }
@@ -120,6 +126,7 @@ impl Pool {
             over_cap: false,
             wanted_at: Time::ZERO,
             unsettled: false,
+            finishing: false,
             draining: false,
             counters: PoolCounters::default(),
         }
@@ -127,14 +134,17 @@ impl Pool {
 
     /// When [`Input::Tick`] is due; one in the past is due at once.
     pub fn deadline(&self) -> Option<Time> {
+        if self.unsettled {
+            return Some(Time::ZERO);
+        }
         let waiting = if self.queue.is_empty() {
-            [None; 2]
+            [None; 3]
         } else {
             let limits = self.shed_limits();
             let shed = limits.and_then(|limits| self.shedder.next(&self.queue, &limits));
-            [self.queue.next_deadline(), shed]
+            [self.queue.next_deadline(), shed, self.queue.lapses_at()]
         };
-        let trial = if self.draining {
+        let trial = if self.draining || self.is_left() {
             None
         } else {
             self.endpoints.next()
@@ -158,6 +168,12 @@ impl Pool {
             waiters: self.queue.len(),
             ejected: self.endpoints.ejected(),
         }
+    }
+
+    /// Whether somebody waits here.
+    #[inline]
+    pub fn has_waiters(&self) -> bool {
+        !self.queue.is_empty()
     }
 
     /// How many of the waiters want a connection that is dialled for them.
@@ -212,10 +228,17 @@ impl Pool {
                 class,
                 deadline,
                 fresh,
-            } => self.enqueue(now, waiter, class, deadline, fresh, actions),
+                elsewhere,
+            } => {
+                self.enqueue(now, waiter, class, deadline, fresh, actions);
+                if elsewhere {
+                    self.queue.expect_elsewhere(now, waiter);
+                }
+            }
             Input::Cancel { waiter } => {
                 self.queue.cancel(waiter);
             }
+            Input::Moved { waiter } => self.moved(now, waiter),
             Input::Dialed {
                 member,
                 conn,
@@ -227,6 +250,7 @@ impl Pool {
             Input::Retire { member } => self.retire(member, CloseReason::Retired, actions),
             Input::Endpoints(ids) => self.set_endpoints(now, &ids, actions),
             Input::Faulted { member, served } => self.faulted(now, member, served, actions),
+            Input::Grow => self.grow(now, actions),
             Input::Capacity => self.capacity(),
             Input::GiveUp => self.give_up(now, actions),
             Input::Tick => self.tick(now, actions),
@@ -234,6 +258,7 @@ impl Pool {
                 limits,
                 renew_within,
             } => self.reconfigure(now, *limits, renew_within, actions),
+            Input::Finish => self.finish(),
             Input::Drain => self.drain(actions),
         }
         self.settle(now, actions);
@@ -263,6 +288,16 @@ impl Pool {
         }
     }
 
+    fn finish(&mut self) {
+        self.finishing = true;
+        self.warmth = Warmth::default();
+    }
+
+    /// Whether the pool finishes and nobody waits: nothing is dialled, or tried, for anyone to come.
+    fn is_left(&self) -> bool {
+        self.finishing && self.queue.is_empty()
+    }
+
     fn drain(&mut self, actions: &mut Vec<Action>) {
         self.draining = true;
         while let Some(waiter) = self.queue.pop_first() {
@@ -277,10 +312,12 @@ impl Pool {
     fn settle(&mut self, now: Time, actions: &mut Vec<Action>) {
         self.unsettled = false;
         self.fail_late(now, actions);
+        self.queue.lapse(now);
         self.endpoints.tick(now, &self.limits.balance);
         self.match_waiters(now, actions);
         self.shed(now, actions);
         self.refuse_the_broken(now, actions);
+        self.close_unneeded(actions);
         self.supply(now, actions);
         self.check(now);
     }

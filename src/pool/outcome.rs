@@ -64,12 +64,31 @@ impl Pool {
         slots: u32,
         actions: &mut Vec<Action>,
     ) {
-        let Some((began, purpose)) = self.dial_of(id) else {
+        let Some(purpose) = self.opened(now, id, conn, slots) else {
             return;
         };
+        self.fail_late(now, actions);
+        if self.draining {
+            return self.retire(id, CloseReason::Drained, actions);
+        }
         let endpoint = self.members.get(id).and_then(|member| member.endpoint);
-        let took = now.since(began);
-        self.dialing.succeeded(took, slots);
+        if endpoint.is_some_and(|endpoint| !self.endpoints.contains(endpoint)) {
+            return self.retire(id, CloseReason::Endpoint, actions);
+        }
+        self.grant_dialed(now, id, purpose, actions);
+    }
+
+    /// The connection is open, and nobody's yet; what it was dialled for.
+    pub(super) fn opened(
+        &mut self,
+        now: Time,
+        id: MemberId,
+        conn: Key,
+        slots: u32,
+    ) -> Option<Purpose> {
+        let (began, purpose) = self.dial_of(id)?;
+        let endpoint = self.members.get(id).and_then(|member| member.endpoint);
+        self.dialing.succeeded(now.since(began), slots);
         if let Some(endpoint) = endpoint {
             self.endpoints
                 .connected(now, endpoint, &self.limits.balance);
@@ -79,14 +98,7 @@ impl Pool {
         self.members.opened(id, conn, slots, now, retire_at);
         self.look_at_age(id, retire_at);
         self.rests(now);
-        self.fail_late(now, actions);
-        if self.draining {
-            return self.retire(id, CloseReason::Drained, actions);
-        }
-        if endpoint.is_some_and(|endpoint| !self.endpoints.contains(endpoint)) {
-            return self.retire(id, CloseReason::Endpoint, actions);
-        }
-        self.grant_dialed(now, id, purpose, actions);
+        Some(purpose)
     }
 
     pub(super) fn dial_failed(&mut self, now: Time, id: MemberId, actions: &mut Vec<Action>) {

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, DefaultHasher};
 
 use super::due::Due;
+use super::elsewhere::{Elsewhere, Round};
 use super::list::{Linked, Links, List};
 use super::message::WaiterId;
 use crate::config::Class;
@@ -24,6 +25,7 @@ pub(super) struct Queue {
     /// One for each class, the most important first.
     lines: [Lines; Class::ALL.len()],
     deadlines: Due,
+    elsewhere: Elsewhere,
     arrivals: u64,
 }
 
@@ -61,6 +63,7 @@ pub(super) struct Left {
 struct Waiting {
     who: Left,
     arrival: u64,
+    elsewhere: Option<Round>,
     links: Links,
 }
 
@@ -161,6 +164,7 @@ impl Queue {
                 fresh,
             },
             arrival: self.arrivals,
+            elsewhere: None,
             links: Links::default(),
         });
         self.arrivals += 1;
@@ -170,10 +174,42 @@ impl Queue {
         line.push(&mut self.waiting, key);
     }
 
+    /// A plain waiter is likely to be served elsewhere.
+    pub(super) fn expect_elsewhere(&mut self, now: Time, id: WaiterId) {
+        let key = self.by_id.get(&id).copied();
+        if let Some(waiting) = key.and_then(|key| self.waiting.get_mut(key))
+            && !waiting.who.fresh
+            && waiting.elsewhere.is_none()
+        {
+            waiting.elsewhere = Some(self.elsewhere.add(now));
+        }
+    }
+
+    /// So many of the plain waiters are.
+    pub(super) fn elsewhere_len(&self) -> u32 {
+        self.elsewhere.count()
+    }
+
+    /// Those who have not been have to be served here.
+    pub(super) fn lapse(&mut self, now: Time) {
+        self.elsewhere.lapse(now);
+    }
+
+    /// When [`lapse`](Queue::lapse) changes that.
+    pub(super) fn lapses_at(&self) -> Option<Time> {
+        self.elsewhere.until()
+    }
+
     /// Forgets a waiter. Tells whether it waited.
     pub(super) fn cancel(&mut self, id: WaiterId) -> bool {
         let key = self.by_id.get(&id).copied();
         key.and_then(|key| self.take(key)).is_some()
+    }
+
+    /// The first of the plain waiters: its class, and since when it has waited.
+    pub(super) fn next_plain(&self, who: Who) -> Option<(Class, Time)> {
+        let waiting = self.waiting.get(self.first_plain(who)?)?;
+        Some((waiting.who.class, waiting.who.since))
     }
 
     /// Takes the first of the plain waiters.
@@ -259,7 +295,11 @@ impl Queue {
     }
 
     fn take(&mut self, key: Key) -> Option<Left> {
-        let left = self.waiting.get(key)?.who;
+        let waiting = self.waiting.get(key)?;
+        let left = waiting.who;
+        if let Some(round) = waiting.elsewhere {
+            self.elsewhere.left(round);
+        }
         let line = self.lines[left.class as usize].of(left.fresh);
         line.unlink(&mut self.waiting, key);
         self.waiting.remove(key);

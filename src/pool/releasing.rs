@@ -3,8 +3,11 @@
 //! Owns: the way back of a member, or its way out. Never: decides who gets it next.
 
 use super::Pool;
-use super::member::State;
-use super::message::{Action, CloseReason, MemberId};
+use super::member::{Purpose, State};
+use super::message::{Action, CloseReason, ComesFree, Grant, MemberId};
+use super::permit::Tier;
+use super::queue::Who;
+use crate::config::Class;
 use crate::time::Time;
 use std::time::Duration;
 
@@ -42,6 +45,56 @@ impl Pool {
             self.retire(id, CloseReason::Capacity, actions);
         }
         self.settle(now, actions);
+    }
+
+    /// For whom a connection that is about to come free would be, of those who wait here: of which class, and since
+    /// when it has waited. `None` also where the connection would not serve, or not at once.
+    pub fn next_for(&mut self, now: Time, id: MemberId) -> Option<(Class, Time)> {
+        let member = self.members.get(id)?;
+        let who = match member.tier {
+            Tier::Open => Who::Anyone,
+            Tier::Reserved => Who::Critical,
+        };
+        let serves = |endpoint| {
+            self.endpoints
+                .may_serve(now, endpoint, &self.limits.breaker)
+        };
+        let comes_free = match member.state {
+            // Whoever wants a new one waits for this one.
+            State::Dialing(purpose) => purpose != Purpose::Fresh,
+            State::Open(_) => member.is_leased() && member.slots == 1,
+        };
+        let serves = comes_free && member.endpoint.is_none_or(serves);
+        // Over the cap, the look whether it has to go claims its going.
+        if !serves || self.unsettled || self.over_cap || self.condemned(now, id).is_some() {
+            return None;
+        }
+        self.queue.next_plain(who)
+    }
+
+    /// A connection comes free, and is leased at once to one who waits elsewhere, before all who wait here. After
+    /// [`next_for`](Pool::next_for) said that it serves.
+    pub fn hand_on(&mut self, now: Time, id: MemberId, comes: ComesFree) -> Grant {
+        match comes {
+            ComesFree::Released { held } => {
+                self.dialing.lease_ended(now, held, true);
+                let judged = self.members.take_verdict(id);
+                let member = self.members.get(id).expect("it was there just now");
+                if let Some(endpoint) = member.endpoint {
+                    self.endpoints.ended(endpoint, judged);
+                }
+                self.members.returned(id, now);
+                self.unsettled |= self.wears_out(now, id);
+            }
+            ComesFree::Dialed { conn } => {
+                self.opened(now, id, conn, 1);
+                // The waiter whom it was dialled for wants another one.
+                self.unsettled = true;
+            }
+        }
+        self.counters.served_others += 1;
+        self.asked(now);
+        self.lease(now, id, true)
     }
 
     /// Whether a member that was just released is found to have few uses left, and a successor is wanted.

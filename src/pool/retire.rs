@@ -103,6 +103,16 @@ impl Pool {
         }
     }
 
+    /// While the pool finishes: what serves none of those who wait goes.
+    pub(super) fn close_unneeded(&mut self, actions: &mut Vec<Action>) {
+        if !self.finishing {
+            return;
+        }
+        for id in self.members.select(Member::is_idle) {
+            self.retire(id, CloseReason::Drained, actions);
+        }
+    }
+
     fn has_surplus(&self) -> bool {
         self.members.live() > self.floor()
     }
@@ -123,7 +133,7 @@ impl Pool {
     #[inline]
     pub(super) fn condemned(&mut self, now: Time, id: MemberId) -> Option<CloseReason> {
         let member = self.members.get(id)?;
-        if self.draining {
+        if self.draining || self.is_left() {
             Some(CloseReason::Drained)
         } else if member.doomed.is_some() {
             member.doomed

@@ -18,7 +18,8 @@ impl Pool {
     /// Begins the dials that are wanted, and notes when to think again. Follows every input that
     /// changed what is open, under way or waited for.
     pub(super) fn supply(&mut self, now: Time, actions: &mut Vec<Action>) {
-        if self.draining {
+        if self.draining || self.is_left() {
+            self.dialing.starving = false;
             self.ask_again_at = None;
             return;
         }
@@ -47,6 +48,20 @@ impl Pool {
         } else {
             None // Until an endpoint may be dialled again: that is an event of its own.
         };
+    }
+
+    /// Opens one connection more, for those who would rather be served here. One at a time: when it is there it
+    /// shows whether another one is missed.
+    pub(super) fn grow(&mut self, now: Time, actions: &mut Vec<Action>) {
+        let may = !self.draining && self.may_dial(now) && !self.dialing.is_pausing(now);
+        // Ahead of need, as any dial for warmth, and at their pace.
+        if !may || self.members.dialing() > 0 || self.warm_from(now) > now {
+            return;
+        }
+        // What serves those who are served anyway is no reason to ask anyone to give a permit up.
+        if let Ok(permit) = self.permits.try_acquire(Tier::Open) {
+            self.dial(now, Purpose::Warmth, permit, Tier::Open, actions);
+        }
     }
 
     /// Tries endpoints that could not be connected to, in the background.
@@ -189,7 +204,7 @@ impl Pool {
             flying_slots: self.dialing.slots_expected(),
             flying_fresh: self.members.dialing_fresh(),
             fresh: self.queue.fresh_len(),
-            plain: self.queue.plain_len(),
+            plain: self.queue.plain_len() - self.queue.elsewhere_len(),
             cold: self.cold(),
             warm_from: self.warm_from(now),
         }

@@ -34,6 +34,9 @@ pub(super) struct Warmth {
 impl Pool {
     /// So many connections of a tier are to be kept open, used or not.
     pub(super) fn floor_of(&self, tier: Tier) -> u32 {
+        if self.finishing {
+            return 0;
+        }
         let limits = &self.limits;
         match tier {
             Tier::Reserved => limits.critical_reserved,
@@ -74,7 +77,7 @@ impl Pool {
     #[inline]
     pub(super) fn asked(&mut self, now: Time) {
         self.wanted_at = now;
-        if self.limits.warm.forecast_max > 0 {
+        if self.limits.warm.forecast_max > 0 && !self.finishing {
             let checkouts = self.counters.checkouts();
             self.warmth.forecast.woken(now, checkouts);
         }

@@ -60,6 +60,7 @@ pub(super) fn speaks_against_endpoint(kind: ErrorKind) -> bool {
 impl<D: Driver> Core<D> {
     /// A call begins (not a retry).
     pub(super) fn note_call(&mut self, upstream: Key) {
+        self.note_served_here(upstream);
         if let Some(state) = self.upstreams.get_mut(upstream) {
             let policy = state.policy.current();
             state.account.budget.called(self.now, &policy.retry);

@@ -155,6 +155,9 @@ impl Again {
         if failure == Failure::Final || !safe || error.attempts() >= terms.attempts_max {
             return Err(error);
         }
+        if upstream.shard.is_stopping() {
+            return Err(error);
+        }
         let stale = failure == Failure::Stale;
         let now = upstream.shard.now();
         let pause = upstream.backoff(error.attempts(), stale);
@@ -166,6 +169,7 @@ impl Again {
             return Err(error.given_up("too many calls are being repeated (the retry budget)"));
         }
         if pause > Duration::ZERO {
+            let _between = BetweenAttempts::of(upstream);
             upstream.shard.sleep(pause).await;
         }
         Ok(Again {
@@ -173,6 +177,26 @@ impl Again {
             sent: error.request_sent(),
             failed: error.into_history(),
         })
+    }
+}
+
+/// A call that holds nothing: counted, or else a drain could not tell of it. Those from other threads
+/// are counted anyway.
+struct BetweenAttempts<'a, D: Driver>(&'a LocalUpstream<D>);
+
+impl<'a, D: Driver> BetweenAttempts<'a, D> {
+    fn of(upstream: &'a LocalUpstream<D>) -> Option<BetweenAttempts<'a, D>> {
+        if upstream.outside {
+            return None;
+        }
+        upstream.change_between(1);
+        Some(BetweenAttempts(upstream))
+    }
+}
+
+impl<D: Driver> Drop for BetweenAttempts<'_, D> {
+    fn drop(&mut self) {
+        self.0.change_between(-1);
     }
 }
 

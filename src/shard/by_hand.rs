@@ -21,7 +21,8 @@ impl<D: Driver> Shard<D> {
         let awake = self.local.executor.has_carried()
             || !self.mailbox.is_empty()
             || core.driver.pending()
-            || core.has_deferred();
+            || core.has_left()
+            || self.drain_is_due(&core);
         match self.wait(&core) {
             _ if awake => core.clock_now(),
             Wait::No => core.clock_now(),

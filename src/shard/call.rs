@@ -2,12 +2,12 @@
 
 use super::again::{Again, Failure};
 use super::bytes_in::Piece;
-use super::exchange::Exchange;
+use super::exchange::{Exchange, malformed};
 use super::lease::Lease;
 use super::local::LocalUpstream;
+use super::serve::RawHead;
 use super::terms::Terms;
 use super::upload::{Source, Upload};
-use crate::config::CallOptions;
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind};
 use crate::protocol::http1::{Head, RequestBody};
@@ -28,6 +28,14 @@ pub(crate) struct LocalBody<D: Driver> {
     trailers_given: bool,
 }
 
+/// How much of a body has been read.
+pub(super) enum Extent {
+    Whole,
+    Part,
+    /// There will be no more, though it is not all.
+    Broken(Error),
+}
+
 impl<D: Driver> Exchange<D> {
     /// How it went, for whoever called.
     pub(crate) fn trip(&self) -> Trip {
@@ -44,14 +52,81 @@ impl<D: Driver> Exchange<D> {
     }
 }
 
-/// Sends `head` with `body` and waits for the response's head. Tries again where that is safe.
-pub(crate) async fn exchange<D: Driver>(
+/// Sends `head` with `body` and waits for the response's head. Tries again where that is safe. `first` is
+/// what it has got for its first attempt, if it has asked already.
+pub(super) async fn exchange<D: Driver>(
     upstream: &LocalUpstream<D>,
     head: &Head<'_>,
     body: Option<&[u8]>,
+    terms: &Terms,
+    first: Option<Result<Lease<D>, Error>>,
 ) -> Result<Exchange<D>, Error> {
-    check_http(upstream)?;
-    let terms = Terms::begin(upstream, CallOptions::default(), head.is_idempotent());
+    let (framing, facts) = framed(head, body);
+    let encode = |out: &mut Vec<u8>| encode_whole(out, upstream, head, body, framing);
+    attempts(upstream, facts, encode, terms, first).await
+}
+
+/// A request of the low-level exchange, for another shard: all its bytes, and what its response depends
+/// on.
+pub(crate) struct Encoded {
+    bytes: Bytes,
+    facts: RequestFacts,
+    idempotent: bool,
+}
+
+impl Encoded {
+    pub(super) fn new<D: Driver>(
+        upstream: &LocalUpstream<D>,
+        head: &Head<'_>,
+        body: Option<&[u8]>,
+    ) -> Result<Encoded, Error> {
+        let (framing, facts) = framed(head, body);
+        let mut bytes = Vec::new();
+        encode_whole(&mut bytes, upstream, head, body, framing)
+            .map_err(|error| malformed(upstream, error))?;
+        Ok(Encoded {
+            bytes: bytes.into(),
+            facts,
+            idempotent: head.is_idempotent(),
+        })
+    }
+
+    /// What its method says.
+    pub(super) fn is_idempotent(&self) -> bool {
+        self.idempotent
+    }
+
+    /// Whether its connection may become a raw stream.
+    pub(super) fn may_upgrade(&self) -> bool {
+        self.facts.is_connect || self.facts.upgrade_asked
+    }
+}
+
+/// As [`exchange`], for a caller on another shard: the response has its head among its extensions, as a
+/// [`RawHead`].
+pub(super) async fn run_encoded<D: Driver>(
+    upstream: &LocalUpstream<D>,
+    request: &Encoded,
+    terms: &Terms,
+    first: Option<Result<Lease<D>, Error>>,
+) -> Result<http::Response<LocalBody<D>>, Error> {
+    let encode = |out: &mut Vec<u8>| {
+        out.extend_from_slice(&request.bytes);
+        Ok(())
+    };
+    let exchange = attempts(upstream, request.facts, encode, terms, first).await?;
+    let head = RawHead {
+        head: exchange.raw_head(),
+        content_length: exchange.content_length(),
+    };
+    let trip = exchange.trip();
+    let mut response = http::Response::new(LocalBody::new(exchange, None));
+    response.extensions_mut().insert(head);
+    response.extensions_mut().insert(trip);
+    Ok(response)
+}
+
+fn framed(head: &Head<'_>, body: Option<&[u8]>) -> (RequestBody, RequestFacts) {
     let framing = body.map_or(RequestBody::None, |body| {
         RequestBody::Length(body.len() as u64)
     });
@@ -59,14 +134,37 @@ pub(crate) async fn exchange<D: Driver>(
         expects_continue: false,
         ..RequestFacts::of(head, framing)
     };
-    let encode = |out: &mut Vec<u8>| {
-        encode_head(out, head, &upstream.shared.authority, framing)?;
-        out.extend_from_slice(body.unwrap_or_default());
-        Ok(())
-    };
+    (framing, facts)
+}
+
+fn encode_whole<D: Driver>(
+    out: &mut Vec<u8>,
+    upstream: &LocalUpstream<D>,
+    head: &Head<'_>,
+    body: Option<&[u8]>,
+    framing: RequestBody,
+) -> Result<(), HeadError> {
+    encode_head(out, head, &upstream.shared.authority, framing)?;
+    out.extend_from_slice(body.unwrap_or_default());
+    Ok(())
+}
+
+/// Makes attempts with a request that is written at once, until one has its response's head or there is to
+/// be none any more.
+async fn attempts<D: Driver>(
+    upstream: &LocalUpstream<D>,
+    facts: RequestFacts,
+    encode: impl Fn(&mut Vec<u8>) -> Result<(), HeadError> + Copy,
+    terms: &Terms,
+    mut first: Option<Result<Lease<D>, Error>>,
+) -> Result<Exchange<D>, Error> {
     let mut again = Again::first();
     loop {
-        let (error, failure) = match Exchange::open(upstream, facts, encode, &terms, again).await {
+        let opened = match first.take() {
+            Some(first) => Exchange::first(upstream, first, facts, encode, terms),
+            None => Exchange::open(upstream, facts, encode, terms, again).await,
+        };
+        let (error, failure) = match opened {
             Ok(mut exchange) => {
                 exchange.request_written();
                 exchange.flush();
@@ -83,31 +181,34 @@ pub(crate) async fn exchange<D: Driver>(
                 (error, failure)
             }
         };
-        again = Again::after(upstream, &terms, error, failure).await?;
+        again = Again::after(upstream, terms, error, failure).await?;
     }
 }
 
-/// Sends a request and waits for the response's head.
-pub(crate) async fn call<D: Driver>(
+/// Sends a request by its terms and waits for the response's head; `first` is what it has got for its first attempt, if it has asked already.
+pub(super) async fn run<D: Driver>(
     upstream: &LocalUpstream<D>,
     parts: http::request::Parts,
     mut source: Source,
+    terms: &Terms,
+    mut first: Option<Result<Lease<D>, Error>>,
 ) -> Result<http::Response<LocalBody<D>>, Error> {
-    check_http(upstream)?;
-    let options = CallOptions::of(&parts.extensions);
-    let terms = Terms::begin(upstream, options, parts.method.is_idempotent());
     let mut again = Again::first();
     loop {
         let framing = source.framing();
         let facts = RequestFacts::of_http(&parts.method, &parts.headers, framing);
         let encode =
             |out: &mut Vec<u8>| encode_parts(out, &parts, &upstream.shared.authority, framing);
-        let mut exchange = match Exchange::open(upstream, facts, encode, &terms, again).await {
+        let opened = match first.take() {
+            Some(first) => Exchange::first(upstream, first, facts, encode, terms),
+            None => Exchange::open(upstream, facts, encode, terms, again).await,
+        };
+        let mut exchange = match opened {
             Ok(exchange) => exchange,
             // The body is untouched.
             Err(error) => {
                 let failure = Failure::of_checkout(error.kind());
-                again = Again::after(upstream, &terms, error, failure).await?;
+                again = Again::after(upstream, terms, error, failure).await?;
                 continue;
             }
         };
@@ -127,7 +228,7 @@ pub(crate) async fn call<D: Driver>(
             Some(replay) => replay,
             None => return Err(error),
         };
-        again = Again::after(upstream, &terms, error, failure).await?;
+        again = Again::after(upstream, terms, error, failure).await?;
     }
 }
 
@@ -155,12 +256,7 @@ fn respond<D: Driver>(exchange: Exchange<D>, upload: Upload<D>) -> http::Respons
     // A final response instead of 100 (Continue): the peer does not want the body.
     let refused = upload.is_held() && !exchange.was_continued();
     let upload = (!upload.is_done() && !refused && !exchange.is_complete()).then_some(upload);
-    response.map(|()| LocalBody {
-        exchange,
-        upload,
-        upload_error: None,
-        trailers_given: false,
-    })
+    response.map(|()| LocalBody::new(exchange, upload))
 }
 
 fn encode_parts(
@@ -187,7 +283,7 @@ fn encode_parts(
     )
 }
 
-fn check_http<D: Driver>(upstream: &LocalUpstream<D>) -> Result<(), Error> {
+pub(super) fn check_http<D: Driver>(upstream: &LocalUpstream<D>) -> Result<(), Error> {
     if upstream.shared.url.is_http() {
         return Ok(());
     }
@@ -199,6 +295,15 @@ fn check_http<D: Driver>(upstream: &LocalUpstream<D>) -> Result<(), Error> {
 }
 
 impl<D: Driver> LocalBody<D> {
+    fn new(exchange: Exchange<D>, upload: Option<Upload<D>>) -> LocalBody<D> {
+        LocalBody {
+            exchange,
+            upload,
+            upload_error: None,
+            trailers_given: false,
+        }
+    }
+
     /// The next piece of the body, `None` after its end.
     pub(crate) fn poll_piece(
         &mut self,
@@ -231,7 +336,8 @@ impl<D: Driver> LocalBody<D> {
 
     /// Gives the rest of the body up because the shard stops: with what error, unless all of it was read.
     pub(crate) fn interrupt(&mut self) -> Option<Error> {
-        (!self.exchange.is_complete()).then(|| self.exchange.fail(Error::draining()))
+        let ended = self.exchange.upstream().ended();
+        (!self.exchange.is_complete()).then(|| self.exchange.fail(ended))
     }
 
     /// The trailers, once, after the body's end.
@@ -242,13 +348,12 @@ impl<D: Driver> LocalBody<D> {
         self.exchange.trailers()
     }
 
-    /// The whole body, if it has arrived completely and fits `room`; what was read otherwise, and
-    /// `false`.
-    pub(crate) fn read_ready(
+    /// What has arrived of the body and fits `room`, and whether that is all of it.
+    pub(super) fn read_ready(
         &mut self,
         cx: &mut TaskContext<'_>,
         room: usize,
-    ) -> Result<(Vec<u8>, bool), Error> {
+    ) -> (Vec<u8>, Extent) {
         let mut ready = Vec::new();
         while ready.len() < room {
             match self.poll_piece(cx) {
@@ -259,12 +364,15 @@ impl<D: Driver> LocalBody<D> {
                     }
                     ready.extend_from_slice(&piece);
                 }
-                Poll::Ready(Ok(None)) => return Ok((ready, true)),
-                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Ready(Ok(None)) => return (ready, Extent::Whole),
+                Poll::Ready(Err(error)) => return (ready, Extent::Broken(error)),
                 Poll::Pending => break,
             }
         }
-        Ok((ready, self.exchange.is_complete()))
+        match self.exchange.is_complete() {
+            true => (ready, Extent::Whole),
+            false => (ready, Extent::Part),
+        }
     }
 
     /// Whether the connection speaks another protocol from here on.

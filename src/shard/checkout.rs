@@ -5,6 +5,8 @@
 
 use super::connection::State;
 use super::core::Core;
+use super::sharing::movable::Movable;
+use super::sharing::stake::Stake;
 use crate::config::Class;
 use crate::driver::Driver;
 use crate::error::Error;
@@ -14,17 +16,36 @@ use crate::time::Time;
 use std::task::Waker;
 use std::time::Duration;
 
+/// What a checkout asks for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wish {
+    pub(crate) upstream: Key,
+    pub(crate) class: Class,
+    pub(crate) deadline: Time,
+    /// Only a newly dialled connection will do.
+    pub(crate) fresh: bool,
+    /// For a caller who is counted elsewhere: on another thread, or with a call that may move.
+    pub(crate) outside: bool,
+}
+
 /// A checkout that could not be answered at once.
 pub(crate) struct Waiter {
-    upstream: Key,
-    class: Class,
-    deadline: Time,
+    pub(super) wish: Wish,
     pub(super) since: Time,
-    fresh: bool,
     /// Whether the pool knows it already.
-    queued: bool,
-    waker: Waker,
-    answer: Option<Result<Grant, Error>>,
+    pub(super) queued: bool,
+    pub(super) waker: Waker,
+    pub(super) answer: Option<Result<Grant, Error>>,
+    /// Whether its call could run elsewhere.
+    pub(super) stake: Stake,
+}
+
+#[cfg(feature = "simulation")]
+impl Waiter {
+    /// Whether a sibling may run its call.
+    pub(super) fn is_movable(&self) -> bool {
+        self.queued && self.answer.is_none() && !self.stake.stays()
+    }
 }
 
 /// What waits for a look at the driver's events: nothing is granted while the kernel may be holding
@@ -39,6 +60,9 @@ pub(crate) enum Deferred {
     Slot { connection: Key, held: Duration },
 }
 
+/// What a waiter was told, and the call that it waited for, if that could have run elsewhere.
+pub(super) type Answered = (Result<Grant, Error>, Option<Box<Movable>>);
+
 /// What a checkout came to for now.
 pub(crate) enum CheckedOut {
     Granted(Grant),
@@ -49,44 +73,15 @@ impl<D: Driver> Core<D> {
     /// Takes an idle connection, or queues for one. No system call either way.
     pub(crate) fn begin_checkout(
         &mut self,
-        upstream: Key,
-        class: Class,
-        deadline: Time,
-        fresh: bool,
+        wish: Wish,
         waker: &Waker,
     ) -> Result<CheckedOut, Error> {
-        if self.stopping {
-            return Err(Error::draining());
+        if let Some(grant) = self.hit(wish)? {
+            return Ok(CheckedOut::Granted(grant));
         }
-        let pending = self.driver.pending();
-        let state = self
-            .upstreams
-            .get_mut(upstream)
-            .ok_or_else(Error::draining)?;
-        if !fresh
-            && !pending
-            && let Some(grant) = state.pool.checkout(self.now, class)
-        {
-            return Ok(CheckedOut::Granted(self.on_granted(grant)));
-        }
-        let waiter = self.waiters.insert(Waiter {
-            upstream,
-            class,
-            deadline,
-            since: self.now,
-            fresh,
-            queued: false,
-            waker: waker.clone(),
-            answer: None,
-        });
-        if pending {
-            self.deferred.push_back(Deferred::Checkout(waiter));
-        } else {
-            self.enqueue(waiter);
-        }
-        // The pool may have answered already: a full queue, a drained upstream.
+        let waiter = self.wait(wish, Stake::Stays, waker);
         match self.take_answer(waiter) {
-            Some(answer) => answer.map(CheckedOut::Granted),
+            Some((answer, _)) => answer.map(CheckedOut::Granted),
             None => Ok(CheckedOut::Waiting(waiter)),
         }
     }
@@ -97,7 +92,7 @@ impl<D: Driver> Core<D> {
         waiter: Key,
         waker: &Waker,
     ) -> Option<Result<Grant, Error>> {
-        let answer = self.take_answer(waiter);
+        let answer = self.take_answer(waiter).map(|(answer, _)| answer);
         if answer.is_none()
             && let Some(waiter) = self.waiters.get_mut(waiter)
         {
@@ -106,28 +101,63 @@ impl<D: Driver> Core<D> {
         answer
     }
 
-    /// The caller is gone. A grant that crossed its way passes on to the next one.
-    pub(crate) fn cancel_checkout(&mut self, waiter: Key) {
-        let Some(gone) = self.waiters.remove(waiter) else {
-            return;
+    /// An idle connection, if one may be granted at once.
+    pub(super) fn hit(&mut self, wish: Wish) -> Result<Option<Grant>, Error> {
+        if self.stopping {
+            return Err(self.ended());
+        }
+        let pending = self.driver.pending();
+        let state = self
+            .upstreams
+            .get_mut(wish.upstream)
+            .ok_or_else(Error::draining)?;
+        if wish.fresh || pending {
+            return Ok(None);
+        }
+        let Some(grant) = state.pool.checkout(self.now, wish.class) else {
+            return Ok(None);
         };
+        self.touch(wish.upstream);
+        Ok(Some(self.on_granted(grant)))
+    }
+
+    /// Queues for a connection. The pool may answer at once: a full queue, a drained upstream.
+    pub(super) fn wait(&mut self, wish: Wish, stake: Stake, waker: &Waker) -> Key {
+        let waiter = self.waiters.insert(Waiter {
+            wish,
+            since: self.now,
+            queued: false,
+            waker: waker.clone(),
+            answer: None,
+            stake,
+        });
+        if self.driver.pending() {
+            self.deferred.push_back(Deferred::Checkout(waiter));
+        } else {
+            self.enqueue(waiter);
+        }
+        waiter
+    }
+
+    /// The caller is gone. A grant that crossed its way passes on to the next one. What is left of its call
+    /// is returned, to be dropped where nothing is borrowed.
+    pub(crate) fn cancel_checkout(&mut self, waiter: Key) -> Option<Box<Movable>> {
+        if !self.take_back(waiter) {
+            return None;
+        }
+        let gone = self.remove_waiter(waiter)?;
         match gone.answer {
-            Some(Ok(grant)) => {
-                // Nobody has used it for this.
-                if let Some(connection) = self.connections.get_mut(grant.conn) {
-                    connection.uses -= 1;
-                }
-                self.release(grant.conn);
-            }
+            Some(Ok(grant)) => self.give_back(grant),
             Some(Err(_)) => {}
             None if gone.queued => self.pool_input(
-                gone.upstream,
+                gone.wish.upstream,
                 Input::Cancel {
                     waiter: WaiterId(waiter),
                 },
             ),
             None => {}
         }
+        gone.stake.into_call()
     }
 
     pub(super) fn on_deferred(&mut self, deferred: Deferred) {
@@ -136,13 +166,16 @@ impl<D: Driver> Core<D> {
                 let Some(waiter) = self.waiters.get(key) else {
                     return;
                 };
-                let (upstream, class, fresh) = (waiter.upstream, waiter.class, waiter.fresh);
-                let grant = match self.upstreams.get_mut(upstream) {
-                    Some(state) if !fresh => state.pool.checkout(self.now, class),
+                let wish = waiter.wish;
+                let grant = match self.upstreams.get_mut(wish.upstream) {
+                    Some(state) if !wish.fresh => state.pool.checkout(self.now, wish.class),
                     Some(_) | None => None,
                 };
                 match grant {
-                    Some(grant) => self.answer(key, Ok(grant)),
+                    Some(grant) => {
+                        self.touch(wish.upstream);
+                        self.answer(key, Ok(grant));
+                    }
                     None => self.enqueue(key),
                 }
             }
@@ -163,33 +196,41 @@ impl<D: Driver> Core<D> {
             return;
         };
         waiter.queued = true;
-        let upstream = waiter.upstream;
+        let wish = waiter.wish;
+        let stays = waiter.stake.stays();
+        let Some(state) = self.upstreams.get_mut(wish.upstream) else {
+            return self.answer(key, Err(Error::draining()));
+        };
+        state.share.staying += u32::from(stays);
         let input = Input::Enqueue {
             waiter: WaiterId(key),
-            class: waiter.class,
-            deadline: waiter.deadline,
-            fresh: waiter.fresh,
+            class: wish.class,
+            deadline: wish.deadline,
+            fresh: wish.fresh,
+            elsewhere: !stays && state.share.siblings_have_room_for(self.index, wish.class),
         };
-        if self.upstreams.contains(upstream) {
-            self.pool_input(upstream, input);
+        self.pool_input(wish.upstream, input);
+        if stays {
+            self.check_starving(wish.upstream);
         } else {
-            self.answer(key, Err(Error::draining()));
+            self.overflow.push(key);
         }
     }
 
     pub(super) fn answer(&mut self, key: Key, answer: Result<Grant, Error>) {
         let answer = answer.map(|grant| self.on_granted(grant));
-        match self.waiters.get_mut(key) {
-            Some(waiter) => {
+        let is_here = self.take_back(key);
+        match (self.waiters.get_mut(key), answer) {
+            (Some(waiter), answer) if is_here => {
+                let (upstream, served) = (waiter.wish.upstream, answer.is_ok());
+                let stayed = waiter.queued && waiter.stake.stays();
                 waiter.answer = Some(answer);
                 waiter.waker.wake_by_ref();
+                self.left_queue(upstream, stayed, served);
             }
-            // Cancelled in the same breath: pass it on.
-            None => {
-                if let Ok(grant) = answer {
-                    self.release(grant.conn);
-                }
-            }
+            // Cancelled in the same breath, or a sibling runs its call: the grant passes on.
+            (Some(_) | None, Ok(grant)) => self.give_back(grant),
+            (Some(_) | None, Err(_)) => {}
         }
     }
 
@@ -202,11 +243,38 @@ impl<D: Driver> Core<D> {
         }
     }
 
-    fn take_answer(&mut self, key: Key) -> Option<Result<Grant, Error>> {
+    /// A waiter has got an answer, or goes without.
+    pub(super) fn left_queue(&mut self, upstream: Key, stayed: bool, served: bool) {
+        let Some(state) = self.upstreams.get_mut(upstream) else {
+            return;
+        };
+        state.share.staying -= u32::from(stayed);
+        if let (true, Some((_, since))) = (served, &mut state.share.starved) {
+            *since = self.now;
+        }
+    }
+
+    /// Gives a granted connection back that nobody has used for this.
+    pub(super) fn give_back(&mut self, grant: Grant) {
+        if let Some(connection) = self.connections.get_mut(grant.conn) {
+            connection.uses -= 1;
+        }
+        self.release(grant.conn);
+    }
+
+    fn remove_waiter(&mut self, key: Key) -> Option<Waiter> {
+        let waiter = self.waiters.remove(key)?;
+        if waiter.answer.is_none() {
+            let stayed = waiter.queued && waiter.stake.stays();
+            self.left_queue(waiter.wish.upstream, stayed, false);
+        }
+        Some(waiter)
+    }
+
+    pub(super) fn take_answer(&mut self, key: Key) -> Option<Answered> {
         self.waiters.get(key)?.answer.as_ref()?;
         let waiter = self.waiters.remove(key)?;
-        let waited = self.now.since(waiter.since);
-        self.tally.wait_nanos += u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
-        waiter.answer
+        self.tally.waited(self.now.since(waiter.since));
+        Some((waiter.answer?, waiter.stake.into_call()))
     }
 }

@@ -60,9 +60,22 @@ pub(crate) struct Connection<B> {
     /// Its receive is to stay disarmed: the socket is about to be given away.
     pub(crate) detaching: bool,
     pub(crate) dial: Option<Box<Dial>>,
+    /// Whose it is, while it is leased.
+    pub(crate) holder: Holder,
     pub(crate) uses: u64,
     /// When it was granted last.
     pub(crate) granted_at: Time,
+}
+
+/// Who holds a leased connection: for whoever has to tell what was cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Holder {
+    /// A task of this shard, as a raw stream.
+    Task,
+    /// A task's call.
+    Call,
+    /// Somebody on another thread, who is counted there.
+    Outside,
 }
 
 /// What the kernel has under way for a connection.
@@ -125,6 +138,7 @@ impl<B> Connection<B> {
             fault: None,
             detaching: false,
             dial: Some(Box::new(dial)),
+            holder: Holder::Task,
             uses: 0,
             granted_at: Time::ZERO,
         }

@@ -4,13 +4,16 @@
 //! anybody's code but its own; wakers only note down whom to run.
 
 use super::checkout::{Deferred, Waiter};
-use super::connection::{Connection, State};
+use super::connection::{Connection, Holder, State};
 use super::figures::Tally;
+use super::lag::Lag;
 use super::lookup::Resolver;
 use super::mailbox::Mailbox;
+use super::sharing::taking::Taken;
 use super::streams::Stream;
 use super::upstream::{UpstreamId, UpstreamState};
 use crate::driver::{Driver, Event};
+use crate::error::Error;
 use crate::pool::Action;
 use crate::random::Random;
 use crate::slab::{Key, Slab};
@@ -46,6 +49,12 @@ pub(crate) struct Core<D: Driver> {
     pub(super) starved: Vec<Key>,
     /// Send blocks nobody uses.
     pub(super) blocks: Vec<Vec<u8>>,
+    /// Upstreams whose part in what shards do for each other is to be looked at.
+    pub(super) touched: Vec<Key>,
+    /// Waiters of this turn whose calls a sibling could run.
+    pub(super) overflow: Vec<Key>,
+    /// Calls of siblings that begin here.
+    pub(super) taken: Vec<Taken>,
     pub(super) resolver: Resolver,
     /// Every shard's mailbox, this one's included.
     pub(super) mailboxes: Arc<[Arc<Mailbox<D>>]>,
@@ -53,8 +62,17 @@ pub(crate) struct Core<D: Driver> {
     /// has been dialled since the last look.
     pub(super) needs_left: bool,
     pub(super) tally: Tally,
+    pub(super) lag: Lag,
+    /// Upstreams whose calls siblings keep for now, because this shard is late.
+    pub(super) declining: VecDeque<Key>,
+    /// No call and no checkout of a task may begin any more.
+    pub(super) draining: bool,
+    /// Tasks that wait for that.
+    pub(super) drain_watches: Slab<Waker>,
     /// No dial and no lease any more.
     pub(super) stopping: bool,
+    /// What this shard was lost by: nothing of it is to be trusted, and all of it is about to go.
+    pub(super) fault: Option<Error>,
     // Lists that keep their capacity from turn to turn.
     pub(super) actions: Vec<Action>,
     pub(super) plaintext: Vec<u8>,
@@ -125,11 +143,19 @@ impl<D: Driver> Core<D> {
             paused: Vec::new(),
             starved: Vec::new(),
             blocks: Vec::new(),
+            touched: Vec::new(),
+            overflow: Vec::new(),
+            taken: Vec::new(),
             resolver,
             mailboxes,
             needs_left: false,
             tally: Tally::default(),
+            lag: Lag::default(),
+            declining: VecDeque::new(),
+            draining: false,
+            drain_watches: Slab::new(),
             stopping: false,
+            fault: None,
             actions: Vec::new(),
             plaintext: Vec::new(),
             events: Vec::new(),
@@ -154,13 +180,14 @@ impl<D: Driver> Core<D> {
     /// The first part of a turn: what the driver has, and what the clock brings.
     pub(super) fn reap(&mut self) {
         self.now = self.clock.now();
+        self.lag.turn_begins(self.now);
         self.translate();
         self.expire();
         self.resume_receiving();
     }
 
     /// Turns the driver's events into changes of state.
-    fn translate(&mut self) {
+    pub(super) fn translate(&mut self) {
         let mut events = std::mem::take(&mut self.events);
         self.driver.reap(&mut events);
         for event in events.drain(..) {
@@ -210,9 +237,10 @@ impl<D: Driver> Core<D> {
         Ok(())
     }
 
-    /// Whether somebody waits for the next look at the driver's events.
-    pub(super) fn has_deferred(&self) -> bool {
-        !self.deferred.is_empty()
+    /// Whether something is left for the next turn: somebody waits for the next look at the driver's events, or
+    /// siblings are to be looked after.
+    pub(super) fn has_left(&self) -> bool {
+        !self.deferred.is_empty() || self.has_shares()
     }
 
     /// When the next timer is due.
@@ -266,6 +294,20 @@ impl<D: Driver> Core<D> {
             }
             State::Draining => self.cancel_all(key),
             State::Idle | State::Closing => {}
+        }
+    }
+
+    /// Why nothing begins here any more.
+    pub(super) fn ended(&self) -> Error {
+        self.fault
+            .as_ref()
+            .map_or_else(Error::draining, Error::duplicate)
+    }
+
+    /// Notes who holds a leased connection.
+    pub(super) fn held_by(&mut self, key: Key, holder: Holder) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.holder = holder;
         }
     }
 

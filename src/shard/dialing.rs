@@ -9,7 +9,7 @@ use super::streams::Streams;
 use crate::driver::Driver;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Phase, TlsFailure};
-use crate::pool::{EndpointId, Input, MemberId, Permit};
+use crate::pool::{ComesFree, EndpointId, Input, MemberId, Permit};
 use crate::slab::Key;
 use crate::time::Time;
 use crate::tls::{Session, TlsError};
@@ -220,6 +220,7 @@ impl<D: Driver> Core<D> {
             .streams
             .as_deref()
             .map_or(1, |streams| streams.limit());
+        let is_exclusive = connection.streams.is_none();
         if let Some(dial) = connection.dial.take() {
             let took = now.since(dial.started);
             let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
@@ -233,6 +234,10 @@ impl<D: Driver> Core<D> {
             state.dial_error = None;
         }
         if let Some(member) = member {
+            let comes = ComesFree::Dialed { conn: key };
+            if is_exclusive && self.hand_on(upstream, member, comes) {
+                return;
+            }
             self.pool_input(
                 upstream,
                 Input::Dialed {

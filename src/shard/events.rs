@@ -267,6 +267,9 @@ impl<D: Driver> Core<D> {
 
     /// Hands the next block to the driver, unless one is under way.
     pub(super) fn flush(&mut self, key: Key) {
+        if self.fault.is_some() {
+            return;
+        }
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };

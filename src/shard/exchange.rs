@@ -7,6 +7,7 @@
 use super::account::{is_fault, speaks_against_endpoint};
 use super::again::{Again, Failure};
 use super::bytes_in::{End, Piece};
+use super::connection::Holder;
 use super::lease::Lease;
 use super::local::LocalUpstream;
 use super::terms::Terms;
@@ -17,6 +18,7 @@ use crate::error::{Error, ErrorKind, Phase, RequestSent};
 use crate::protocol::http1::{self, HeadError, HeadStep, RequestFacts, ResponseHead, Verdict};
 use crate::time::Time;
 use crate::trip::Attempt;
+use bytes::Bytes;
 use std::future::poll_fn;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
@@ -83,11 +85,44 @@ impl<D: Driver> Exchange<D> {
             Ok(lease) => lease,
             Err(error) => return Err(again.without_connection(upstream, terms, attempt, error)),
         };
+        Exchange::begin(upstream, lease, request, encode, terms, attempt, again)
+    }
+
+    /// As [`open`](Exchange::open), for a first attempt that has asked for a connection already.
+    pub(super) fn first(
+        upstream: &LocalUpstream<D>,
+        got: Result<Lease<D>, Error>,
+        request: RequestFacts,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), HeadError>,
+        terms: &Terms,
+    ) -> Result<Exchange<D>, Error> {
+        let again = Again::first();
+        match got {
+            Ok(lease) => {
+                Exchange::begin(upstream, lease, request, encode, terms, terms.begun, again)
+            }
+            Err(error) => Err(again.without_connection(upstream, terms, terms.begun, error)),
+        }
+    }
+
+    /// Writes to a connection that was taken for an attempt begun at `attempt`.
+    fn begin(
+        upstream: &LocalUpstream<D>,
+        lease: Lease<D>,
+        request: RequestFacts,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), HeadError>,
+        terms: &Terms,
+        attempt: Time,
+        again: Again,
+    ) -> Result<Exchange<D>, Error> {
         let mut core = lease.core.borrow_mut();
         let granted = core.now();
         let endpoint = core.endpoint(lease.key).cloned();
         let limit = granted + core.attempt_timeout(lease.key);
         core.expect_by(lease.key, terms.deadline.min(limit));
+        if !upstream.outside {
+            core.held_by(lease.key, Holder::Call);
+        }
         let written = core.write_with(lease.key, |out| encode(out).map_err(WriteError::Head));
         drop(core);
         match written {
@@ -133,6 +168,11 @@ impl<D: Driver> Exchange<D> {
     /// an empty one.
     pub(crate) fn head(&self) -> ResponseHead<'_> {
         ResponseHead::new(self.head.as_deref().unwrap_or_default())
+    }
+
+    /// The same on the heap.
+    pub(crate) fn raw_head(&self) -> Bytes {
+        self.head.as_ref().map(Piece::to_bytes).unwrap_or_default()
     }
 
     pub(crate) fn content_length(&self) -> Option<u64> {
@@ -328,7 +368,12 @@ impl<D: Driver> Exchange<D> {
         match self.state.verdict(unread) {
             Verdict::Upgraded => {
                 let lease = self.lease.take()?;
-                lease.core.borrow_mut().expect_by(lease.key, Time::NEVER);
+                let mut core = lease.core.borrow_mut();
+                core.expect_by(lease.key, Time::NEVER);
+                if !self.upstream.outside {
+                    core.held_by(lease.key, Holder::Task);
+                }
+                drop(core);
                 Some(lease)
             }
             Verdict::Reusable | Verdict::Condemn(_) => None,
@@ -370,7 +415,7 @@ impl<D: Driver> Exchange<D> {
         }
     }
 
-    pub(super) fn write_body_shared(&mut self, bytes: bytes::Bytes) -> Result<(), Error> {
+    pub(super) fn write_body_shared(&mut self, bytes: Bytes) -> Result<(), Error> {
         match &self.lease {
             Some(lease) => lease.core.borrow_mut().write_shared(lease.key, bytes),
             None => Ok(()),
@@ -534,6 +579,6 @@ impl From<Error> for WriteError {
     }
 }
 
-fn malformed<D: Driver>(upstream: &LocalUpstream<D>, error: HeadError) -> Error {
+pub(super) fn malformed<D: Driver>(upstream: &LocalUpstream<D>, error: HeadError) -> Error {
     upstream.name_error(Error::new(ErrorKind::Request, error.to_string()).caused_by(error))
 }

@@ -89,7 +89,7 @@ impl<D: Driver> Executor<D> {
         TurnGuard(self)
     }
 
-    /// Adds a task; it first runs in this turn or the next one.
+    /// Adds a task of the service's own; it first runs in this turn or the next one.
     pub(crate) fn spawn(&self, future: impl Future<Output = ()> + 'static) {
         self.add(TaskKind::Own, Box::pin(future));
     }
@@ -151,6 +151,15 @@ impl<D: Driver> Executor<D> {
     /// How many tasks there are.
     pub(crate) fn len(&self) -> usize {
         self.tasks.borrow().len()
+    }
+
+    /// Those of them that serve nobody elsewhere.
+    pub(crate) fn own(&self) -> usize {
+        let tasks = self.tasks.borrow();
+        tasks
+            .iter()
+            .filter(|(_, task)| task.kind == TaskKind::Own)
+            .count()
     }
 
     /// How many tasks ended by a panic.

@@ -8,6 +8,7 @@ use crate::driver::{Counters, Driver};
 use crate::pool::{Census, CloseReason, PoolCounters};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Totals since the shard began, beside those that pools and driver keep themselves.
 #[derive(Clone, Debug, Default)]
@@ -23,8 +24,20 @@ pub(crate) struct Tally {
     pub(crate) evicted_stray_bytes: u64,
     pub(crate) evicted_failed: u64,
     pub(crate) evicted_by_policy: u64,
+    /// Calls that wait here, offered to siblings; taken by them; and taken back.
+    pub(crate) offers: u64,
+    pub(crate) offers_taken: u64,
+    pub(crate) offers_returned: u64,
+    /// Calls of siblings taken to run here.
+    pub(crate) steals: u64,
     pub(crate) pauses: u64,
     pub(crate) turns: u64,
+    /// Calls of tasks here that were sent to a home.
+    pub(crate) forwarded: u64,
+    /// Calls from elsewhere that were passed on to another home, because this shard's loop was behind.
+    pub(crate) passed_on: u64,
+    /// Tasks of the shards before this one, lost, that ended by a panic.
+    pub(crate) task_panics: u64,
     /// Counters of upstreams that were given up.
     departed: Totals,
 }
@@ -54,6 +67,11 @@ impl Tally {
             | CloseReason::Endpoint
             | CloseReason::Retired => self.evicted_by_policy += 1,
         }
+    }
+
+    /// Somebody has waited so long.
+    pub(super) fn waited(&mut self, time: Duration) {
+        self.wait_nanos += u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     }
 
     /// Keeps the counters of an upstream that is about to be removed.
@@ -90,6 +108,15 @@ pub(crate) struct ShardFigures {
 }
 
 impl<D: Driver> Core<D> {
+    /// The totals, for a successor to go on from.
+    pub(super) fn legacy(&mut self) -> Tally {
+        let mut tally = std::mem::take(&mut self.tally);
+        for (_, upstream) in self.upstreams.iter() {
+            tally.keep(upstream);
+        }
+        tally
+    }
+
     pub(super) fn figures(&self, tasks: usize, task_panics: u64) -> ShardFigures {
         let mut totals = self.tally.departed;
         let mut upstreams = BTreeMap::new();
@@ -111,7 +138,7 @@ impl<D: Driver> Core<D> {
             timers: self.timers.len(),
             waiters: self.waiters.len(),
             tasks,
-            task_panics,
+            task_panics: self.tally.task_panics + task_panics,
         }
     }
 }

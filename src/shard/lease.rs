@@ -4,10 +4,12 @@
 //! gives it back.
 
 use super::bytes_in::{End, Piece};
-use super::checkout::CheckedOut;
+use super::checkout::{CheckedOut, Wish};
+use super::connection::Holder;
 use super::core::Core;
 use super::local::LocalUpstream;
 use super::transport::{Expired, Readable};
+use super::upstream::UpstreamShared;
 use crate::config::Class;
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind, Phase};
@@ -22,12 +24,13 @@ use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
 /// So many grants of one checkout may turn out to be of no use. Already a second one is rare: what the kernel
 /// knows of is looked at before anything is granted. A pool in error must not keep the shard here.
-const GRANTS_MAX: usize = 16;
+pub(super) const GRANTS_MAX: usize = 16;
 
 /// A checkout under way. Dropping it gives its place in the queue up, or what it was just granted.
 pub(crate) struct Checkout<'a, D: Driver> {
@@ -70,9 +73,7 @@ impl<'a, D: Driver> Checkout<'a, D> {
                 return Poll::Ready(Ok(taken));
             }
         }
-        let what = "nothing that was granted was of use any more";
-        let error = Error::new(ErrorKind::Closed, what);
-        Poll::Ready(Err(self.upstream.name_error(error)))
+        Poll::Ready(Err(self.upstream.name_error(nothing_usable())))
     }
 
     /// Waits for a grant. What the holder finds at the other end of it is not looked at yet.
@@ -81,9 +82,14 @@ impl<'a, D: Driver> Checkout<'a, D> {
         let mut core = upstream.shard.core.borrow_mut();
         let answer = match self.waiter {
             None => {
-                let key = upstream.key(&mut core);
-                let (class, deadline, fresh) = (self.class, self.deadline, self.fresh);
-                match core.begin_checkout(key, class, deadline, fresh, cx.waker()) {
+                let wish = Wish {
+                    upstream: upstream.key(&mut core),
+                    class: self.class,
+                    deadline: self.deadline,
+                    fresh: self.fresh,
+                    outside: upstream.outside,
+                };
+                match core.begin_checkout(wish, cx.waker()) {
                     Ok(CheckedOut::Granted(grant)) => Ok(grant),
                     Ok(CheckedOut::Waiting(waiter)) => {
                         self.waiter = Some(waiter);
@@ -100,16 +106,12 @@ impl<'a, D: Driver> Checkout<'a, D> {
         self.waiter = None;
         Poll::Ready(answer.map_err(|error| upstream.name_error(error)))
     }
+}
 
-    fn lease(&self, grant: Grant) -> Lease<D> {
-        Lease {
-            core: self.upstream.shard.core.clone(),
-            key: grant.conn,
-            reused: grant.reused,
-            upstream: self.upstream.shared.name.clone(),
-            held: true,
-        }
-    }
+/// All that a checkout was granted has gone bad since.
+pub(super) fn nothing_usable() -> Error {
+    let what = "nothing that was granted was of use any more";
+    Error::new(ErrorKind::Closed, what)
 }
 
 impl<D: Driver> Future for Checkout<'_, D> {
@@ -122,10 +124,17 @@ impl<D: Driver> Future for Checkout<'_, D> {
             let error = Error::new(ErrorKind::Unsupported, what);
             return Poll::Ready(Err(self.upstream.name_error(error)));
         }
+        let outside = self.upstream.outside;
         let grant = ready!(self.poll_taken(cx, |core, grant| {
-            (!core.is_stale(grant.conn)).then_some(grant)
+            if core.is_stale(grant.conn) {
+                return None;
+            }
+            if outside {
+                core.held_by(grant.conn, Holder::Outside);
+            }
+            Some(grant)
         }))?;
-        Poll::Ready(Ok(self.lease(grant)))
+        Poll::Ready(Ok(Lease::granted(self.upstream, grant)))
     }
 }
 
@@ -151,6 +160,17 @@ pub struct Lease<D: Driver> {
 }
 
 impl<D: Driver> Lease<D> {
+    /// The hold on what was granted.
+    pub(super) fn granted(upstream: &LocalUpstream<D>, grant: Grant) -> Lease<D> {
+        Lease {
+            core: upstream.shard.core.clone(),
+            key: grant.conn,
+            reused: grant.reused,
+            upstream: upstream.shared.name.clone(),
+            held: true,
+        }
+    }
+
     /// Whether the connection had carried something before.
     pub fn reused(&self) -> bool {
         self.reused
@@ -303,10 +323,20 @@ pub(crate) struct Detached {
 pub(crate) struct OutsidePermit {
     permit: Option<Permit>,
     announce: Box<dyn Fn() + Send + Sync>,
+    /// Counts it as long as it is out.
+    upstream: Arc<UpstreamShared>,
+    shard: usize,
+}
+
+impl OutsidePermit {
+    fn count(&self) -> &AtomicUsize {
+        &self.upstream.outside(self.shard).detached
+    }
 }
 
 impl Drop for OutsidePermit {
     fn drop(&mut self) {
+        self.count().fetch_sub(1, Ordering::Relaxed);
         // First back, then told.
         self.permit = None;
         (self.announce)();
@@ -345,6 +375,11 @@ impl<D: Driver> Core<D> {
             Error::new(ErrorKind::Unsupported, "this connection cannot be detached")
                 .caused_by(error)
         })?;
+        let connection = self.connections.get(key);
+        let state = connection.and_then(|connection| self.upstreams.get(connection.upstream));
+        let Some(upstream) = state.map(|state| state.shared.clone()) else {
+            return Err(super::transport::gone());
+        };
         self.leave_pool(key);
         let mut received = Vec::new();
         while let Some(piece) = self.pop_piece(key) {
@@ -364,7 +399,13 @@ impl<D: Driver> Core<D> {
                 .iter()
                 .for_each(|mailbox| mailbox.announce_capacity())
         });
-        let permit = OutsidePermit { permit, announce };
+        let permit = OutsidePermit {
+            permit,
+            announce,
+            upstream,
+            shard: self.index,
+        };
+        permit.count().fetch_add(1, Ordering::Relaxed);
         Ok(Detached {
             socket,
             received: received.into(),

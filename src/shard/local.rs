@@ -94,6 +94,7 @@ impl<D: Driver> LocalShard<D> {
             shard: self.clone(),
             shared,
             options: CallOptions::default(),
+            outside: false,
             key: Cell::new(key),
             policy,
         }
@@ -116,6 +117,8 @@ pub(crate) struct LocalUpstream<D: Driver> {
     pub(crate) shared: Arc<UpstreamShared>,
     /// What calls by this handle say that say nothing themselves.
     pub(crate) options: CallOptions,
+    /// It serves callers on other threads, who are let in, and counted, at the mailbox.
+    pub(super) outside: bool,
     /// This shard's state of it, unless it was given up meanwhile.
     key: Cell<Key>,
     /// Outlives that state: one that was given up has settings that never change.
@@ -128,6 +131,7 @@ impl<D: Driver> Clone for LocalUpstream<D> {
             shard: self.shard.clone(),
             shared: self.shared.clone(),
             options: self.options,
+            outside: self.outside,
             key: self.key.clone(),
             policy: self.policy.clone(),
         }
@@ -142,9 +146,12 @@ impl<D: Driver> LocalUpstream<D> {
     }
 
     /// Takes a connection for raw use, by the rules of this handle.
-    pub(crate) fn lease(&self) -> Checkout<'_, D> {
-        let terms = CheckoutTerms::begin(self);
-        self.checkout(terms.class, terms.deadline, false)
+    ///
+    /// # Errors
+    /// [`Draining`](ErrorKind::Draining) if nothing may begin any more.
+    pub(crate) fn lease(&self) -> Result<Checkout<'_, D>, Error> {
+        let terms = CheckoutTerms::begin(self)?;
+        Ok(self.checkout(terms.class, terms.deadline, false))
     }
 
     /// A handle for calls that go by `options` where they say nothing themselves; where those say nothing
@@ -156,12 +163,31 @@ impl<D: Driver> LocalUpstream<D> {
         }
     }
 
+    /// This handle, for those whom the mailbox has let in.
+    pub(super) fn for_outside(self) -> LocalUpstream<D> {
+        LocalUpstream {
+            outside: true,
+            ..self
+        }
+    }
+
     /// Counts a call that begins now.
-    pub(super) fn begin_call(&self) -> Time {
+    pub(super) fn begin_call(&self) {
         let mut core = self.shard.core.borrow_mut();
         let key = self.key(&mut core);
         core.note_call(key);
-        core.now()
+    }
+
+    /// Says whether a call or a checkout may begin, and when that is.
+    ///
+    /// # Errors
+    /// [`Draining`](ErrorKind::Draining) if it may not begin any more.
+    pub(crate) fn let_in(&self) -> Result<Time, Error> {
+        let core = self.shard.core.borrow();
+        match core.draining && !self.outside {
+            true => Err(self.name_error(Error::draining())),
+            false => Ok(core.now()),
+        }
     }
 
     /// The pause before a call's `retry`-th retry.
@@ -175,6 +201,20 @@ impl<D: Driver> LocalUpstream<D> {
         let mut core = self.shard.core.borrow_mut();
         let key = self.key(&mut core);
         core.take_retry(key)
+    }
+
+    /// Why nothing begins any more, at the end.
+    pub(super) fn ended(&self) -> Error {
+        self.shard.core.borrow().ended()
+    }
+
+    /// Counts calls that wait for the time of their next attempt.
+    pub(super) fn change_between(&self, by: i32) {
+        let mut core = self.shard.core.borrow_mut();
+        let key = self.key(&mut core);
+        if let Some(state) = core.upstreams.get_mut(key) {
+            state.between = state.between.saturating_add_signed(by);
+        }
     }
 
     pub(super) fn key(&self, core: &mut Core<D>) -> Key {

@@ -82,6 +82,8 @@ pub struct UpstreamLook {
     pub waiters: u32,
     /// Those of them whom only a newly dialled connection serves.
     pub waiters_fresh: u32,
+    /// Those of them whose calls siblings may run.
+    pub waiters_movable: u32,
     /// Whether some of what is idle may not be granted: its endpoint is ejected, or on trial.
     pub choosy: bool,
     /// Whether some endpoint's trials are not those that are under way.
@@ -113,6 +115,10 @@ pub struct UpstreamCounters {
     pub dials_failed: u64,
     /// Connections closed by the pool.
     pub evictions: u64,
+    /// Waiters whose calls siblings ran.
+    pub moved: u64,
+    /// Calls of siblings that ran here.
+    pub served_others: u64,
 }
 
 impl<D: Driver> Shard<D> {
@@ -139,6 +145,14 @@ impl<D: Driver> Core<D> {
         let upstreams = self.upstreams.iter();
         look.upstreams
             .extend(upstreams.map(|(_, upstream)| upstream_look(upstream)));
+        for (_, waiter) in self.waiters.iter() {
+            let upstream = self.upstreams.get(waiter.wish.upstream);
+            let id = upstream.map_or(0, |upstream| upstream.shared.id.0);
+            let its = look.upstreams.iter_mut().find(|one| one.id == id);
+            if let (Some(its), true) = (its, waiter.is_movable()) {
+                its.waiters_movable += 1;
+            }
+        }
         look.waiters = self.waiters.len();
         look.timers = self.timers.len();
         look.sleeps = self.sleeps.len();
@@ -196,6 +210,7 @@ fn upstream_look(upstream: &UpstreamState) -> UpstreamLook {
         dialing: census.dialing,
         waiters: census.waiters,
         waiters_fresh: upstream.pool.waiters_fresh(),
+        waiters_movable: 0,
         choosy: upstream.pool.is_choosy(),
         trials_adrift: !upstream.pool.trials_add_up(),
         counters: UpstreamCounters {
@@ -209,6 +224,8 @@ fn upstream_look(upstream: &UpstreamState) -> UpstreamLook {
             dials_warm: counters.dials_warm,
             dials_failed: counters.dials_failed,
             evictions: counters.evictions.iter().sum(),
+            moved: counters.moved,
+            served_others: counters.served_others,
         },
     }
 }

@@ -9,6 +9,9 @@ use std::sync::Arc;
 pub(crate) trait Resolve: Send + Sync {
     /// Begins to resolve; answers through [`Lookup::deliver`], in any case and on any thread.
     fn resolve(&self, lookup: Lookup);
+
+    /// Nobody asks any more: what it has threads for may end.
+    fn end(&self) {}
 }
 
 /// One name to resolve.

@@ -22,20 +22,30 @@ pub(crate) mod call;
 mod checkout;
 mod connection;
 pub(crate) mod core;
+pub(crate) mod crossing;
 mod demux;
+pub(crate) mod desk;
 mod dialing;
+mod draining;
+mod entrance;
 mod events;
 pub(crate) mod exchange;
 mod executor;
 mod faults;
 pub(crate) mod figures;
+pub(crate) mod forward;
+mod forwarded;
 mod framing;
+mod homes;
+mod homing;
 mod hunger;
+mod lag;
 pub(crate) mod lease;
 pub(crate) mod local;
 #[cfg(feature = "simulation")]
 pub(crate) mod look;
 pub(crate) mod lookup;
+pub(crate) mod lost;
 pub(crate) mod mailbox;
 mod options;
 mod parker;
@@ -49,6 +59,7 @@ mod resolving;
 mod returning;
 pub(crate) mod serve;
 pub(crate) mod serve_lease;
+pub(crate) mod sharing;
 mod siblings;
 mod slots;
 mod stopping;
@@ -71,7 +82,10 @@ mod upstreams;
 use crate::driver::{Driver, Wait};
 use crate::time::Time;
 use core::{Core, CoreSettings};
+use desk::Desk;
+use draining::Drain;
 use executor::Executor;
+use figures::Tally;
 use local::{Directory, LocalShard};
 use lookup::Resolver;
 use mailbox::{Control, Mailbox};
@@ -92,6 +106,9 @@ pub(crate) struct Parts<D: Driver> {
     pub(crate) resolver: Resolver,
     pub(crate) directory: Directory,
     pub(crate) mailboxes: Arc<[Arc<Mailbox<D>>]>,
+    pub(crate) desk: Arc<Desk>,
+    /// The totals of the shard before this one, if that was lost.
+    pub(crate) tally: Tally,
 }
 
 /// A shard, to be turned by the thread that made it.
@@ -99,6 +116,10 @@ pub(crate) struct Shard<D: Driver> {
     local: LocalShard<D>,
     mailbox: Arc<Mailbox<D>>,
     watches: Vec<ReadyWatch>,
+    desk: Arc<Desk>,
+    drain: Option<Drain>,
+    /// It failed, and its mailbox is its successor's.
+    lost: bool,
     stopping: bool,
 }
 
@@ -122,7 +143,7 @@ impl<D: Driver> Shard<D> {
     pub(crate) fn new(parts: Parts<D>) -> Shard<D> {
         let mailbox = parts.mailboxes[parts.index].clone();
         mailbox.parker.set_signal(parts.driver.signal());
-        let core = Core::new(
+        let mut core = Core::new(
             parts.driver,
             parts.clock,
             parts.index,
@@ -131,6 +152,7 @@ impl<D: Driver> Shard<D> {
             parts.resolver,
             parts.mailboxes,
         );
+        core.tally = parts.tally;
         let local = LocalShard {
             core: Rc::new(RefCell::new(core)),
             executor: Executor::new(mailbox.clone()),
@@ -140,6 +162,9 @@ impl<D: Driver> Shard<D> {
             local,
             mailbox,
             watches: Vec::new(),
+            desk: parts.desk,
+            drain: None,
+            lost: false,
             stopping: false,
         }
     }
@@ -166,6 +191,7 @@ impl<D: Driver> Shard<D> {
             executor.run();
             self.perform()?;
         }
+        self.go_on_draining();
         if self.stopping {
             return self.stop();
         }
@@ -177,20 +203,25 @@ impl<D: Driver> Shard<D> {
         while let Some(message) = self.mailbox.take_control() {
             self.on_control(message);
         }
+        while let Some(waiter) = self.mailbox.take_moved() {
+            self.local.core.borrow_mut().on_moved(waiter);
+        }
         for _ in 0..WORK_PER_TURN {
             match self.mailbox.take_work() {
-                Some(work) => work(&self.local),
+                Some(work) => self.local.take(work),
                 None => break,
             }
         }
     }
 
     fn on_control(&mut self, message: Control) {
-        let mut core = self.local.core.borrow_mut();
+        let core = self.local.core.clone();
+        let mut core = core.borrow_mut();
         match message {
             Control::Warm(shared) => {
                 core.upstream_key(&shared);
             }
+            Control::Share(shared) => core.on_share(&shared),
             Control::Forget(id) => core.forget(id),
             Control::Configure(shared, settings, done) => {
                 core.configure(&shared, &settings);
@@ -200,6 +231,8 @@ impl<D: Driver> Shard<D> {
                 let _ = done.send(());
             }
             Control::Resolved(answer) => core.on_resolved(answer),
+            // Nothing is kept warm any more: dropping the reply says so.
+            Control::Ready(..) if core.draining => {}
             Control::Ready(within, reply) => self
                 .watches
                 .push(ReadyWatch::new(core.now() + within, reply)),
@@ -208,7 +241,10 @@ impl<D: Driver> Shard<D> {
                 // A caller who has gone does not want them any more.
                 let _ = reply.send(core.figures(executor.len(), executor.panics()));
             }
+            Control::Drain { begun, by } => self.begin_drain(&mut core, begun, by),
             Control::Stop => self.stopping = true,
+            #[cfg(any(test, feature = "simulation", feature = "chaos"))]
+            Control::Panic => panic!("a panic that was asked for"),
         }
     }
 
@@ -219,6 +255,10 @@ impl<D: Driver> Shard<D> {
         if self.mailbox.take_capacity() {
             core.on_capacity();
         }
+        // Before needs are answered: a call that runs here spares a close here and a dial there.
+        if !self.stopping {
+            core.share()?;
+        }
         if self.mailbox.take_need() || core.needs_left {
             core.answer_needs();
         }
@@ -226,17 +266,26 @@ impl<D: Driver> Shard<D> {
         if !self.watches.is_empty() {
             self.watches.retain_mut(|watch| !core.answer_ready(watch));
         }
+        let mut taken = std::mem::take(&mut core.taken);
+        drop(core);
+        for call in taken.drain(..) {
+            serve::take_over(&self.local, call);
+        }
+        self.local.core.borrow_mut().taken = taken;
         Ok(())
     }
 
     /// Hands everything to the kernel; sleeps if nothing is left to do here.
     fn submit(&mut self, may_sleep: bool) -> io::Result<()> {
         let mut core = self.local.core.borrow_mut();
-        if !may_sleep || self.local.executor.has_carried() || core.has_deferred() {
+        let carried = self.local.executor.has_carried();
+        let left = carried || core.has_left() || core.driver().pending();
+        core.note_turn(left || !self.mailbox.is_empty());
+        if !may_sleep || carried || core.has_left() {
             return core.driver().enter(Wait::No);
         }
         self.mailbox.parker.announce_sleep();
-        let wait = if self.mailbox.is_empty() {
+        let wait = if self.mailbox.is_empty() && !self.drain_is_due(&core) {
             self.wait(&core)
         } else {
             Wait::No
@@ -252,7 +301,8 @@ impl<D: Driver> Shard<D> {
             .iter()
             .map(|watch| watch.look_again(core.now()))
             .min();
-        match core.next_timer().into_iter().chain(watched).min() {
+        let others = watched.into_iter().chain(self.drain_deadline());
+        match core.next_timer().into_iter().chain(others).min() {
             None | Some(Time::NEVER) => Wait::Event,
             // From the clock, not from the turn's beginning: the turn itself took time.
             Some(at) => match at.since(core.clock_now()) {
@@ -291,7 +341,9 @@ impl<D: Driver> Drop for Shard<D> {
     /// Tasks hold handles on the shard, and the shard holds the tasks: without this a shard that ends
     /// by a panic would never let go of its driver.
     fn drop(&mut self) {
-        self.mailbox.close();
+        if !self.lost {
+            self.mailbox.close();
+        }
         self.local.executor.clear();
     }
 }

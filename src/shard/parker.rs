@@ -6,7 +6,7 @@
 
 use crate::driver::Signal;
 use crate::sync::{AtomicU8, Ordering, fence};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 const RUNNING: u8 = 0;
 const SLEEPING: u8 = 1;
@@ -16,13 +16,28 @@ const NOTIFIED: u8 = 2;
 #[derive(Default)]
 pub(crate) struct Parker {
     state: AtomicU8,
-    signal: OnceLock<Arc<dyn Signal>>,
+    /// Locked by whoever ends a sleep, which costs a system call anyway, and when the driver changes.
+    signal: Mutex<Option<Arc<dyn Signal>>>,
 }
 
 impl Parker {
-    /// Says how to end the sleep of the shard's driver. Before that, nothing sleeps.
+    /// Says how to end the sleep of the shard's driver, of its next driver, or of its thread while it
+    /// has none. Before that, nothing sleeps.
     pub(crate) fn set_signal(&self, signal: Arc<dyn Signal>) {
-        assert!(self.signal.set(signal).is_ok(), "a shard has one driver");
+        *self.signal() = Some(signal);
+        // Whatever slept before with another driver sleeps no more.
+        self.woken();
+    }
+
+    /// Nothing will ever sleep here again: whoever still holds a handle keeps no descriptor of the
+    /// driver's open.
+    pub(crate) fn clear_signal(&self) {
+        *self.signal() = None;
+    }
+
+    fn signal(&self) -> MutexGuard<'_, Option<Arc<dyn Signal>>> {
+        // It is a single store that is locked.
+        self.signal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The shard is about to sleep. It must look at its queues once more after this and, if there
@@ -53,7 +68,9 @@ impl Parker {
         if was.is_err() {
             return false;
         }
-        if let Some(signal) = self.signal.get() {
+        // Away from the lock.
+        let signal = self.signal().clone();
+        if let Some(signal) = signal {
             signal.signal();
         }
         true

@@ -69,6 +69,9 @@ impl<D: Driver> Core<D> {
             renew_within: renewed.then_some(settings.drain_timeout),
         };
         self.pool_input(key, configure);
+        if before.sharing != settings.sharing {
+            self.share_anew(key);
+        }
         if moved {
             self.refresh_addresses(key);
             self.tell_endpoints(key);

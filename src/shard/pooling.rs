@@ -2,7 +2,7 @@
 //!
 //! Owns: the carrying out of the pool's actions, and its timer. Never: decides who gets a connection.
 
-use super::connection::Event;
+use super::connection::{Event, Holder};
 use super::core::{Core, Timer};
 use crate::driver::Driver;
 use crate::pool::{Action, Grant, Input};
@@ -11,6 +11,9 @@ use crate::slab::Key;
 impl<D: Driver> Core<D> {
     /// Gives the pool an input and carries out what it wants done.
     pub(super) fn pool_input(&mut self, upstream: Key, input: Input) {
+        if self.fault.is_some() {
+            return;
+        }
         let Some(state) = self.upstreams.get_mut(upstream) else {
             return;
         };
@@ -24,6 +27,7 @@ impl<D: Driver> Core<D> {
     /// Arms the pool's timer if it comes nearer; one that fires early finds nothing to do. Disarms it
     /// when the pool has nothing to wait for.
     pub(super) fn schedule(&mut self, upstream: Key) {
+        self.touch(upstream);
         let Some(state) = self.upstreams.get_mut(upstream) else {
             return;
         };
@@ -112,6 +116,7 @@ impl<D: Driver> Core<D> {
                 connection.on(Event::Granted);
                 connection.expired = false;
                 connection.outbound.handed = 0;
+                connection.holder = Holder::Task;
             }
             Some(streams) => {
                 streams.take_slot();

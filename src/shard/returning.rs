@@ -6,7 +6,7 @@ use super::checkout::Deferred;
 use super::connection::{Event, State};
 use super::core::Core;
 use crate::driver::Driver;
-use crate::pool::Input;
+use crate::pool::{ComesFree, Input};
 use crate::slab::Key;
 use crate::time::Time;
 use std::time::Duration;
@@ -148,6 +148,13 @@ impl<D: Driver> Core<D> {
         let upstream = connection.upstream;
         let (Some(member), Some(state)) = (connection.member, self.upstreams.get_mut(upstream))
         else {
+            return;
+        };
+        let comes = ComesFree::Released { held };
+        if state.pool.has_waiters() && self.hand_on(upstream, member, comes) {
+            return;
+        }
+        let Some(state) = self.upstreams.get_mut(upstream) else {
             return;
         };
         let mut actions = std::mem::take(&mut self.actions);

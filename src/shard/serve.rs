@@ -4,14 +4,13 @@
 //! Never: polls anything of the caller's. Its request body and its reading of the response happen on its
 //! own thread; the pieces meet in bounded pipes.
 
-use super::call::{self, LocalBody, copied};
+use super::call::{self, Extent, LocalBody, copied};
 use super::local::LocalShard;
-use super::mailbox::Mailbox;
 use super::pipe::{PipeReceiver, PipeSender, pipe};
 use super::serve_lease::{RemoteLease, carry, remote_lease};
-use super::upload::Source;
-use super::upstream::UpstreamShared;
-use crate::config::CallOptions;
+use super::sharing::movable::{Movable, Reply, Request, Underway};
+use super::sharing::moving::{Granted, Moved, Moving};
+use super::sharing::taking::Taken;
 use crate::driver::Driver;
 use crate::error::Error;
 use bytes::Bytes;
@@ -19,8 +18,6 @@ use futures_channel::oneshot;
 use http_body::Frame;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Poll;
 
 /// Pieces of a body that may wait between the shard and its reader, either way: at 16 KiB a piece
@@ -30,40 +27,11 @@ pub(crate) const PIPE_ROOM: usize = 16;
 /// A body up to this long that has arrived with its head crosses together with it.
 const INLINE_MAX: usize = 64 * 1024;
 
-/// A call from another thread.
-pub(crate) struct RemoteCall {
-    pub(crate) upstream: Arc<UpstreamShared>,
-    /// What the caller's handle says; the request's own word counts first.
-    pub(crate) options: CallOptions,
-    pub(crate) parts: http::request::Parts,
-    pub(crate) source: Source,
-    pub(crate) reply: oneshot::Sender<Result<http::Response<RemoteBody>, Error>>,
-}
-
-/// A call that no task has taken up yet. Dropped as it is, with a mailbox that was closed, it tells its
-/// caller that nothing of it was sent.
-pub(crate) struct Unbegun(Option<RemoteCall>);
-
-impl Unbegun {
-    pub(crate) fn new(call: RemoteCall) -> Unbegun {
-        Unbegun(Some(call))
-    }
-
-    pub(crate) fn begin<D: Driver>(mut self, shard: &LocalShard<D>, underway: Underway<D>) {
-        if let Some(remote) = self.0.take() {
-            shard.spawn_serving(call(shard.clone(), remote, underway));
-        }
-    }
-}
-
-impl Drop for Unbegun {
-    fn drop(&mut self) {
-        if let Some(call) = self.0.take() {
-            let error = Error::draining().at_upstream(&call.upstream.name);
-            // A caller who has gone in the meantime does not mind.
-            let _ = call.reply.send(Err(error));
-        }
-    }
+/// A response's head as it was received: among the extensions of a response whose request came in bytes.
+#[derive(Clone)]
+pub(crate) struct RawHead {
+    pub(crate) head: Bytes,
+    pub(crate) content_length: Option<u64>,
 }
 
 /// A response's body, as it crosses to the caller.
@@ -76,94 +44,118 @@ pub(crate) enum RemoteBody {
     Upgraded(RemoteLease),
 }
 
-/// Counts a call, on its shard and on its upstream, as long as it is under way: until just before its
-/// caller has the end of the answer, so that an upstream is not in use any more for one who knows it.
-pub(crate) struct Underway<D: Driver>(Arc<Mailbox<D>>, Arc<UpstreamShared>);
-
-impl<D: Driver> Underway<D> {
-    pub(crate) fn new(mailbox: &Arc<Mailbox<D>>, upstream: &Arc<UpstreamShared>) -> Underway<D> {
-        mailbox.begin_call();
-        upstream.calls.fetch_add(1, Ordering::Relaxed);
-        Underway(mailbox.clone(), upstream.clone())
-    }
+/// Takes up a call from another thread.
+pub(super) fn begin<D: Driver>(shard: &LocalShard<D>, call: Box<Movable>) {
+    shard.spawn_serving(serve(shard.clone(), call, None));
 }
 
-impl<D: Driver> Drop for Underway<D> {
-    fn drop(&mut self) {
-        self.0.end_call();
-        self.1.calls.fetch_sub(1, Ordering::Relaxed);
-    }
+/// Takes up a call of a sibling, for which a connection is free here.
+pub(super) fn take_over<D: Driver>(shard: &LocalShard<D>, taken: Taken) {
+    let (call, granted) = Granted::split(shard, taken);
+    shard.spawn_serving(serve(shard.clone(), call, Some(granted)));
 }
 
-/// Runs a call to its end, unless the caller goes before.
-async fn call<D: Driver>(shard: LocalShard<D>, mut remote: RemoteCall, underway: Underway<D>) {
-    let upstream = shard.upstream(remote.upstream).with_options(remote.options);
-    let answer = unless_gone(
-        &mut remote.reply,
-        call::call(&upstream, remote.parts, remote.source),
-    )
-    .await;
+/// Runs a call to its end, unless the caller goes before, or a sibling runs it.
+async fn serve<D: Driver>(
+    shard: LocalShard<D>,
+    mut call: Box<Movable>,
+    granted: Option<Granted<D>>,
+) {
+    let upstream = shard.upstream(call.caller.upstream().clone()).for_outside();
+    let upstream = upstream.with_options(call.options);
+    if let Err(error) = call::check_http(&upstream) {
+        return call.caller.fail(error);
+    }
+    let terms = match call.terms(&upstream) {
+        Ok(terms) => terms,
+        Err(error) => return call.caller.fail(error),
+    };
+    let patience = terms.wait_until(terms.begun);
+    let moving = Moving::new(&upstream, terms.class, patience, call, granted);
+    let (call, first) = match moving.await {
+        Moved::Stayed(call, first) => (*call, first),
+        Moved::Gone => return,
+    };
+    upstream.begin_call();
+    let (mut reply, underway) = call.caller.begin();
+    let running = async {
+        match call.request {
+            Request::Http(parts, source) => {
+                call::run(&upstream, *parts, source, &terms, Some(first)).await
+            }
+            Request::Encoded(request) => {
+                call::run_encoded(&upstream, &request, &terms, Some(first)).await
+            }
+        }
+    };
+    let answer = unless_gone(reply.sender(), running).await;
     let (parts, body) = match answer {
         None => return,
         Some(Err(error)) => {
             drop(underway);
             // A caller who has gone in the meantime does not mind.
-            let _ = remote.reply.send(Err(error));
+            let _ = reply.send(Err(error));
             return;
         }
         Some(Ok(response)) => response.into_parts(),
     };
     if body.is_upgraded() {
-        give_upgraded(parts, body, remote.reply, underway).await;
+        give_upgraded(parts, body, reply, underway).await;
         return;
     }
-    give_body(parts, body, remote.reply, underway).await;
+    give_body(parts, body, reply, underway).await;
 }
 
 /// Hands the head over, with the whole body if it is there already; else pumps the rest.
 async fn give_body<D: Driver>(
     parts: http::response::Parts,
     mut body: LocalBody<D>,
-    reply: oneshot::Sender<Result<http::Response<RemoteBody>, Error>>,
-    underway: Underway<D>,
+    reply: Reply,
+    underway: Underway,
 ) {
     let length = body.content_length();
     let ready = poll_fn(|cx| Poll::Ready(body.read_ready(cx, INLINE_MAX))).await;
-    let (first, done) = match ready {
-        Ok(ready) => ready,
-        Err(error) => {
-            drop(underway);
-            let _ = reply.send(Err(error));
-            return;
-        }
-    };
-    // Not after the reply: who has the whole answer may count on the call being over.
-    let underway = (!done).then_some(underway);
+    let (first, extent) = ready;
     let first = Bytes::from(first);
-    let trailers = done.then(|| body.take_trailers()).flatten();
-    if done && trailers.is_none() {
-        let _ = reply.send(Ok(http::Response::from_parts(
-            parts,
-            RemoteBody::Whole(first),
-        )));
-        return;
-    }
-    let (mut sender, receiver) = pipe(PIPE_ROOM);
-    if !first.is_empty() {
-        sender.send(Ok(Frame::data(first)));
-    }
-    if let Some(trailers) = trailers {
-        sender.send(Ok(Frame::trailers(trailers)));
-    }
-    let sender = if done {
-        sender.finish();
-        None
-    } else {
-        Some(sender)
+    // Whether the caller is there to take it.
+    let answer = |body| {
+        let response = http::Response::from_parts(parts, body);
+        reply.send(Ok(response)).is_ok()
     };
-    let response = http::Response::from_parts(parts, RemoteBody::Pieces(receiver, length));
-    if let (Ok(()), Some(sender)) = (reply.send(Ok(response)), sender) {
-        pump(body, sender, underway).await;
+    let (mut sender, receiver) = pipe(PIPE_ROOM);
+    let pieces = RemoteBody::Pieces(receiver, length);
+    let empty = first.is_empty();
+    match extent {
+        Extent::Whole => {
+            // Not after the reply: who has the whole answer may count on the call being over.
+            drop(underway);
+            let Some(trailers) = body.take_trailers() else {
+                answer(RemoteBody::Whole(first));
+                return;
+            };
+            if !empty {
+                sender.send(Ok(Frame::data(first)));
+            }
+            sender.send_last(Ok(Frame::trailers(trailers)));
+            answer(pieces);
+        }
+        Extent::Broken(error) => {
+            drop(underway);
+            if !empty {
+                sender.send(Ok(Frame::data(first)));
+            }
+            // The head is good, and so is what came before this: as if it had come later.
+            sender.send_last(Err(error));
+            answer(pieces);
+        }
+        Extent::Part => {
+            if !empty {
+                sender.send(Ok(Frame::data(first)));
+            }
+            if answer(pieces) {
+                pump(body, sender, underway).await;
+            }
+        }
     }
 }
 
@@ -171,7 +163,7 @@ async fn give_body<D: Driver>(
 async fn pump<D: Driver>(
     mut body: LocalBody<D>,
     mut pipe: PipeSender<Result<Frame<Bytes>, Error>>,
-    underway: Option<Underway<D>>,
+    underway: Underway,
 ) {
     loop {
         // Room first: what was read from the connection has a place to go.
@@ -229,8 +221,8 @@ fn last_word<D: Driver>(mut body: LocalBody<D>, pipe: PipeSender<Result<Frame<By
 async fn give_upgraded<D: Driver>(
     parts: http::response::Parts,
     body: LocalBody<D>,
-    reply: oneshot::Sender<Result<http::Response<RemoteBody>, Error>>,
-    underway: Underway<D>,
+    reply: Reply,
+    underway: Underway,
 ) {
     let patience = body.timeout();
     let Some(lease) = body.into_upgraded() else {

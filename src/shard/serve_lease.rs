@@ -4,8 +4,8 @@ use super::call::copied;
 use super::lease::{Detached, Lease};
 use super::local::LocalShard;
 use super::pipe::{Cut, PipeReceiver, PipeSender, pipe};
-use super::serve::{PIPE_ROOM, Underway, unless_gone};
-use super::upstream::UpstreamShared;
+use super::serve::{PIPE_ROOM, unless_gone};
+use super::sharing::movable::Underway;
 use crate::config::CallOptions;
 use crate::driver::Driver;
 use crate::error::Error;
@@ -19,7 +19,6 @@ use std::time::Duration;
 
 /// A checkout from another thread.
 pub(crate) struct RemoteCheckout {
-    pub(crate) upstream: Arc<UpstreamShared>,
     /// What the caller's handle says.
     pub(crate) options: CallOptions,
     pub(crate) reply: oneshot::Sender<Result<RemoteLease, Error>>,
@@ -29,11 +28,13 @@ pub(crate) struct RemoteCheckout {
 pub(crate) async fn checkout<D: Driver>(
     shard: LocalShard<D>,
     mut remote: RemoteCheckout,
-    underway: Underway<D>,
+    underway: Underway,
 ) {
-    let upstream = shard.upstream(remote.upstream).with_options(remote.options);
+    let upstream = shard.upstream(underway.upstream().clone()).for_outside();
+    let upstream = upstream.with_options(remote.options);
     let patience = upstream.policy().call_timeout;
-    let answer = unless_gone(&mut remote.reply, upstream.lease()).await;
+    let checkout = async { upstream.lease()?.await };
+    let answer = unless_gone(&mut remote.reply, checkout).await;
     match answer {
         None => {}
         Some(Err(error)) => {

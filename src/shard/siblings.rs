@@ -10,10 +10,15 @@ use crate::pool::{Exhausted, Input};
 use crate::slab::Key;
 
 impl<D: Driver> Core<D> {
-    /// The pool may dial no more, but has a caller waiting: ask for a connection to be given up.
+    /// The pool may dial no more, but has a caller waiting. Siblings may have an idle connection: it is enough
+    /// if they run the call; only where that is of no use one is asked to be given up.
     pub(super) fn on_starving(&mut self, upstream: Key, exhausted: Exhausted) {
         let index = self.index;
         self.mailboxes[index].set_starving(true);
+        if let Some(state) = self.upstreams.get_mut(upstream) {
+            let since = state.share.starved.map_or(self.now, |(_, since)| since);
+            state.share.starved = Some((exhausted, since));
+        }
         match exhausted {
             Exhausted::Upstream | Exhausted::Reserved => {}
             Exhausted::Engine => {
@@ -22,16 +27,59 @@ impl<D: Driver> Core<D> {
                 }
             }
         }
-        self.note_need(upstream, exhausted);
-        for (sibling, mailbox) in self.mailboxes.iter().enumerate() {
-            if sibling != index {
-                mailbox.announce_need();
-            }
+        if self.must_ask(upstream, exhausted) {
+            self.ask(upstream, exhausted);
         }
         // A permit that came back before this shard was seen to starve was announced to nobody.
         let has_room = |state: &UpstreamState| state.shared.permits.has_room(exhausted);
         if self.upstreams.get(upstream).is_some_and(has_room) {
             self.mailboxes[index].announce_capacity();
+        }
+    }
+
+    /// Somebody waits whose call cannot move: those who starve may have to ask after all.
+    pub(super) fn check_starving(&mut self, upstream: Key) {
+        let Some(state) = self.upstreams.get(upstream) else {
+            return;
+        };
+        if let (true, None, Some((exhausted, _))) =
+            (state.pool.is_starving(), state.need, state.share.starved)
+            && self.must_ask(upstream, exhausted)
+        {
+            self.ask(upstream, exhausted);
+        }
+    }
+
+    /// Whether a connection has to be given up elsewhere for those who wait here.
+    fn must_ask(&self, upstream: Key, exhausted: Exhausted) -> bool {
+        let Some(state) = self.upstreams.get(upstream) else {
+            return false;
+        };
+        let policy = state.policy.current();
+        if !policy.sharing.give_up {
+            return false;
+        }
+        let all_may_move = policy.sharing.steal && state.share.staying == 0;
+        let stuck = state.share.starved.is_some_and(|(_, since)| {
+            // As long as the pool takes to say it again.
+            self.now >= since + policy.dial_backoff_max
+        });
+        if !all_may_move || stuck {
+            return true;
+        }
+        match exhausted {
+            // Siblings have all of its connections: an idle one takes a call.
+            Exhausted::Upstream | Exhausted::Reserved => false,
+            Exhausted::Engine => !state.share.siblings_have_room(self.index),
+        }
+    }
+
+    fn ask(&mut self, upstream: Key, exhausted: Exhausted) {
+        self.note_need(upstream, exhausted);
+        for (sibling, mailbox) in self.mailboxes.iter().enumerate() {
+            if sibling != self.index {
+                mailbox.announce_need();
+            }
         }
     }
 
@@ -138,7 +186,8 @@ impl UpstreamState {
     /// caller who has gone.
     #[inline]
     pub(super) fn check_need(&mut self) {
-        if self.need.is_some() && !self.pool.is_starving() {
+        if self.share.starved.is_some() && !self.pool.is_starving() {
+            self.share.starved = None;
             self.end_need();
         }
     }
@@ -151,6 +200,13 @@ impl UpstreamState {
                 self.shared.permits.engine().end_need();
             }
         }
+    }
+}
+
+/// However it goes, nobody gives a connection up for it any more.
+impl Drop for UpstreamState {
+    fn drop(&mut self) {
+        self.end_need();
     }
 }
 

@@ -6,7 +6,6 @@ use super::bytes_in::End;
 use super::connection::State;
 use super::core::Core;
 use crate::driver::Driver;
-use crate::error::Error;
 use crate::pool::Input;
 use crate::slab::Key;
 use std::io;
@@ -16,6 +15,7 @@ impl<D: Driver> Core<D> {
     /// middle of an exchange. How far each had got is theirs to say, when they look for the last time.
     pub(super) fn interrupt(&mut self) {
         self.stopping = true;
+        self.announce_no_room();
         let upstreams: Vec<Key> = self.upstreams.iter().map(|(key, _)| key).collect();
         for upstream in upstreams {
             self.pool_input(upstream, Input::Drain);
@@ -23,8 +23,9 @@ impl<D: Driver> Core<D> {
         // Those whom no pool knows yet.
         let waiters: Vec<Key> = self.waiters.iter().map(|(key, _)| key).collect();
         for waiter in waiters {
-            self.answer_unanswered(waiter, Error::draining());
+            self.answer_unanswered(waiter, self.ended());
         }
+        let ended = self.ended();
         let connections: Vec<Key> = self.connections.iter().map(|(key, _)| key).collect();
         for key in connections {
             let Some(connection) = self.connections.get_mut(key) else {
@@ -34,7 +35,7 @@ impl<D: Driver> Core<D> {
                 continue;
             }
             // Not that sending had failed: what was handed over whole stays so.
-            connection.fault.get_or_insert_with(Error::draining);
+            connection.fault.get_or_insert_with(|| ended.duplicate());
             let why = io::ErrorKind::ConnectionAborted;
             connection.inbound.finish(End::Failed(why));
             connection.wake_reader();

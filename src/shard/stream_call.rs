@@ -29,7 +29,8 @@ impl<D: Driver> LocalUpstream<D> {
             timeout: Some(deadline.since(self.shard.now())),
             ..CallOptions::default()
         };
-        let terms = Terms::begin(self, options, false);
+        let terms = Terms::begin(self, options, false)?;
+        self.begin_call();
         let mut again = Again::first();
         loop {
             let attempt = self.shard.now();

@@ -16,6 +16,10 @@ const FAREWELL_MAX: Duration = Duration::from_secs(1);
 impl<D: Driver> Core<D> {
     /// Begins to end a connection. The pool has forgotten it, and nobody leases it any more.
     pub(super) fn condemn(&mut self, key: Key) {
+        if self.fault.is_some() {
+            // The driver ends all of them at once.
+            return;
+        }
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };

@@ -6,6 +6,7 @@
 use super::local::LocalUpstream;
 use crate::config::{CallOptions, Class};
 use crate::driver::Driver;
+use crate::error::Error;
 use crate::protocol::http1;
 use crate::time::Time;
 use std::time::Duration;
@@ -32,17 +33,21 @@ pub(crate) struct Terms {
 }
 
 impl Terms {
-    /// The terms of a call that begins now. `idempotent`: what its method says.
-    pub(crate) fn begin<D: Driver>(
+    /// The terms of a call that comes now, and is counted where it begins. `idempotent`: what its method
+    /// says.
+    ///
+    /// # Errors
+    /// [`Draining`](crate::error::ErrorKind::Draining) if none may begin any more.
+    pub(super) fn begin<D: Driver>(
         upstream: &LocalUpstream<D>,
         options: CallOptions,
         idempotent: bool,
-    ) -> Terms {
+    ) -> Result<Terms, Error> {
         let options = options.or(upstream.options);
-        let begun = upstream.begin_call();
+        let begun = upstream.let_in()?;
         let config = upstream.policy();
         let timeout = options.timeout.unwrap_or(config.call_timeout);
-        Terms {
+        Ok(Terms {
             begun,
             deadline: begun + timeout,
             body_timeout: timeout,
@@ -58,7 +63,7 @@ impl Terms {
                 informational_max: config.informational_max,
                 ..http1::Limits::default()
             },
-        }
+        })
     }
 
     /// By when an attempt that begins `now` has to have a connection.
@@ -74,13 +79,16 @@ pub(crate) struct CheckoutTerms {
 }
 
 impl CheckoutTerms {
-    pub(crate) fn begin<D: Driver>(upstream: &LocalUpstream<D>) -> CheckoutTerms {
+    /// # Errors
+    /// As [`Terms::begin`].
+    pub(crate) fn begin<D: Driver>(upstream: &LocalUpstream<D>) -> Result<CheckoutTerms, Error> {
+        let begun = upstream.let_in()?;
         let config = upstream.policy();
         let options = upstream.options;
         let timeout = options.timeout.unwrap_or(Duration::MAX);
-        CheckoutTerms {
-            deadline: upstream.shard.now() + timeout.min(config.wait_timeout),
+        Ok(CheckoutTerms {
+            deadline: begun + timeout.min(config.wait_timeout),
             class: options.class.unwrap_or(config.class),
-        }
+        })
     }
 }

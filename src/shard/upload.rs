@@ -60,13 +60,7 @@ impl Source {
             Source::Empty => Poll::Ready(None),
             Source::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Source::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Source::Stream(body) => body.as_mut().poll_frame(cx).map_err(|error| {
-                Error::new(
-                    ErrorKind::RequestBody,
-                    format!("the request's body failed: {error}"),
-                )
-                .caused_by(error)
-            }),
+            Source::Stream(body) => body.as_mut().poll_frame(cx).map_err(body_failed),
             Source::Pipe(pipe, _) => pipe.poll_next(cx).map(|piece| {
                 piece.map(|piece| match piece {
                     Ok(frame) => frame,
@@ -250,6 +244,15 @@ impl<D: Driver> Upload<D> {
         exchange.request_written();
         Ok(())
     }
+}
+
+/// What a body of the caller's failed by.
+pub(crate) fn body_failed(error: Box<dyn StdError + Send + Sync>) -> Error {
+    Error::new(
+        ErrorKind::RequestBody,
+        format!("the request's body failed: {error}"),
+    )
+    .caused_by(error)
 }
 
 fn broken_promise(what: &'static str) -> Error {

@@ -5,7 +5,11 @@
 
 use super::account::Account;
 use super::addresses::Addresses;
+use super::homes::Homes;
+use super::homing::Homing;
 use super::policy::Policy;
+use super::sharing::offers::Offers;
+use super::sharing::share::Share;
 use crate::config::{UpstreamConfig, UpstreamUrl};
 use crate::error::Error;
 use crate::pool::{Counter, Exhausted, Limits, Permits, Pool, Quota};
@@ -14,13 +18,32 @@ use crate::slab::Key;
 use crate::time::Time;
 use crate::time::wheel::TimerKey;
 use crate::tls::ClientTls;
+use crossbeam::utils::CachePadded;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Names an upstream over the whole engine; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct UpstreamId(pub(crate) u64);
+
+/// What callers on other threads have of an upstream by way of one shard.
+#[derive(Default)]
+pub(crate) struct Outside {
+    /// Calls under way.
+    pub(crate) calls: AtomicUsize,
+    /// Checkouts and leases.
+    pub(crate) leases: AtomicUsize,
+    /// Sockets that left the engine and count against the caps still.
+    pub(crate) detached: AtomicUsize,
+}
+
+impl Outside {
+    fn has_callers(&self) -> bool {
+        let count = |count: &AtomicUsize| count.load(Ordering::Relaxed);
+        count(&self.calls) + count(&self.leases) > 0
+    }
+}
 
 /// What all shards and handles share of an upstream.
 pub(crate) struct UpstreamShared {
@@ -35,15 +58,16 @@ pub(crate) struct UpstreamShared {
     pub(crate) permits: Permits,
     /// The upstream's own part of `permits`.
     pub(crate) connections: Arc<Counter>,
-    /// Calls from other threads under way: as long as there are any it is in use.
-    pub(crate) calls: AtomicUsize,
+    /// By shard, what callers elsewhere have of it.
+    outside: Box<[CachePadded<Outside>]>,
+    /// Calls that wait, from all shards; made when the first one does, so that a quiet upstream costs nothing.
+    offers: OnceLock<Arc<Offers>>,
     /// The settings in force. A shard looks when it meets the upstream for the first time, and is told
     /// of changes.
     settings: Mutex<Arc<UpstreamConfig>>,
-    /// All shards, by preference for this upstream.
-    shards: Vec<usize>,
-    /// How many of them, from the front, are its homes.
-    homes: AtomicUsize,
+    /// Where calls for it go to: the shards that keep connections warm, and if none does the preferred
+    /// one, so that a quiet upstream keeps few connections in one place; more when they are needed.
+    pub(crate) homes: Homes,
 }
 
 impl UpstreamShared {
@@ -61,13 +85,38 @@ impl UpstreamShared {
             tls,
             connections: permits.upstream().clone(),
             permits,
-            calls: AtomicUsize::new(0),
-            homes: AtomicUsize::new(homes(&config, shards)),
-            shards: by_preference(&name, shards),
+            outside: (0..shards).map(|_| CachePadded::default()).collect(),
+            offers: OnceLock::new(),
+            homes: Homes::new(by_preference(&name, shards), warm(&config), &config.sharing),
             name,
             url: config.url.clone(),
             settings: Mutex::new(Arc::new(config)),
         }
+    }
+
+    /// The calls that wait, if ever one was offered.
+    pub(crate) fn offers(&self) -> Option<&Arc<Offers>> {
+        self.offers.get()
+    }
+
+    /// The calls that wait; true for the one who made the place for them.
+    pub(crate) fn make_offers(&self) -> (Arc<Offers>, bool) {
+        let mut made = false;
+        let offers = self.offers.get_or_init(|| {
+            made = true;
+            Arc::new(Offers::new(self.homes.shards()))
+        });
+        (offers.clone(), made)
+    }
+
+    /// What callers on other threads have of it by way of one shard.
+    pub(crate) fn outside(&self, shard: usize) -> &Outside {
+        &self.outside[shard]
+    }
+
+    /// Whether callers on other threads have anything of it.
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.outside.iter().any(|outside| outside.has_callers())
     }
 
     /// The settings in force. Locks: not for a shard's hot path.
@@ -79,8 +128,7 @@ impl UpstreamShared {
     /// to be told.
     pub(crate) fn replace_settings(&self, settings: &Arc<UpstreamConfig>) {
         self.permits.set_quota(quota(settings));
-        self.homes
-            .store(homes(settings, self.shards.len()), Ordering::Relaxed);
+        self.homes.configure(warm(settings), &settings.sharing);
         *self.lock() = settings.clone();
     }
 
@@ -98,19 +146,9 @@ impl UpstreamShared {
     /// The share of shard `shard` in `all`: as much as the others', what is left over going to the
     /// preferred ones.
     fn share(&self, all: u32, shard: usize) -> u32 {
-        let shards = self.shards.len() as u32;
-        let position = self
-            .shards
-            .iter()
-            .position(|&s| s == shard)
-            .expect("a shard of this engine") as u32;
-        all / shards + u32::from(position < all % shards)
-    }
-
-    /// The shards that calls from outside go to: those that keep connections warm, and if none
-    /// does the preferred one alone, so that a quiet upstream keeps few connections in one place.
-    pub(crate) fn homes(&self) -> &[usize] {
-        &self.shards[..self.homes.load(Ordering::Relaxed)]
+        let shards = self.homes.shards() as u32;
+        let place = self.homes.place(shard) as u32;
+        all / shards + u32::from(place < all % shards)
     }
 
     /// The pool's limits on shard `shard`.
@@ -143,10 +181,9 @@ pub(crate) fn quota(settings: &UpstreamConfig) -> Quota {
     }
 }
 
-/// On how many of so many shards connections are kept warm; one at least.
-fn homes(settings: &UpstreamConfig, shards: usize) -> usize {
-    let spread = settings.idle_min.max(settings.critical_reserved);
-    (spread as usize).clamp(1, shards)
+/// On how many shards connections are kept warm, if there are as many.
+fn warm(settings: &UpstreamConfig) -> usize {
+    settings.idle_min.max(settings.critical_reserved) as usize
 }
 
 /// All shards in the order in which `name` prefers them: rendezvous hashing (Thaler and Ravishankar,
@@ -169,6 +206,8 @@ pub(crate) struct UpstreamState {
     pub(crate) pool: Pool,
     /// What calls have taught.
     pub(super) account: Account,
+    /// What this shard is to it.
+    pub(super) homing: Homing,
     /// The settings that decisions here go by.
     pub(crate) policy: Rc<Policy>,
     /// When the pool's timer is armed for, and its key.
@@ -180,8 +219,12 @@ pub(crate) struct UpstreamState {
     pub(crate) resolving: Vec<Key>,
     /// Why the last look-up failed that did.
     pub(crate) resolve_error: Option<String>,
+    /// Its part in what shards do for each other.
+    pub(super) share: Share,
     /// What the pool is known to starve for, over all shards.
     pub(crate) need: Option<Exhausted>,
+    /// Calls of tasks here that wait for the time of their next attempt.
+    pub(crate) between: u32,
     /// How long the quickest dial took; the maximum before the first.
     pub(crate) dial_nanos_min: u64,
     /// Why the last dial failed, for those who are refused because of it.
@@ -191,12 +234,19 @@ pub(crate) struct UpstreamState {
 }
 
 impl UpstreamState {
-    pub(crate) fn new(shared: Arc<UpstreamShared>, shard: usize, seed: u64) -> UpstreamState {
+    pub(crate) fn new(
+        shared: Arc<UpstreamShared>,
+        shard: usize,
+        seed: u64,
+        now: Time,
+    ) -> UpstreamState {
         let settings = shared.settings();
         let limits = shared.limits(shard, &settings);
         UpstreamState {
             pool: Pool::new(limits, shared.permits.clone(), seed),
             account: Account::new(&settings.retry),
+            homing: Homing::new(now, shared.homes.contains(shard)),
+            share: Share::new(&shared),
             shared,
             policy: Rc::new(Policy::new(&settings)),
             tick: None,
@@ -205,6 +255,7 @@ impl UpstreamState {
             resolving: Vec::new(),
             resolve_error: None,
             need: None,
+            between: 0,
             dial_nanos_min: u64::MAX,
             dial_error: None,
             forgotten: false,
@@ -235,10 +286,9 @@ mod tests {
                 .collect();
             assert_eq!(shares.iter().sum::<u32>(), idle_min);
             for (shard, share) in shares.iter().enumerate() {
-                let home = upstream.homes().contains(&shard);
-                assert!(*share == 0 || home);
+                assert!(*share == 0 || upstream.homes.contains(shard));
             }
-            assert!(!upstream.homes().is_empty());
+            assert!(upstream.homes.len() > 0);
         }
     }
 
@@ -246,7 +296,7 @@ mod tests {
     fn names_spread_over_shards() {
         let mut counts = [0; 4];
         for n in 0..400 {
-            counts[upstream(&format!("upstream-{n}"), 0, 4).homes()[0]] += 1;
+            counts[upstream(&format!("upstream-{n}"), 0, 4).homes.first()] += 1;
         }
         assert!(counts.iter().all(|&count| count > 60), "{counts:?}");
     }

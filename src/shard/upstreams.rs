@@ -17,12 +17,21 @@ impl<D: Driver> Core<D> {
             return key;
         }
         let seed = self.random.next_u64();
-        let state = UpstreamState::new(shared.clone(), self.index, seed);
+        let state = UpstreamState::new(shared.clone(), self.index, seed, self.now);
         let key = self.upstreams.insert(state);
         self.upstream_keys.insert(shared.id, key);
         self.schedule(key);
+        if self.draining {
+            // Met by a caller whom the mailbox let in before.
+            self.pool_input(key, crate::pool::Input::Finish);
+        }
         // Names are asked for by the first dial.
         self.tell_endpoints(key);
+        // Whatever it was told before it knew of the upstream, it looks now.
+        if let Some(offers) = shared.offers() {
+            offers.room(self.index).hear();
+        }
+        self.touch(key);
         key
     }
 
@@ -70,8 +79,8 @@ impl<D: Driver> Core<D> {
 
     /// Takes an upstream's state away, and with it what others know of it.
     pub(super) fn remove_upstream(&mut self, key: Key) -> Option<UpstreamState> {
-        let mut upstream = self.upstreams.remove(key)?;
-        upstream.end_need();
+        let upstream = self.upstreams.remove(key)?;
+        upstream.share.announce_none(self.index);
         let timers = [upstream.tick, upstream.sweep];
         for (_, timer) in timers.into_iter().flatten() {
             let removed = self.timers.remove(timer);

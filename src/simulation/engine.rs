@@ -8,6 +8,7 @@ use super::lease::Checkout;
 use super::shard::Shard as LocalShard;
 use super::wall_clock::wall_clock;
 use crate::client::body::Body;
+use crate::client::drained::DrainReport;
 use crate::client::engine::destination;
 use crate::client::upstream::{Addressed, checkout, send};
 use crate::config::{CallOptions, Config, UpstreamConfig};
@@ -18,7 +19,9 @@ use crate::pool::Counter;
 use crate::random::Random;
 use crate::shard::look::Look;
 use crate::shard::lookup::{Lookup, Resolve, Resolved};
-use crate::shard::serve::Underway;
+use crate::shard::lost;
+use crate::shard::mailbox::Control;
+use crate::shard::sharing::movable::Underway;
 use crate::shard::upstream::UpstreamShared;
 use crate::shard::{Shard, Turn};
 use crate::time::Time;
@@ -27,6 +30,7 @@ use rustls::crypto::CryptoProvider;
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +40,7 @@ pub struct Engine {
     shards: Vec<Shard<Sim>>,
     shared: Arc<EngineShared<Sim>>,
     network: Network,
+    seeds: Random,
 }
 
 /// Permits of an upstream and of the whole engine.
@@ -104,13 +109,10 @@ impl Engine {
             resolver,
             tickets,
         )?);
-        let buffers = u32::from(shared.config.receive_buffers);
-        let buffer_size = shared.config.receive_buffer_size as usize;
         let mut seeds = Random::new(seed);
         let shards = (0..shards)
             .map(|index| {
-                let driver = network.driver_with(buffers, buffer_size);
-                let mut parts = shared.parts(index, driver);
+                let mut parts = shared.parts(index, driver(&shared, network));
                 parts.seed = seeds.next_u64();
                 Shard::new(parts)
             })
@@ -119,6 +121,7 @@ impl Engine {
             shards,
             shared,
             network: network.clone(),
+            seeds,
         })
     }
 
@@ -200,7 +203,7 @@ impl Engine {
             Err(unknown) => return Call::new(std::future::ready(Err(unknown))),
         };
         let (shard, underway) = self.begin(shard, &upstream);
-        self.send(shard, underway, upstream, request)
+        self.send(shard, underway, request)
     }
 
     /// Sends a request from outside to wherever its absolute URL says.
@@ -209,10 +212,9 @@ impl Engine {
     /// If the URL is not absolute, or there are too many upstreams and all are in use.
     pub fn call_url(&self, request: http::Request<Body>) -> Result<Call, Error> {
         let url = destination(request.uri())?;
-        let (upstream, (shard, underway)) = self
-            .shared
-            .by_url(&url, |upstream| self.begin(None, upstream))?;
-        Ok(self.send(shard, underway, upstream, request))
+        let begin = |upstream: &_| self.begin(None, upstream);
+        let (_, (shard, underway)) = self.shared.by_url(&url, begin)?;
+        Ok(self.send(shard, underway, request))
     }
 
     /// Takes a connection from outside.
@@ -221,11 +223,12 @@ impl Engine {
             Ok(upstream) => upstream,
             Err(unknown) => return Checkout::new(std::future::ready(Err(unknown))),
         };
-        let (shard, underway) = self.begin(shard, &upstream);
+        let shard = shard.unwrap_or_else(|| self.shared.shard_for(&upstream));
+        let underway = Underway::lease(&self.shared.mailboxes[shard], &upstream);
         let shared = self.shared.clone();
         Checkout::new(async move {
             let options = CallOptions::default();
-            checkout(&shared, shard, underway, upstream, options).await
+            checkout(&shared, shard, underway, options).await
         })
     }
 
@@ -251,6 +254,41 @@ impl Engine {
     pub fn configure(&self, name: &str, settings: UpstreamConfig) -> Result<(), Error> {
         let upstream = self.shared.named(name)?;
         self.shared.reconfigure(&upstream, settings).map(drop)
+    }
+
+    /// Drains the engine; the shards go on turning as they are told to, and sooner or later there is a
+    /// [`report`](Engine::drained).
+    pub fn drain(&self, within: Duration) {
+        // Whoever waits for it is told by the report.
+        drop(self.shared.drain(within));
+    }
+
+    /// What the drain came to, once it is over.
+    pub fn drained(&self) -> Option<DrainReport> {
+        let shards = self.shared.drained();
+        (shards.len() == self.shards()).then(|| DrainReport::of(&shards))
+    }
+
+    /// Has a shard panic in the middle of a turn, and puts another one in its place, as its thread would.
+    ///
+    /// # Panics
+    /// If it panics once more when it is dropped.
+    pub fn lose_shard(&mut self, index: usize) {
+        let mut lost = self.shards.remove(index);
+        self.shared.mailboxes[index].control(Control::Panic);
+        let turned = catch_unwind(AssertUnwindSafe(|| lost.turn(true)));
+        assert!(turned.is_err(), "it goes on though it was to panic");
+        let fault = lost::lost(index, "the simulator wanted it");
+        self.shared.mailboxes[index].lose(&fault);
+        let tally = lost.lose(&fault);
+        drop(lost);
+        self.shared.on_shard_lost(index);
+        let driver = driver(&self.shared, &self.network);
+        let mut parts = self.shared.successor(index, driver, tally);
+        parts.seed = self.seeds.next_u64();
+        let mut successor = Shard::new(parts);
+        successor.begin_with(self.shared.restore(index));
+        self.shards.insert(index, successor);
     }
 
     /// Stops every shard, letting as much time go by as that takes. Each line names something that was
@@ -281,6 +319,14 @@ impl Engine {
         if engine > 0 {
             left.push(format!("the engine: {engine} permits left"));
         }
+        for (name, upstream) in self.shared.directory.iter() {
+            if upstream
+                .offers()
+                .is_some_and(|offers| !offers.open().is_empty())
+            {
+                left.push(format!("upstream {name}: calls are still offered"));
+            }
+        }
         for (index, mailbox) in self.shared.mailboxes.iter().enumerate() {
             if mailbox.depth() > 0 {
                 let calls = mailbox.depth();
@@ -289,26 +335,15 @@ impl Engine {
         }
     }
 
-    fn begin(
-        &self,
-        shard: Option<usize>,
-        upstream: &Arc<UpstreamShared>,
-    ) -> (usize, Underway<Sim>) {
+    fn begin(&self, shard: Option<usize>, upstream: &Arc<UpstreamShared>) -> (usize, Underway) {
         let shard = shard.unwrap_or_else(|| self.shared.shard_for(upstream));
         let underway = Underway::new(&self.shared.mailboxes[shard], upstream);
         (shard, underway)
     }
 
-    fn send(
-        &self,
-        shard: usize,
-        underway: Underway<Sim>,
-        upstream: Arc<UpstreamShared>,
-        request: http::Request<Body>,
-    ) -> Call {
+    fn send(&self, shard: usize, underway: Underway, request: http::Request<Body>) -> Call {
         let shared = self.shared.clone();
         let call = Addressed {
-            upstream,
             options: CallOptions::default(),
             request,
         };
@@ -320,6 +355,12 @@ impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Engine({} simulated shards)", self.shards())
     }
+}
+
+fn driver(shared: &EngineShared<Sim>, network: &Network) -> Sim {
+    let config = &shared.config;
+    let buffers = u32::from(config.receive_buffers);
+    network.driver_with(buffers, config.receive_buffer_size as usize)
 }
 
 /// Answers at once with what the network knows.

@@ -4,7 +4,7 @@ use crate::client::body::Body;
 use crate::driver::sim::Sim;
 use crate::error::Error;
 use crate::protocol::http1::Head;
-use crate::shard::call;
+use crate::shard::forward;
 use crate::shard::lease;
 use crate::shard::local::LocalShard;
 use crate::shard::stream_lease::{StreamCheckout, StreamLease};
@@ -59,7 +59,7 @@ impl Shard {
     /// As [`on_shard::Upstream::exchange`](crate::on_shard::Upstream::exchange) and its body's.
     pub async fn exchange(&self, upstream: &str, head: Head<'_>) -> Result<(u16, Bytes), Error> {
         let upstream = self.local.named(upstream)?;
-        let mut exchange = call::exchange(&upstream, &head, None).await?;
+        let mut exchange = forward::exchange(&upstream, &head, None).await?;
         let status = exchange.head().status();
         let mut body = BytesMut::new();
         while let Some(chunk) = exchange.chunk().await? {
@@ -79,7 +79,7 @@ impl Shard {
     ) -> Result<http::Response<Bytes>, Error> {
         let upstream = self.local.named(upstream)?;
         let (parts, body) = request.into_parts();
-        let response = call::call(&upstream, parts, body.into_source()).await?;
+        let response = forward::call(&upstream, parts, body.into_source()).await?;
         let (parts, mut body) = response.into_parts();
         let mut read = BytesMut::new();
         while let Some(piece) = poll_fn(|cx| body.poll_piece(cx)).await? {
@@ -93,7 +93,7 @@ impl Shard {
     /// # Errors
     /// If none comes free, or can be dialled, within `wait_timeout`.
     pub async fn checkout(&self, upstream: &str) -> Result<Lease, Error> {
-        self.local.named(upstream)?.lease().await
+        self.local.named(upstream)?.lease()?.await
     }
 
     /// A call over a stream of its own: `payload` there, the whole answer back, within `timeout`.
@@ -119,6 +119,7 @@ impl Shard {
     pub async fn stream(&self, upstream: &str, timeout: Duration) -> Result<Stream, Error> {
         let upstream = self.local.named(upstream)?;
         let deadline = self.local.now() + timeout;
+        upstream.let_in()?;
         let stream = StreamCheckout::new(&upstream, deadline)?.await?;
         stream.expect_by(deadline);
         Ok(stream)

@@ -6,9 +6,10 @@
 //!
 //! - [`ring`]: the queues and the system call; - [`buffers`]: what the kernel receives into;
 //! - [`sockets`]: what is in flight, and completions as events; - [`token`]: the names of operations;
-//! - [`signal`]: the end of a sleep; - [`probe`] and [`refusal`]: what the kernel can do, or why not.
+//! - [`signal`]: the end of a sleep; - [`messages`]: from ring to ring; - [`probe`] and [`refusal`]: what the kernel can do, or why not.
 
 mod buffers;
+mod messages;
 mod probe;
 mod refusal;
 mod ring;
@@ -25,12 +26,13 @@ use crate::endpoint::Endpoint;
 use crate::slab::Key;
 use buffers::Buffers;
 use io_uring::{opcode, types::CancelBuilder};
+use messages::Messages;
 use ring::Ring;
 use signal::Wake;
 use sockets::Sockets;
 use std::io;
 use std::mem::ManuallyDrop;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,6 +95,7 @@ pub struct Uring {
     wake: Arc<Wake>,
     /// Whether the poll on `wake` is armed.
     wake_armed: bool,
+    messages: Messages,
     completions: u64,
 }
 
@@ -125,12 +128,16 @@ impl Uring {
         let buffers = Buffers::new(settings.buffers, settings.buffer_size).map_err(Refusal::of)?;
         let submitter = ring.io_uring().submitter();
         buffers.register(&submitter).map_err(Refusal::of)?;
+        // SAFETY: the descriptor is the ring's, which is here.
+        let descriptor = unsafe { BorrowedFd::borrow_raw(ring.io_uring().as_raw_fd()) };
+        let wake = Wake::new(probe.ring_messages.then_some(descriptor)).map_err(Refusal::of)?;
         let mut driver = Uring {
             ring,
             sockets: ManuallyDrop::new(Sockets::new(probe.cancel_by_descriptor)),
             buffers: ManuallyDrop::new(buffers),
-            wake: Arc::new(Wake::new().map_err(Refusal::of)?),
+            wake: Arc::new(wake),
             wake_armed: false,
+            messages: Messages::new(probe.ring_messages),
             completions: 0,
         };
         driver.arm_wake();
@@ -161,7 +168,9 @@ impl Uring {
             };
             match token.kind {
                 Kind::Wake => self.wake_armed = io_uring::cqueue::more(completion.flags()),
-                Kind::Teardown => {}
+                // The sleep is over, which is all that it says.
+                Kind::Message | Kind::Teardown => {}
+                Kind::Unsent => self.messages.failed(-completion.result()),
                 Kind::Connect | Kind::Receive | Kind::Send | Kind::Cancel | Kind::Close => {
                     self.sockets
                         .complete(token, &completion, &self.buffers, events);
@@ -239,10 +248,16 @@ impl Driver for Uring {
     }
 
     fn enter(&mut self, wait: Wait) -> io::Result<()> {
+        let all_gone = self.ring.is_handed_over();
+        for message in self.messages.end_turn(all_gone) {
+            // SAFETY: a message points to no memory, and `messages` keeps the descriptor until it is handed over.
+            unsafe { self.ring.push(message) };
+        }
         self.ring.enter(wait)
     }
 
     fn reap(&mut self, events: &mut Vec<Event<RingBuffer>>) {
+        self.messages.begin_turn();
         self.reap_once(events);
         for _ in 0..OVERFLOW_PASSES {
             // An error will meet the next `enter`, which can tell it.
@@ -274,6 +289,7 @@ impl Driver for Uring {
             enters_extra: self.ring.enters_extra,
             submissions: self.ring.submissions,
             completions: self.completions,
+            messages: self.messages.count,
             out_of_buffers: self.sockets.out_of_buffers(),
             faults: self.sockets.faults(),
             sockets: self.sockets.open(),

@@ -196,8 +196,9 @@ impl Ring {
         result
     }
 
-    fn is_handed_over(&mut self) -> bool {
-        self.ring.submission().is_empty()
+    /// Whether the kernel has all that was queued.
+    pub(super) fn is_handed_over(&mut self) -> bool {
+        self.backlog.is_empty() && self.ring.submission().is_empty()
     }
 
     fn is_reaped(&self) -> bool {

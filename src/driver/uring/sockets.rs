@@ -273,7 +273,9 @@ impl Sockets {
                 self.open -= 1;
                 events.push(Event::Closed { key });
             }
-            Kind::Wake | Kind::Teardown => unreachable!("the driver keeps its own"),
+            Kind::Wake | Kind::Teardown | Kind::Message | Kind::Unsent => {
+                unreachable!("the driver keeps its own")
+            }
         }
     }
 

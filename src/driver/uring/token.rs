@@ -18,6 +18,10 @@ pub(super) enum Kind {
     Wake = 6,
     /// The driver's own: the cancel of everything when it is dropped.
     Teardown = 7,
+    /// From another ring: it ends a sleep.
+    Message = 8,
+    /// The driver's own: a message that did not arrive.
+    Unsent = 9,
 }
 
 /// Names one operation of one socket.
@@ -53,6 +57,8 @@ impl Token {
             5 => Kind::Close,
             6 => Kind::Wake,
             7 => Kind::Teardown,
+            8 => Kind::Message,
+            9 => Kind::Unsent,
             _ => return None,
         };
         // `from_parts` keeps the lower 24 bits of the generation: the kind falls off.
@@ -75,6 +81,8 @@ mod tests {
             Kind::Close,
             Kind::Wake,
             Kind::Teardown,
+            Kind::Message,
+            Kind::Unsent,
         ];
         for kind in kinds {
             for (index, generation) in [
@@ -93,6 +101,6 @@ mod tests {
     fn foreign_bits_are_nobody() {
         assert_eq!(Token::unpack(0), None);
         assert_eq!(Token::unpack(u64::MAX), None);
-        assert_eq!(Token::unpack(8 << 56), None);
+        assert_eq!(Token::unpack(10 << 56), None);
     }
 }

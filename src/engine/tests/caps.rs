@@ -2,6 +2,13 @@
 
 use super::rig::{Call, Rig};
 use super::{SECOND, config};
+use crate::config::UpstreamConfig;
+
+/// One connection, and calls that stay where they came in.
+fn single_unshared(upstream: &mut UpstreamConfig) {
+    upstream.connections_max = 1;
+    upstream.sharing.steal = false;
+}
 
 #[test]
 fn an_upstreams_cap_holds_over_both_shards() {
@@ -36,7 +43,7 @@ fn an_upstreams_cap_holds_over_both_shards() {
 /// beside a waiter, and no time goes by.
 #[test]
 fn a_sibling_gives_its_idle_connection_up() {
-    let mut rig = Rig::new(config(1, |upstream| upstream.connections_max = 1));
+    let mut rig = Rig::new(config(1, single_unshared));
     rig.web.serve(1, 1);
     for (n, shard) in [0, 1, 0, 0, 1].into_iter().enumerate() {
         let mut call = rig.call(shard, "a", &format!("/{n}"));
@@ -51,7 +58,7 @@ fn a_sibling_gives_its_idle_connection_up() {
 /// A shard that once starved, and whose own release has met that, is asked like any other.
 #[test]
 fn one_that_starved_before_gives_up_as_well() {
-    let mut rig = Rig::new(config(1, |upstream| upstream.connections_max = 1));
+    let mut rig = Rig::new(config(1, single_unshared));
     rig.web.serve(1, 1);
     // Two callers on shard 0, one connection: the second one makes the pool ask for another.
     let mut calls = [rig.call(0, "a", "/hold/x"), rig.call(0, "a", "/y")];
@@ -92,7 +99,7 @@ fn a_dial_that_nobody_waits_for_any_more_is_given_up_as_well() {
 /// A caller who goes takes the need along: nothing is closed for nobody.
 #[test]
 fn a_need_goes_with_the_caller_who_had_it() {
-    let mut rig = Rig::new(config(1, |upstream| upstream.connections_max = 1));
+    let mut rig = Rig::new(config(1, single_unshared));
     rig.web.serve(1, 1);
     let mut calls = [rig.call(0, "a", "/x")];
     rig.finish(&mut calls);

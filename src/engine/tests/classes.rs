@@ -60,7 +60,7 @@ fn a_handle_lends_its_class() {
     rig.settle();
     local.spawn(async move {
         let head = crate::protocol::http1::Head::get("/critical");
-        let mut exchange = crate::shard::call::exchange(&upstream, &head, None)
+        let mut exchange = crate::shard::forward::exchange(&upstream, &head, None)
             .await
             .expect("answered");
         while exchange.chunk().await.expect("the body").is_some() {}

@@ -1,22 +1,29 @@
-//! Two shards of the real engine over the simulated network, stepped by hand.
+//! Shards of the real engine over the simulated network, stepped by hand.
 
 mod hub;
 mod rig;
+mod tasks;
 mod web;
 
 mod calls;
 mod caps;
 mod classes;
 mod dials;
+mod drain;
 mod endpoints;
 mod ends;
+mod forwarding;
+mod homes;
 mod hygiene;
+mod lost;
 mod names;
 mod reconfigure;
 mod reserves;
 mod retries;
 mod stale;
+mod stealing;
 mod streams;
+mod turns;
 mod verdicts;
 
 use crate::config::{Config, UpstreamConfig};

@@ -115,7 +115,7 @@ fn warmth_begins_and_spreads_when_it_is_asked_for() {
     let mut rig = Rig::new(config(1, |_| {}));
     rig.web.serve(1, 128);
     rig.settle();
-    assert_eq!(rig.upstream("a").homes().len(), 1);
+    assert_eq!(rig.upstream("a").homes.len(), 1);
     rig.reconfigure("a", |settings| settings.idle_min = 4)
         .unwrap();
     rig.pass(SECOND);
@@ -123,7 +123,7 @@ fn warmth_begins_and_spreads_when_it_is_asked_for() {
     for shard in 0..2 {
         assert_eq!(rig.figures(shard).upstreams["a"].0.idle, 2);
     }
-    assert_eq!(rig.upstream("a").homes().len(), 2);
+    assert_eq!(rig.upstream("a").homes.len(), 2);
     rig.stop();
 }
 

@@ -70,7 +70,11 @@ fn what_is_beyond_the_reserve_is_shared() {
 #[test]
 fn nothing_is_given_up_for_a_caller_who_has_gone() {
     for over_engine in [false, true] {
-        let mut policy = config(2, |upstream| upstream.connections_max = 1);
+        let mut policy = config(2, |upstream| {
+            upstream.connections_max = 1;
+            // Where the call itself can move, there is no need.
+            upstream.sharing.steal = false;
+        });
         policy.connections_max = 1;
         let mut rig = Rig::new(policy);
         rig.web.serve(1, 1);

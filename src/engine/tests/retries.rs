@@ -6,7 +6,7 @@ use super::{SECOND, config};
 use crate::config::{CallOptions, UpstreamConfig};
 use crate::error::{ErrorKind, Phase, RequestSent};
 use crate::protocol::http1::Head;
-use crate::shard::call;
+use crate::shard::forward;
 use crate::time::Time;
 use http::Method;
 use std::cell::RefCell;
@@ -145,7 +145,7 @@ fn an_exchange_goes_by_its_handles_options() {
     let telling = told.clone();
     local.spawn(async move {
         let head = Head::new("POST", "/cut/1/x");
-        let exchange = call::exchange(&upstream, &head, None).await;
+        let exchange = forward::exchange(&upstream, &head, None).await;
         let trip = exchange.expect("it was sent again").trip();
         telling.replace(Some((trip.attempts, trip.failed.len())));
     });

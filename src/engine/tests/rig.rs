@@ -1,4 +1,4 @@
-//! Two shards, the real engine and its real mailboxes, and a simulated network: stepped in one thread,
+//! Two shards or more, the real engine and its real mailboxes, and a simulated network: stepped in one thread,
 //! under a clock moved by hand.
 //!
 //! Owns: who turns when. A shard turns only when it would be awake in production, so one that sleeps
@@ -10,11 +10,14 @@ use crate::driver::sim::{Network, Sim};
 use crate::engine::EngineShared;
 use crate::error::Error;
 use crate::random::Random;
+use crate::shard::crossing::Answer;
 use crate::shard::figures::ShardFigures;
 use crate::shard::lookup::{NoNames, Resolver};
+use crate::shard::lost;
 use crate::shard::mailbox::Control;
-use crate::shard::serve::{RemoteBody, RemoteCall, Unbegun, Underway};
+use crate::shard::serve::RemoteBody;
 use crate::shard::serve_lease::{self, RemoteCheckout, RemoteLease};
+use crate::shard::sharing::movable::{Movable, Request, Underway};
 use crate::shard::upload::Source;
 use crate::shard::upstream::UpstreamShared;
 use crate::shard::{Shard, Turn};
@@ -23,7 +26,9 @@ use crate::time::clock::Clock;
 use crate::tls::TicketStore;
 use crate::trip::Trip;
 use futures_channel::oneshot;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Duration;
 
 /// Rounds in which nothing may stay unsettled.
@@ -41,25 +46,31 @@ pub(super) struct Rig {
 
 impl Rig {
     pub(super) fn new(config: Config) -> Rig {
-        Rig::with(config, None, Arc::new(NoNames))
+        Rig::with(config, 2, None, Arc::new(NoNames))
+    }
+
+    /// With so many shards.
+    pub(super) fn of(shards: usize, config: Config) -> Rig {
+        Rig::with(config, shards, None, Arc::new(NoNames))
     }
 
     /// With an order of turns that `seed` decides.
     pub(super) fn shuffled(config: Config, seed: u64) -> Rig {
-        Rig::with(config, Some(Random::new(seed)), Arc::new(NoNames))
+        Rig::with(config, 2, Some(Random::new(seed)), Arc::new(NoNames))
     }
 
     /// With names that `resolver` resolves.
     pub(super) fn resolving(config: Config, resolver: Resolver) -> Rig {
-        Rig::with(config, None, resolver)
+        Rig::with(config, 2, None, resolver)
     }
 
-    fn with(config: Config, order: Option<Random>, resolver: Resolver) -> Rig {
+    fn with(config: Config, shards: usize, order: Option<Random>, resolver: Resolver) -> Rig {
         let network = Network::new(1);
         let clock = network.clock();
-        let shared = EngineShared::new(config, 2, clock.clone(), resolver, TicketStore::new());
+        let tickets = TicketStore::new();
+        let shared = EngineShared::new(config, shards, clock.clone(), resolver, tickets);
         let shared = Arc::new(shared.expect("the test's configuration is right"));
-        let shards = (0..2)
+        let shards = (0..shards)
             .map(|index| Shard::new(shared.parts(index, network.driver(64))))
             .collect();
         let web = Web::new(&network);
@@ -162,7 +173,7 @@ impl Rig {
         let upstream = self.upstream(upstream);
         let underway = Underway::new(&self.shared.mailboxes[shard], &upstream);
         let request = http::Request::builder().method(method).uri(path).body(());
-        self.send(shard, underway, upstream, request.expect("a request"))
+        self.send(shard, underway, request.expect("a request"))
     }
 
     /// Calls with a request that says more for itself; without a body.
@@ -174,40 +185,26 @@ impl Rig {
     ) -> Call {
         let upstream = self.upstream(upstream);
         let underway = Underway::new(&self.shared.mailboxes[shard], &upstream);
-        self.send(shard, underway, upstream, request)
+        self.send(shard, underway, request)
     }
 
     /// Calls an absolute URL on the shard that the engine picks.
     pub(super) fn call_url(&self, url: &str, path: &str) -> Result<Call, Error> {
         let url = url.parse().expect("the test's URL is right");
-        let (upstream, (shard, underway)) = self.shared.by_url(&url, |upstream| {
+        let (_, (shard, underway)) = self.shared.by_url(&url, |upstream| {
             let shard = self.shared.shard_for(upstream);
             let underway = Underway::new(&self.shared.mailboxes[shard], upstream);
             (shard, underway)
         })?;
         let request = http::Request::get(path).body(()).expect("a request");
-        Ok(self.send(shard, underway, upstream, request))
+        Ok(self.send(shard, underway, request))
     }
 
-    fn send(
-        &self,
-        shard: usize,
-        underway: Underway<Sim>,
-        upstream: Arc<UpstreamShared>,
-        request: http::Request<()>,
-    ) -> Call {
-        let (reply, answer) = oneshot::channel();
+    fn send(&self, shard: usize, underway: Underway, request: http::Request<()>) -> Call {
         let (parts, ()) = request.into_parts();
-        let call = Unbegun::new(RemoteCall {
-            upstream,
-            options: CallOptions::default(),
-            parts,
-            source: Source::Empty,
-            reply,
-        });
-        let submitted = self
-            .shared
-            .submit(shard, Box::new(move |local| call.begin(local, underway)));
+        let request = Request::Http(Box::new(parts), Source::Empty);
+        let (call, answer) = Movable::new(underway, CallOptions::default(), request);
+        let submitted = self.shared.submit_call(shard, call);
         let given = submitted
             .err()
             .map(|error| Outcome::Failed(Box::new(error)));
@@ -220,13 +217,10 @@ impl Rig {
         upstream: &str,
     ) -> oneshot::Receiver<Result<RemoteLease, Error>> {
         let upstream = self.upstream(upstream);
-        let underway = Underway::new(&self.shared.mailboxes[shard], &upstream);
+        let underway = Underway::lease(&self.shared.mailboxes[shard], &upstream);
         let (reply, answer) = oneshot::channel();
-        let checkout = RemoteCheckout {
-            upstream,
-            options: CallOptions::default(),
-            reply,
-        };
+        let options = CallOptions::default();
+        let checkout = RemoteCheckout { options, reply };
         let submitted = self.shared.submit(
             shard,
             Box::new(move |local| {
@@ -245,10 +239,10 @@ impl Rig {
         answered.expect("figures come within a turn")
     }
 
-    /// Both shards' figures of one upstream, added up: hits, misses, dials.
+    /// All shards' figures of one upstream, added up: hits, misses, dials.
     pub(super) fn counts(&mut self, upstream: &str) -> [u64; 3] {
         let mut sums = [0; 3];
-        for shard in 0..2 {
+        for shard in 0..self.shards.len() {
             if let Some((_, counters)) = self.figures(shard).upstreams.get(upstream) {
                 for (sum, count) in
                     sums.iter_mut()
@@ -261,7 +255,25 @@ impl Rig {
         sums
     }
 
-    /// Stops both shards and checks that nothing is left of them, in the network or in counts.
+    /// Has a shard panic in its next turn, and puts another one in its place, as its thread would.
+    pub(super) fn lose(&mut self, shard: usize) {
+        self.shared.mailboxes[shard].control(Control::Panic);
+        let lost = &mut self.shards[shard];
+        let panicked = catch_unwind(AssertUnwindSafe(|| lost.turn(true))).is_err();
+        assert!(panicked, "it was asked to");
+        let fault = lost::lost(shard, "a test");
+        self.shared.mailboxes[shard].lose(&fault);
+        let tally = lost.lose(&fault);
+        // The old one has to be gone before its successor begins.
+        self.shards.remove(shard);
+        self.shared.on_shard_lost(shard);
+        let driver = self.network.driver(64);
+        let mut successor = Shard::new(self.shared.successor(shard, driver, tally));
+        successor.begin_with(self.shared.restore(shard));
+        self.shards.insert(shard, successor);
+    }
+
+    /// Stops all shards and checks that nothing is left of them, in the network or in counts.
     pub(super) fn stop(&mut self) {
         self.shared.stop();
         for shard in &mut self.shards {
@@ -273,6 +285,8 @@ impl Rig {
         }
         assert_eq!(self.web.open(), 0, "a socket outlived its shard");
         for upstream in self.shared.directory.values() {
+            let offers = upstream.offers();
+            assert!(offers.is_none_or(|offers| offers.open().is_empty()));
             assert_eq!(upstream.connections.in_use(), 0, "a permit is missing");
             assert_eq!(upstream.permits.engine().in_use(), 0, "a permit is missing");
         }
@@ -284,7 +298,7 @@ impl Rig {
 
 /// A call from outside. Dropping it gives it up.
 pub(super) struct Call {
-    answer: oneshot::Receiver<Result<http::Response<RemoteBody>, Error>>,
+    answer: Answer,
     given: Option<Outcome>,
 }
 
@@ -297,12 +311,10 @@ enum Outcome {
 impl Call {
     pub(super) fn is_answered(&mut self) -> bool {
         if self.given.is_none() {
-            self.given = match self.answer.try_recv() {
-                Ok(None) => None,
-                Ok(Some(Ok(response))) => Some(Outcome::of(response)),
-                Ok(Some(Err(error))) => Some(Outcome::Failed(Box::new(error))),
-                Err(oneshot::Canceled) => Some(Outcome::Failed(Box::new(Error::draining()))),
-            };
+            self.given = self.answer.try_head().map(|answer| match answer {
+                Ok(response) => Outcome::of(response),
+                Err(error) => Outcome::Failed(Box::new(error)),
+            });
         }
         self.given.is_some()
     }
@@ -361,9 +373,20 @@ impl Outcome {
         let (parts, body) = response.into_parts();
         match body {
             RemoteBody::Whole(bytes) => Outcome::Answered(parts.status, bytes.to_vec(), trip),
-            RemoteBody::Pieces(..) | RemoteBody::Upgraded(_) => {
-                panic!("the simulated peers answer in one piece")
+            // The simulated peers answer in one piece, or break off.
+            RemoteBody::Pieces(mut pieces, _) => {
+                let mut cx = TaskContext::from_waker(Waker::noop());
+                loop {
+                    match pieces.poll_next(&mut cx) {
+                        Poll::Ready(Some(Ok(Ok(_)))) => {}
+                        Poll::Ready(Some(Ok(Err(error)))) => {
+                            return Outcome::Failed(Box::new(error));
+                        }
+                        other => panic!("not in one piece: {}", other.is_pending()),
+                    }
+                }
             }
+            RemoteBody::Upgraded(_) => panic!("the simulated peers upgrade nothing"),
         }
     }
 }

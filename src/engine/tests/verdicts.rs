@@ -5,7 +5,7 @@ use super::{SECOND, config};
 use crate::config::CallOptions;
 use crate::error::ErrorKind;
 use crate::protocol::http1::Head;
-use crate::shard::call;
+use crate::shard::forward;
 
 /// So many failures in a row eject an endpoint, by default.
 const FAILURES: usize = 5;
@@ -116,7 +116,7 @@ fn a_good_head_counts_and_a_body_that_breaks_off_takes_it_back() {
         let upstream = local.upstream(upstream.clone());
         local.spawn(async move {
             let head = Head::get(path);
-            let exchange = call::exchange(&upstream, &head, None).await;
+            let exchange = forward::exchange(&upstream, &head, None).await;
             assert_eq!(exchange.expect("a head").head().status(), 200);
         });
     };

@@ -148,6 +148,7 @@ impl Rig {
     fn enqueue_with(&mut self, waiter: u32, deadline: Time, fresh: bool) -> Vec<Did> {
         let waiter = id(waiter);
         self.handle(Input::Enqueue {
+            elsewhere: false,
             waiter,
             class: Class::Normal,
             deadline,

@@ -19,11 +19,37 @@ pub mod driver {
     }
 }
 
+/// Stands for the library's `config`, of which the room knows only this.
+mod config {
+    #[derive(Clone, Copy)]
+    pub(crate) enum Class {
+        Critical,
+        Normal,
+        Sheddable,
+    }
+
+    impl Class {
+        pub(crate) const ALL: [Class; 3] = [Class::Critical, Class::Normal, Class::Sheddable];
+    }
+}
+
+/// Stands for the library's `pool`, for whom the room is two counts.
+mod pool {
+    pub(crate) struct Room {
+        pub(crate) open: u32,
+        pub(crate) reserved: u32,
+    }
+}
+
+#[path = "../../../src/shard/sharing/claim.rs"]
+mod claim;
 #[path = "../../../src/shard/hunger.rs"]
 mod hunger;
 #[path = "../../../src/shard/parker.rs"]
 mod parker;
 #[path = "../../../src/pool/permit/mod.rs"]
 mod permit;
+#[path = "../../../src/shard/sharing/room.rs"]
+mod room;
 
 pub mod models;

@@ -1,6 +1,6 @@
 //! Runs every model. A failure prints how threads met; loom's `LOOM_LOG=trace` tells the whole story.
 
-use interleavings::models::{permits, sleep};
+use interleavings::models::{offers, permits, sleep};
 
 #[test]
 fn nobody_sleeps_over_mail() {
@@ -10,6 +10,16 @@ fn nobody_sleeps_over_mail() {
 #[test]
 fn a_sleeper_is_signalled_once() {
     sleep::a_sleeper_is_signalled_once();
+}
+
+#[test]
+fn an_offer_is_claimed_once() {
+    offers::an_offer_is_claimed_once();
+}
+
+#[test]
+fn who_has_room_does_not_sleep_beside_an_offer() {
+    offers::who_has_room_does_not_sleep_beside_an_offer();
 }
 
 #[test]

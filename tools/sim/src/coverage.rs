@@ -75,6 +75,8 @@ const AMBIENT: &[&str] = &[
     "name_gone",
     "clock_jump",
     "reconfigured",
+    "shard_lost",
+    "drain",
 ];
 
 /// The driver's faults, at the index of their discriminants.

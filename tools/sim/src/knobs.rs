@@ -157,6 +157,7 @@ impl Knobs {
         for settings in config.upstreams.values_mut() {
             settings.dials_eager = eager.one_in(6);
         }
+        share(&mut config, &mut Dice::new(seed, "sharing"));
         let reloads = reload::all(seed, &upstreams, &weather, &config);
         let mut knobs = Knobs {
             reloads,
@@ -317,6 +318,13 @@ fn leave_something(config: &mut Config) {
     for settings in config.upstreams.values_mut() {
         settings.critical_reserved = settings.critical_reserved.min(left);
         left -= settings.critical_reserved;
+    }
+}
+
+/// Giving up stays: with neither, callers on a shard without a connection could wait in vain.
+fn share(config: &mut Config, dice: &mut Dice) {
+    for settings in config.upstreams.values_mut() {
+        settings.sharing.steal = !dice.one_in(4);
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Owns: the order of things and the passing of time. Never: reads a clock, and never decides what is right.
 
+mod ends;
 mod script;
 mod watch;
 
@@ -118,6 +119,10 @@ struct Run {
     scripted: bool,
     /// What became of it.
     seen: Evidence,
+    /// When a shard is to be lost, the first one last.
+    losses: Vec<Duration>,
+    /// The engine ends: closing has a limit of its own, which a jump would be taken for.
+    ending: bool,
 }
 
 impl Run {
@@ -158,6 +163,8 @@ impl Run {
             rounds: 0,
             scripted: false,
             seen: Evidence::default(),
+            losses: ends::losses(knobs.seed, expected),
+            ending: false,
             stage: stage.clone(),
             network: network.clone(),
             world,
@@ -173,13 +180,13 @@ impl Run {
         if self.scripted {
             self.conclude();
         } else if self.dice.one_in(5) {
-            return self.stop();
+            return self.end();
         }
         self.heal();
         self.calm();
         if !self.is_over() {
             self.rest();
-            self.stop();
+            self.end();
         }
     }
 
@@ -188,6 +195,7 @@ impl Run {
         while !self.is_over() {
             if !self.round(true) {
                 if self.load.is_done() && self.troubles.next().is_none() {
+                    self.losses.clear();
                     return;
                 }
                 self.pass(None);
@@ -260,34 +268,6 @@ impl Run {
         });
     }
 
-    /// The engine stops, whatever is under way.
-    fn stop(&mut self) {
-        self.stage.tell(|| "the engine stops".into());
-        let leftovers = self.engine.stop();
-        self.stage.now.set(self.network.now());
-        self.load.finish();
-        self.load.poll();
-        self.load.forget_tasks();
-        let mut gauges = vec![(
-            "calls without an end".to_owned(),
-            self.load.under_way() as u64,
-        )];
-        for server in 0..self.world.servers() {
-            let endpoint = self.world.endpoint(server);
-            let open = self.network.open_connections(endpoint);
-            gauges.push((format!("sockets to {endpoint}"), open as u64));
-        }
-        for (upstream, permits) in self.stage.knobs.upstreams.iter().zip(&self.permits) {
-            let permits = permits.look().in_use;
-            gauges.push((format!("permits of {}", upstream.name), permits.into()));
-        }
-        self.judge_rest(Remains {
-            when: "after the stop",
-            gauges,
-            leftovers,
-        });
-    }
-
     fn judge_rest(&self, remains: Remains) {
         let oracle = &mut self.stage.oracle.borrow_mut();
         oracle.at(self.stage.now.get());
@@ -322,7 +302,7 @@ impl Run {
             if let Some(Trouble::Reload(index)) = trouble {
                 self.reload(index);
             }
-            moved |= trouble.is_some();
+            moved |= trouble.is_some() || self.lose_a_shard();
         }
         if !moved {
             self.quiet();
@@ -399,6 +379,7 @@ impl Run {
             self.engine.next_event(),
             self.load.next(),
             self.troubles.next().filter(|_| !self.stage.calm.get()),
+            self.losses.last().copied(),
             limit,
         ];
         let Some(mut next) = next.into_iter().flatten().min() else {
@@ -406,7 +387,7 @@ impl Run {
             return self.stage.oracle.borrow_mut().found(Invariant::Ends, what);
         };
         let trouble = &self.stage.knobs.trouble;
-        if !self.stage.calm.get() && self.dice.chance(trouble.jumps) {
+        if !self.stage.calm.get() && !self.ending && self.dice.chance(trouble.jumps) {
             next += trouble
                 .jump_max
                 .mul_f64(self.dice.below(1024) as f64 / 1024.0);

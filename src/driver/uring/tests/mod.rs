@@ -3,6 +3,7 @@
 //! One thread plays both sides: the kernel completes a connect before the peer accepts. Waits have a
 //! limit so that a bug fails the test instead of hanging it; no result depends on it.
 
+mod messages;
 mod refused;
 mod teardown;
 mod traffic;

@@ -27,7 +27,7 @@ fn a_signal_before_the_sleep_ends_it_at_once() {
     let mut bench = Bench::new();
     // Before the poll is armed, then after; more often than the completion queue is long.
     for _ in 0..1_000 {
-        bench.driver.signal().signal();
+        bench.driver.wake.sleeper().wake();
         bench.driver.enter(Wait::Event).unwrap();
         bench.driver.reap(&mut bench.events);
     }
@@ -48,7 +48,7 @@ fn a_wake_that_the_kernel_ended_is_armed_again() {
         bench.driver.enter(Wait::EventOr(PATIENCE)).unwrap();
         bench.driver.reap(&mut bench.events);
     }
-    bench.driver.signal().signal();
+    bench.driver.wake.sleeper().wake();
     bench.driver.enter(Wait::Event).unwrap();
     bench.driver.reap(&mut bench.events);
     assert!(bench.driver.wake_armed);

@@ -1,5 +1,6 @@
 //! The models, by what must hold. Each is run by a test of its name in `tests/models.rs`.
 
+pub mod offers;
 pub mod permits;
 pub mod sleep;
 

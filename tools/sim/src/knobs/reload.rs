@@ -27,6 +27,7 @@ pub(super) fn all(
     config: &Config,
 ) -> Vec<Reload> {
     let dice = &mut Dice::new(seed, "reloads");
+    let sharing = &mut Dice::new(seed, "reloads of sharing");
     let count = if dice.one_in(2) { dice.within(1, 4) } else { 0 };
     let each = (0..count).map(|_| {
         let upstream = dice.below(upstreams.len() as u64) as usize;
@@ -39,6 +40,10 @@ pub(super) fn all(
         settings.user_timeout = *dice.pick(&[before.user_timeout, None, Some(USER_TIMEOUT)]);
         let left = dice.within(1, knobs.addresses.len() as u64) as usize;
         settings.endpoints.truncate(left);
+        settings.sharing.steal = match sharing.one_in(3) {
+            true => sharing.one_in(2),
+            false => before.sharing.steal,
+        };
         Reload {
             upstream,
             settings,

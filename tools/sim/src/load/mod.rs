@@ -53,8 +53,8 @@ struct Flying {
 enum What {
     Call(Box<Call>),
     Talk(Box<Talk>),
-    /// A task, which tells itself.
-    Task,
+    /// A task on this shard, which tells itself.
+    Task(usize),
 }
 
 impl Load {
@@ -94,9 +94,17 @@ impl Load {
     pub fn resume(&mut self, at: Duration, calls: u32) {
         self.next = at;
         self.left = calls;
-        self.pause = self.stage.knobs.weather.latency_max * 6 + Duration::from_millis(10);
+        // One at a time, even where each has to be connected for, with a handshake, and that on two shards: the
+        // one connection that may be is closed on one of them so that the other can dial.
+        self.pause = self.stage.knobs.weather.latency_max * 16 + Duration::from_millis(10);
         self.burst_max = 1;
         self.must_succeed = true;
+    }
+
+    /// So many calls more, as wild as before.
+    pub fn knock(&mut self, calls: u32) {
+        (self.next, self.left) = (self.stage.now.get(), calls);
+        self.must_succeed = false;
     }
 
     /// No more calls, and nobody pauses any more.
@@ -127,7 +135,7 @@ impl Load {
         let moves = self.flying.iter().flat_map(|one| {
             let talk = match &one.what {
                 What::Talk(talk) => talk.ends_by(),
-                What::Call(_) | What::Task => None,
+                What::Call(_) | What::Task(_) => None,
             };
             [one.ends, one.reads, talk]
         });
@@ -200,10 +208,10 @@ impl Load {
                 if let Err(error) = engine.spawn(shard, task) {
                     return self.end(nonce, Some(Ending::Failed(Failure::of(&error))));
                 }
-                What::Task
+                What::Task(shard)
             }
         };
-        let in_task = matches!(what, What::Task);
+        let in_task = matches!(what, What::Task(_));
         self.flying.push(Flying {
             nonce,
             what,
@@ -241,10 +249,13 @@ impl Load {
         moved
     }
 
-    /// Tasks that their shard took with it have nobody to tell of their end.
-    pub fn forget_tasks(&mut self) {
+    /// Tasks that their shard took with it, one or all, have nobody to tell of their end.
+    pub fn forget_tasks(&mut self, of: Option<usize>) {
         let tasks = self.flying.iter();
-        let tasks = tasks.filter(|one| matches!(one.what, What::Task));
+        let tasks = tasks.filter(|one| match one.what {
+            What::Task(shard) => of.is_none_or(|of| of == shard),
+            What::Call(_) | What::Talk(_) => false,
+        });
         let gone: Vec<u64> = tasks.map(|one| one.nonce).collect();
         self.flying.retain(|one| !gone.contains(&one.nonce));
         for nonce in gone {
@@ -290,7 +301,7 @@ impl Flying {
                 })
             }),
             What::Talk(talk) => talk.poll(now),
-            What::Task => None,
+            What::Task(_) => None,
         };
         let impatient = self.ends.is_some_and(|at| at <= now);
         ending.or_else(|| impatient.then_some(None))

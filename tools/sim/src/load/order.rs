@@ -149,6 +149,7 @@ impl Order {
             bound: now + self.lasts_at_most(knobs),
             arrives_by: now + self.arrives_within(knobs),
             must_succeed,
+            in_task: !matches!(self.way, Way::Outside(_)),
         }
     }
 

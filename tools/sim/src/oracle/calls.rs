@@ -82,6 +82,10 @@ impl Oracle {
         }
         call.course = Course::Ended;
         self.open -= 1;
+        let drained = self
+            .drain
+            .check(nonce, &self.calls[nonce as usize], ending, self.now);
+        self.judge(Invariant::Ends, drained);
         let call = &self.calls[nonce as usize];
         let upstream = call.facts.upstream;
         let attempts_max = self.attempts_max[upstream];
@@ -221,6 +225,7 @@ pub(super) mod tests {
             bound: Duration::from_secs(3),
             arrives_by: Duration::from_secs(2),
             must_succeed: false,
+            in_task: false,
         }
     }
 

@@ -24,6 +24,8 @@ pub struct CallFacts {
     pub arrives_by: Duration,
     /// Whether it has to succeed.
     pub must_succeed: bool,
+    /// Whether a task makes it, which may begin some time later.
+    pub in_task: bool,
 }
 
 impl CallFacts {

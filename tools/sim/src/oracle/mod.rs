@@ -8,6 +8,7 @@ mod baton;
 mod calls;
 mod caps;
 mod census;
+mod drain;
 mod facts;
 mod identity;
 mod once;
@@ -102,6 +103,7 @@ pub struct Oracle {
     user_timeouts: Vec<Option<Duration>>,
     replaced: Vec<replaced::Replaced>,
     tls: tls::Misdeeds,
+    drain: drain::Drain,
     first: Option<Violation>,
     now: Duration,
 }
@@ -132,6 +134,7 @@ impl Oracle {
                 .collect(),
             replaced: Vec::new(),
             tls: tls::Misdeeds::default(),
+            drain: drain::Drain::default(),
             first: None,
             now: Duration::ZERO,
         }
@@ -150,6 +153,23 @@ impl Oracle {
     /// A finding of the run itself: a panic, a shard that spins.
     pub fn found(&mut self, invariant: Invariant, what: String) {
         self.judge(invariant, Err(what));
+    }
+
+    /// A shard was lost, and another one is in its place.
+    pub fn lost(&mut self, shard: usize) {
+        self.slots[shard] = Slots::default();
+        self.replaced.retain(|one| !one.is_on(shard));
+    }
+
+    /// The engine drains, until then at the latest.
+    pub fn drains(&mut self, by: Duration) {
+        self.drain.begins(self.now, by);
+    }
+
+    /// A drain is over, and said to have cut nothing, or something.
+    pub fn drained(&mut self, clean: bool) {
+        let over = self.drain.over(self.now, clean);
+        self.judge(Invariant::Ends, over);
     }
 
     /// Looks at a shard after its turn.

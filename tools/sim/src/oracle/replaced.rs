@@ -28,6 +28,10 @@ impl Replaced {
         }
     }
 
+    pub(super) fn is_on(&self, shard: usize) -> bool {
+        self.shard == shard
+    }
+
     /// The clock has jumped: nobody could turn meanwhile.
     pub(super) fn excuse(&mut self, time: Duration) {
         self.by += time;

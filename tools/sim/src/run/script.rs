@@ -24,6 +24,7 @@ impl Run {
     /// Lets `script` decide instead of chance.
     pub(super) fn follow(&mut self, script: Script) {
         self.scripted = true;
+        self.losses.clear();
         self.load = Load::scripted(&self.stage, script.calls);
         self.troubles = Troubles::given(self.stage.knobs.seed, &script.troubles);
     }

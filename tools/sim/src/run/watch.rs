@@ -53,6 +53,8 @@ impl Run {
         for (index, upstream) in knobs.upstreams.iter().enumerate() {
             let permits = self.permits[index].look();
             let backoff_max = knobs.most(index, |settings| settings.dial_backoff_max);
+            let steals_most = knobs.most(index, |settings| settings.sharing.steal);
+            let steals_least = knobs.least(index, |settings| settings.sharing.steal);
             let reserved = knobs.most(index, |settings| settings.critical_reserved);
             let shards = self.looks.iter().enumerate().map(|(shard, look)| {
                 let its = look.upstreams.iter();
@@ -62,6 +64,8 @@ impl Run {
                 its.next().map_or(Place::default(), |one| Place {
                     idle: one.idle,
                     waiters: one.waiters - one.waiters_fresh,
+                    fresh: one.waiters_fresh,
+                    movable: one.waiters_movable,
                     coming: one.dialing + one.leased + u32::from(paused),
                 })
             });
@@ -69,6 +73,7 @@ impl Run {
                 name: upstream.name.clone(),
                 shards: shards.collect(),
                 reserved,
+                steals: (steals_most == steals_least).then_some(steals_most),
                 permit_left: returning || is_left(permits),
                 choosy: self
                     .looks

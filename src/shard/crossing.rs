@@ -1,0 +1,203 @@
+//! What a caller holds of a call that runs on another thread's shard: its ends of both bodies.
+//!
+//! Owns: the request's body, polled by the caller's own future, and the response's pieces as they come.
+//! Never: knows what runs the call.
+
+use super::pipe::{Cut, PipeReceiver, PipeSender, pipe};
+use super::serve::{PIPE_ROOM, RemoteBody};
+use super::upload::{BoxedBody, Source, body_failed};
+use super::upstream::UpstreamShared;
+use crate::error::{Error, RequestSent};
+use bytes::Bytes;
+use futures_channel::oneshot;
+use http_body::{Body as HttpBody, Frame};
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+
+impl Source {
+    /// For a shard on another thread: what crosses, and what this thread has to feed it with.
+    pub(crate) fn split(self) -> (Source, Option<RemoteUpload>) {
+        match self {
+            Source::Stream(body) => {
+                let (sender, receiver) = pipe(PIPE_ROOM);
+                let length = body.size_hint().exact();
+                let upload = RemoteUpload {
+                    body,
+                    pipe: Some(sender),
+                };
+                (Source::Pipe(receiver, length), Some(upload))
+            }
+            whole @ (Source::Empty | Source::Full(_) | Source::Pipe(..)) => (whole, None),
+        }
+    }
+}
+
+/// The answer to a call, while it is awaited.
+pub(crate) struct Answer {
+    answer: oneshot::Receiver<Result<http::Response<RemoteBody>, Error>>,
+    upstream: Arc<str>,
+}
+
+impl Answer {
+    pub(crate) fn new(
+        answer: oneshot::Receiver<Result<http::Response<RemoteBody>, Error>>,
+        upstream: &UpstreamShared,
+    ) -> Answer {
+        let upstream = upstream.name.clone();
+        Answer { answer, upstream }
+    }
+
+    /// Feeds the call its body, and waits for the response's head. What is left of the body then comes
+    /// along.
+    pub(crate) async fn head(
+        mut self,
+        mut upload: Option<RemoteUpload>,
+    ) -> Result<(http::Response<RemoteBody>, Option<RemoteUpload>), Error> {
+        let answer = poll_fn(|cx| {
+            if upload
+                .as_mut()
+                .is_some_and(|upload| upload.poll(cx).is_ready())
+            {
+                upload = None;
+            }
+            match Pin::new(&mut self.answer).poll(cx) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(Ok(answer)) => Poll::Ready(answer),
+                // The shard broke down in the middle of the call, and cannot say any more how far it got.
+                Poll::Ready(Err(oneshot::Canceled)) => {
+                    let error = Error::draining().after_sending(RequestSent::Whole, false);
+                    Poll::Ready(Err(error.at_upstream(&self.upstream)))
+                }
+            }
+        });
+        Ok((answer.await?, upload))
+    }
+
+    /// The answer, if it is there.
+    #[cfg(test)]
+    pub(crate) fn try_head(&mut self) -> Option<Result<http::Response<RemoteBody>, Error>> {
+        match self.answer.try_recv() {
+            Ok(answer) => answer,
+            Err(oneshot::Canceled) => Some(Err(Error::draining())),
+        }
+    }
+}
+
+/// A request's body on its way to a shard, polled by the caller.
+pub(crate) struct RemoteUpload {
+    body: BoxedBody,
+    /// Gone when everything is sent, or nobody wants it.
+    pipe: Option<PipeSender<Result<Frame<Bytes>, Error>>>,
+}
+
+impl RemoteUpload {
+    /// The body, for a call that has not been begun elsewhere and will not be.
+    pub(super) fn into_source(self) -> Source {
+        Source::Stream(self.body)
+    }
+
+    /// Carries pieces over while there is room. Ready when there is nothing left to do.
+    pub(crate) fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
+        loop {
+            let Some(pipe) = &mut self.pipe else {
+                return Poll::Ready(());
+            };
+            match pipe.poll_room(cx) {
+                Poll::Pending => return Poll::Pending,
+                // The shard has stopped taking: it has the answer already, or an error.
+                Poll::Ready(Err(_)) => {
+                    self.pipe = None;
+                    return Poll::Ready(());
+                }
+                Poll::Ready(Ok(())) => {}
+            }
+            match self.body.as_mut().poll_frame(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(Ok(frame))) => pipe.send(Ok(frame)),
+                Poll::Ready(Some(Err(error))) => {
+                    pipe.send(Err(body_failed(error)));
+                    self.pipe = None;
+                }
+                Poll::Ready(None) => {
+                    if let Some(pipe) = self.pipe.take() {
+                        pipe.finish();
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The rest of a response, and of the request if the peer answered before it had all of it.
+pub(crate) struct Incoming {
+    pieces: PipeReceiver<Result<Frame<Bytes>, Error>>,
+    /// Bytes still to come, where that is known.
+    left: Option<u64>,
+    upload: Option<RemoteUpload>,
+    ended: bool,
+}
+
+impl Incoming {
+    pub(crate) fn new(
+        pieces: PipeReceiver<Result<Frame<Bytes>, Error>>,
+        left: Option<u64>,
+        upload: Option<RemoteUpload>,
+    ) -> Incoming {
+        Incoming {
+            pieces,
+            left,
+            upload,
+            ended: false,
+        }
+    }
+
+    /// Bytes still to come, where that is known.
+    pub(crate) fn left(&self) -> Option<u64> {
+        self.left
+    }
+
+    /// Whether the end of it was read, or an error.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.ended
+    }
+
+    pub(crate) fn poll_frame(
+        &mut self,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        if let Some(upload) = &mut self.upload
+            && upload.poll(cx).is_ready()
+        {
+            self.upload = None;
+        }
+        let piece = match self.pieces.poll_next(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(piece) => piece,
+        };
+        let frame = match piece {
+            None => None,
+            Some(Ok(frame)) => Some(frame),
+            // The shard broke down while the response was being read.
+            Some(Err(Cut)) => Some(Err(
+                Error::draining().after_sending(RequestSent::Whole, false)
+            )),
+        };
+        match &frame {
+            Some(Ok(frame)) => {
+                if let (Some(left), Some(data)) = (&mut self.left, frame.data_ref()) {
+                    *left = left.saturating_sub(data.len() as u64);
+                }
+            }
+            Some(Err(_)) | None => {
+                self.ended = true;
+                self.upload = None;
+            }
+        }
+        Poll::Ready(frame)
+    }
+}

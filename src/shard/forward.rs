@@ -1,0 +1,251 @@
+//! Calls of tasks on a shard: they run here, go to a home of the upstream, or wait where a sibling may take
+//! them.
+//!
+//! Owns: the one decision, at a call's beginning, and the face that responses from here and from elsewhere
+//! have in common. Never: costs a call that finds a connection free here more than that decision.
+
+use super::bytes_in::Piece;
+use super::call::{self, Encoded, LocalBody};
+use super::crossing::RemoteUpload;
+use super::exchange::Exchange as LocalExchange;
+use super::forwarded::Forwarded;
+use super::homing::Place;
+use super::lease::Lease;
+use super::local::LocalUpstream;
+use super::mailbox::Work;
+use super::serve::RemoteBody;
+use super::sharing::movable::{Movable, Request, Underway};
+use super::sharing::moving::{Moved, Moving};
+use super::terms::Terms;
+use super::upload::Source;
+use crate::config::CallOptions;
+use crate::driver::Driver;
+use crate::error::Error;
+use crate::protocol::http1::{Head, RequestFacts, ResponseHead};
+use crate::trip::Trip;
+use http::HeaderMap;
+use std::future::poll_fn;
+use std::task::{Context as TaskContext, Poll};
+
+/// A low-level exchange whose response's head is there.
+#[expect(clippy::large_enum_variant, reason = "the usual one allocates nothing")]
+pub(crate) enum Exchange<D: Driver> {
+    Here(LocalExchange<D>),
+    Forwarded(Box<Forwarded>),
+}
+
+/// Sends `head` with `body` and waits for the response's head.
+pub(crate) async fn exchange<D: Driver>(
+    upstream: &LocalUpstream<D>,
+    head: &Head<'_>,
+    body: Option<&[u8]>,
+) -> Result<Exchange<D>, Error> {
+    call::check_http(upstream)?;
+    let terms = Terms::begin(upstream, CallOptions::default(), head.is_idempotent())?;
+    let first = match upstream.place(&terms) {
+        Place::Here(first) => first,
+        Place::Away(to) => {
+            let request = Encoded::new(upstream, head, body)?;
+            if request.may_upgrade() {
+                upstream.begin_call();
+                None
+            } else {
+                // Boxed: what is rare does not make every caller's future larger.
+                match Box::pin(away(upstream, to, Request::Encoded(request), None, terms)).await? {
+                    Away::Answered(response, upload) => {
+                        let forwarded = Forwarded::exchange(response, upload);
+                        return Ok(Exchange::Forwarded(Box::new(forwarded)));
+                    }
+                    Away::Back(_, _, first) => Some(first),
+                }
+            }
+        }
+    };
+    let exchange = call::exchange(upstream, head, body, &terms, first).await;
+    exchange.map(Exchange::Here)
+}
+
+/// A response's body, for a task on a shard.
+#[expect(clippy::large_enum_variant, reason = "the usual one allocates nothing")]
+pub(crate) enum Body<D: Driver> {
+    Here(LocalBody<D>),
+    Forwarded(Box<Forwarded>),
+}
+
+/// Sends a request and waits for the response's head.
+pub(crate) async fn call<D: Driver>(
+    upstream: &LocalUpstream<D>,
+    mut parts: http::request::Parts,
+    mut source: Source,
+) -> Result<http::Response<Body<D>>, Error> {
+    call::check_http(upstream)?;
+    let options = CallOptions::of(&parts.extensions);
+    let terms = Terms::begin(upstream, options, parts.method.is_idempotent())?;
+    let first = match upstream.place(&terms) {
+        Place::Here(first) => first,
+        Place::Away(_) if may_upgrade(&parts, &source) => {
+            upstream.begin_call();
+            None
+        }
+        Place::Away(to) => {
+            let (crossing, upload) = source.split();
+            let request = Request::Http(Box::new(parts), crossing);
+            match Box::pin(away(upstream, to, request, upload, terms)).await? {
+                Away::Answered(response, upload) => {
+                    let forwarded = |body| Body::Forwarded(Box::new(Forwarded::new(body, upload)));
+                    return Ok(response.map(forwarded));
+                }
+                Away::Back(request, upload, first) => {
+                    (parts, source) = request.into_http();
+                    source = upload.map_or(source, RemoteUpload::into_source);
+                    Some(first)
+                }
+            }
+        }
+    };
+    let response = call::run(upstream, parts, source, &terms, first).await?;
+    Ok(response.map(Body::Here))
+}
+
+/// Whether the connection may become a raw stream. Such a call stays: what it leads to belongs to the shard
+/// that reads it.
+fn may_upgrade(parts: &http::request::Parts, source: &Source) -> bool {
+    let facts = RequestFacts::of_http(&parts.method, &parts.headers, source.framing());
+    facts.is_connect || facts.upgrade_asked
+}
+
+/// What became of a call that did not begin here at once.
+enum Away<D: Driver> {
+    /// Another shard has run it. What is left of its body comes along.
+    Answered(http::Response<RemoteBody>, Option<RemoteUpload>),
+    /// It begins here after all, by what it has got. Nothing was taken of its body.
+    Back(Request, Option<RemoteUpload>, Result<Lease<D>, Error>),
+}
+
+/// Makes a call one from outside: of the shard `to`, or of this one, where it waits unless a sibling takes
+/// it.
+async fn away<D: Driver>(
+    upstream: &LocalUpstream<D>,
+    to: Option<usize>,
+    request: Request,
+    upload: Option<RemoteUpload>,
+    terms: Terms,
+) -> Result<Away<D>, Error> {
+    let mailbox = upstream.shard.mailbox_for(to);
+    let underway = Underway::new(&mailbox, &upstream.shared);
+    let (mut call, answer) = Movable::new(underway, upstream.options, request);
+    call.terms = Some(terms);
+    let call = Box::new(call);
+    match to {
+        Some(_) => {
+            let sent = mailbox.submit(Work::Call(call));
+            sent.map_err(|error| upstream.name_error(error))?;
+        }
+        None => {
+            let patience = terms.wait_until(terms.begun);
+            match Moving::new(upstream, terms.class, patience, call, None).await {
+                Moved::Stayed(call, first) => {
+                    upstream.begin_call();
+                    let Movable {
+                        request, caller, ..
+                    } = *call;
+                    // The one who waits for its answer is here.
+                    drop(caller.begin());
+                    return Ok(Away::Back(request, upload, first));
+                }
+                Moved::Gone => upstream.note_strayed(),
+            }
+        }
+    }
+    let (response, upload) = answer.head(upload).await?;
+    Ok(Away::Answered(response, upload))
+}
+
+impl<D: Driver> Exchange<D> {
+    /// The response's head, as received.
+    pub(crate) fn head(&self) -> ResponseHead<'_> {
+        match self {
+            Exchange::Here(exchange) => exchange.head(),
+            Exchange::Forwarded(forwarded) => forwarded.head(),
+        }
+    }
+
+    pub(crate) fn content_length(&self) -> Option<u64> {
+        match self {
+            Exchange::Here(exchange) => exchange.content_length(),
+            Exchange::Forwarded(forwarded) => forwarded.content_length(),
+        }
+    }
+
+    /// The next piece of the body, `None` after its end.
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Piece<D::Buffer>>, Error> {
+        match self {
+            Exchange::Here(exchange) => exchange.chunk().await,
+            Exchange::Forwarded(forwarded) => poll_fn(|cx| forwarded.poll_piece(cx)).await,
+        }
+    }
+
+    /// Whether its connection had carried another request before.
+    pub(crate) fn reused(&self) -> bool {
+        match self {
+            Exchange::Here(exchange) => exchange.facts().reused,
+            Exchange::Forwarded(forwarded) => forwarded.trip().is_some_and(|trip| trip.reused),
+        }
+    }
+
+    /// How it went.
+    pub(crate) fn trip(&self) -> Trip {
+        match self {
+            Exchange::Here(exchange) => exchange.trip(),
+            Exchange::Forwarded(forwarded) => {
+                let trip = forwarded.trip().cloned();
+                trip.expect("an exchange's response tells its trip")
+            }
+        }
+    }
+
+    /// The connection as a raw stream, after 101 or a 2xx to CONNECT.
+    pub(crate) fn into_upgraded(self) -> Option<Lease<D>> {
+        match self {
+            Exchange::Here(exchange) => exchange.into_upgraded(),
+            Exchange::Forwarded(_) => None,
+        }
+    }
+}
+
+impl<D: Driver> Body<D> {
+    /// The next piece, `None` after the end.
+    pub(crate) fn poll_piece(
+        &mut self,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Result<Option<Piece<D::Buffer>>, Error>> {
+        match self {
+            Body::Here(body) => body.poll_piece(cx),
+            Body::Forwarded(forwarded) => forwarded.poll_piece(cx),
+        }
+    }
+
+    /// The trailers, once, after the body's end.
+    pub(crate) fn take_trailers(&mut self) -> Option<HeaderMap> {
+        match self {
+            Body::Here(body) => body.take_trailers(),
+            Body::Forwarded(forwarded) => forwarded.take_trailers(),
+        }
+    }
+
+    /// Bytes still to come, if that is known.
+    pub(crate) fn remaining(&self) -> Option<u64> {
+        match self {
+            Body::Here(body) => body.remaining(),
+            Body::Forwarded(forwarded) => forwarded.remaining(),
+        }
+    }
+
+    /// The connection as a raw stream, after 101 or a 2xx to CONNECT.
+    pub(crate) fn into_upgraded(self) -> Option<Lease<D>> {
+        match self {
+            Body::Here(body) => body.into_upgraded(),
+            Body::Forwarded(_) => None,
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The response to a call of a task here that another shard runs: what comes back is on the heap.
+//!
+//! Owns: the response as far as it has come. Never: tries again, or watches the time: the shard that
+//! runs the call does both.
+
+use super::bytes_in::Piece;
+use super::crossing::{Incoming, RemoteUpload};
+use super::serve::{RawHead, RemoteBody};
+use super::transport::gone;
+use crate::driver::ReceivedBuffer;
+use crate::error::Error;
+use crate::protocol::http1::ResponseHead;
+use crate::trip::Trip;
+use bytes::Bytes;
+use http::HeaderMap;
+use std::task::{Context as TaskContext, Poll, ready};
+
+/// A response from another shard.
+pub(crate) struct Forwarded {
+    /// Of a low-level exchange; a call has given it away with the rest of the response.
+    head: Option<RawHead>,
+    trip: Option<Trip>,
+    rest: Rest,
+    trailers: Option<HeaderMap>,
+}
+
+/// What of a body is still to be read.
+enum Rest {
+    Whole(Bytes),
+    Pieces(Incoming),
+    /// Nothing.
+    Ended,
+    /// It was cut short.
+    Failed,
+}
+
+impl Forwarded {
+    /// The response to a request in bytes.
+    pub(super) fn exchange(
+        response: http::Response<RemoteBody>,
+        upload: Option<RemoteUpload>,
+    ) -> Forwarded {
+        let (mut parts, body) = response.into_parts();
+        Forwarded {
+            head: parts.extensions.remove(),
+            trip: parts.extensions.remove(),
+            ..Forwarded::new(body, upload)
+        }
+    }
+
+    pub(super) fn new(body: RemoteBody, upload: Option<RemoteUpload>) -> Forwarded {
+        let rest = match body {
+            RemoteBody::Whole(bytes) => Rest::Whole(bytes),
+            RemoteBody::Pieces(pieces, left) => Rest::Pieces(Incoming::new(pieces, left, upload)),
+            // Nothing is forwarded that asks for it.
+            RemoteBody::Upgraded(_) => Rest::Failed,
+        };
+        Forwarded {
+            head: None,
+            trip: None,
+            rest,
+            trailers: None,
+        }
+    }
+
+    pub(super) fn head(&self) -> ResponseHead<'_> {
+        ResponseHead::new(self.head.as_ref().map_or(&[], |head| &head.head))
+    }
+
+    pub(super) fn content_length(&self) -> Option<u64> {
+        self.head.as_ref()?.content_length
+    }
+
+    pub(super) fn trip(&self) -> Option<&Trip> {
+        self.trip.as_ref()
+    }
+
+    pub(super) fn remaining(&self) -> Option<u64> {
+        match &self.rest {
+            Rest::Whole(bytes) => Some(bytes.len() as u64),
+            Rest::Pieces(incoming) => incoming.left(),
+            Rest::Ended => Some(0),
+            Rest::Failed => None,
+        }
+    }
+
+    /// The next piece of the body, `None` after its end.
+    pub(super) fn poll_piece<B: ReceivedBuffer>(
+        &mut self,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Result<Option<Piece<B>>, Error>> {
+        loop {
+            let incoming = match &mut self.rest {
+                Rest::Whole(bytes) => {
+                    let bytes = std::mem::take(bytes);
+                    self.rest = Rest::Ended;
+                    let piece = (!bytes.is_empty()).then_some(Piece::Heap(bytes));
+                    return Poll::Ready(Ok(piece));
+                }
+                // As on a connection: after a failure there is no end.
+                Rest::Failed => return Poll::Ready(Err(gone())),
+                Rest::Ended => return Poll::Ready(Ok(None)),
+                Rest::Pieces(incoming) => incoming,
+            };
+            match ready!(incoming.poll_frame(cx)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => return Poll::Ready(Ok(Some(Piece::Heap(data)))),
+                    Err(frame) => self.trailers = frame.into_trailers().ok(),
+                },
+                None => self.rest = Rest::Ended,
+                Some(Err(error)) => {
+                    self.rest = Rest::Failed;
+                    return Poll::Ready(Err(error));
+                }
+            }
+        }
+    }
+
+    /// The trailers, once, after the body's end.
+    pub(super) fn take_trailers(&mut self) -> Option<HeaderMap> {
+        self.trailers.take()
+    }
+}
