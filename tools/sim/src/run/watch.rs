@@ -139,7 +139,7 @@ impl Pause {
             (self.failed, self.since, self.permit_seen) = (failed, now, false);
         }
         // One of the engine's may come and go to another upstream within one turn.
-        self.permit_seen |= is_left(permits) || permits.engine_in_use == permits.engine_max;
+        self.permit_seen |= is_left(permits);
     }
 
     fn lasts(&self, now: Duration, most: Duration) -> bool {
