@@ -138,7 +138,6 @@ impl Pause {
         if failed != self.failed {
             (self.failed, self.since, self.permit_seen) = (failed, now, false);
         }
-        // One of the engine's may come and go to another upstream within one turn.
         self.permit_seen |= is_left(permits);
     }
 
