@@ -36,7 +36,7 @@ impl<D: Driver> Core<D> {
             return Ok(());
         }
         // As for any grant: not past unread news.
-        if self.driver.pending() && self.may_take_any() {
+        if self.has_news() && self.may_take_any() {
             self.driver.enter(Wait::No)?;
             self.translate();
             self.offer_overflow();
