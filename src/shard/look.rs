@@ -184,7 +184,8 @@ impl<D: Driver> Core<D> {
                 .get(connection.upstream)
                 .map_or(0, |upstream| upstream.shared.id.0),
             endpoint: connection.endpoint.clone(),
-            uses: connection.uses,
+            // One that was granted, and given back unused, was granted.
+            uses: connection.uses.max(u64::from(state == State::Leased)),
             streams: connection.streams.as_deref().map_or_else(
                 || u32::from(state == State::Leased),
                 |streams| streams.leases(),

@@ -53,7 +53,7 @@ pub(crate) mod pipe;
 mod policy;
 mod pooling;
 mod ready;
-mod receiving;
+pub(crate) mod receiving;
 mod refusal;
 mod resolving;
 mod returning;

@@ -9,7 +9,7 @@ use crate::driver::{Driver, Scope};
 use crate::slab::Key;
 
 /// So many unread pieces are too many, however small: a peer may send byte by byte.
-pub(super) const PIECES_MAX: usize = 64;
+pub(crate) const PIECES_MAX: usize = 64;
 
 impl<D: Driver> Core<D> {
     pub(super) fn arm_receive(&mut self, key: Key) {
