@@ -8,7 +8,6 @@ use crate::run::{self, Outcome, Script};
 use crate::trace::Trace;
 use ringpool::config::{Class, UpstreamConfig};
 use ringpool::simulation::Costs;
-use scenarios::Evidence;
 use scenarios::skew_cpu::{self, HAND_OVER, HEAVY, LASTS, LIGHT, Pair, RECEIVE, SEND, SERVICE};
 use std::time::Duration;
 
@@ -18,32 +17,27 @@ pub const SKEW_CPU: Scenario = Scenario::of(skew_cpu::NAME, run);
 type Settings = fn(UpstreamConfig) -> UpstreamConfig;
 
 fn run(seed: u64, trace: Trace) -> Outcome {
-    beside(seed, &trace, skew_cpu::settings)
-}
-
-/// `ours` beside shards that do nothing for each other.
-fn beside(seed: u64, trace: &Trace, ours: Settings) -> Outcome {
-    let alone: Settings = |at| skew_cpu::alone(skew_cpu::settings(at));
-    let dice = &mut Dice::new(seed, "skew-cpu");
-    // The one that is preferred as a home, or the other one.
-    let shard = dice.below(2) as usize;
     let mut runs = Vec::new();
-    let mut pair = |load: f64| -> [Evidence; 2] {
-        let script = script(dice, shard, load);
-        [("shared", ours), ("alone", alone)].map(|(name, settings)| {
+    let [heavy, light] = [HEAVY, LIGHT].map(|load| {
+        let script = script(seed, load);
+        let mut play = |name: &str, settings: Settings| {
             trace.tell(Duration::ZERO, || {
                 format!("the run: {name}, {load} times the capacity")
             });
             let (outcome, seen) = run::play(world(seed, settings), script.clone(), trace.clone());
             runs.push(outcome);
             seen
-        })
-    };
-    let (heavy, light) = (pair(HEAVY), pair(LIGHT));
+        };
+        [play("shared", skew_cpu::settings), play("alone", alone)]
+    });
     concluded(runs, || {
         let [heavy, light] = [&heavy, &light].map(|[shared, alone]| Pair { shared, alone });
         skew_cpu::judge(heavy, light)
     })
+}
+
+fn alone(at: UpstreamConfig) -> UpstreamConfig {
+    skew_cpu::alone(skew_cpu::settings(at))
 }
 
 fn world(seed: u64, settings: Settings) -> Knobs {
@@ -58,8 +52,10 @@ fn world(seed: u64, settings: Settings) -> Knobs {
     knobs
 }
 
-/// Calls that all enter on one shard.
-fn script(dice: &mut Dice, shard: usize, load: f64) -> Script {
+/// Calls that all enter on one shard: the one that is preferred as a home, or the other one.
+fn script(seed: u64, load: f64) -> Script {
+    let shard = Dice::new(seed, "skew-cpu").below(2) as usize;
+    let dice = &mut Dice::new(seed, "skew-cpu calls");
     let while_it_lasts = (Duration::ZERO, LASTS);
     let rate = skew_cpu::capacity() * load;
     let calls = quiet::by_chance(dice, rate, while_it_lasts, |_| Class::Normal);
@@ -77,13 +73,20 @@ fn script(dice: &mut Dice, shard: usize, load: f64) -> Script {
 mod tests {
     use super::*;
 
-    /// Neither does it pass by itself, nor by where calls come in.
+    /// Neither by itself does it pass, nor by where calls come in.
     #[test]
     fn it_fails_where_shards_do_nothing_for_each_other() {
         crate::panics::keep();
-        let alone = |at| skew_cpu::alone(skew_cpu::settings(at));
-        let outcome = beside(1, &Trace::none(), alone);
-        let findings = outcome.findings.expect("no invariant broke");
+        let [heavy, light] = [HEAVY, LIGHT].map(|load| {
+            let (outcome, seen) = run::play(world(1, alone), script(1, load), Trace::none());
+            assert!(outcome.violation.is_none(), "no invariant broke");
+            seen
+        });
+        let [heavy, light] = [&heavy, &light].map(|seen| Pair {
+            shared: seen,
+            alone: seen,
+        });
+        let findings = skew_cpu::judge(heavy, light);
         let failing = findings.criteria.iter().filter(|one| !one.holds());
         let failing: Vec<&str> = failing.map(|one| one.key).collect();
         assert_eq!(failing, ["gain", "p50", "p99", "unanswered"]);
