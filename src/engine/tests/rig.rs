@@ -374,7 +374,7 @@ impl Outcome {
         match body {
             RemoteBody::Whole(bytes) => Outcome::Answered(parts.status, bytes.to_vec(), trip),
             // The simulated peers answer in one piece, or break off.
-            RemoteBody::Pieces(mut pieces, _) => {
+            RemoteBody::Pieces(mut pieces, ..) => {
                 let mut cx = TaskContext::from_waker(Waker::noop());
                 loop {
                     match pieces.poll_next(&mut cx) {
