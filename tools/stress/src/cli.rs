@@ -45,6 +45,7 @@ impl Default for Command {
             name: Some("demo".to_owned()),
             json: None,
             duration: None,
+            rounds: None,
         })
     }
 }
@@ -127,6 +128,9 @@ pub(crate) struct ScenarioOptions {
     /// How long to measure in each phase of demo and floor [default: 3s]
     #[arg(long, value_name = "D", value_parser = duration_some)]
     pub(crate) duration: Option<Duration>,
+    /// How many rounds floor [default: 5] and one-pool [default: 36] run
+    #[arg(long, value_name = "N", value_parser = rounds)]
+    pub(crate) rounds: Option<usize>,
 }
 
 /// `on` or `off`.
@@ -197,6 +201,10 @@ fn connections(text: &str) -> Result<usize, String> {
 
 fn shards(text: &str) -> Result<usize, String> {
     within(text, 1, 1024).map(|n| n as usize)
+}
+
+fn rounds(text: &str) -> Result<usize, String> {
+    within(text, 1, 100_000).map(|n| n as usize)
 }
 
 fn body_size(text: &str) -> Result<u64, String> {
@@ -305,6 +313,7 @@ mod tests {
             "stress serve --threads 0",
             "stress serve --body -1",
             "stress scenario demo --duration 0ms",
+            "stress scenario one-pool --rounds 0",
             "stress dance",
         ] {
             let error = parse(line).expect_err(line);

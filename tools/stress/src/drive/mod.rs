@@ -214,6 +214,7 @@ fn figures(tally: Tally, before: &Snapshot, after: &Snapshot, end: &Snapshot) ->
         dials: since(|s| s.dials),
         waits: since(|s| s.waits),
         evictions: since(Snapshot::evictions),
+        steals: since(|s| s.steals),
         handshakes_full: end.handshakes_full,
         handshakes_resumed: end.handshakes_resumed,
         handshake_seconds_avoided: avoided.as_secs_f64(),
