@@ -46,6 +46,7 @@ impl Default for Command {
             json: None,
             duration: None,
             rounds: None,
+            calls: None,
         })
     }
 }
@@ -131,6 +132,9 @@ pub(crate) struct ScenarioOptions {
     /// How many rounds floor [default: 5] and one-pool [default: 36] run
     #[arg(long, value_name = "N", value_parser = rounds)]
     pub(crate) rounds: Option<usize>,
+    /// How many stolen calls moves waits for [default: 250000]
+    #[arg(long, value_name = "N", value_parser = calls)]
+    pub(crate) calls: Option<u64>,
 }
 
 /// `on` or `off`.
@@ -205,6 +209,10 @@ fn shards(text: &str) -> Result<usize, String> {
 
 fn rounds(text: &str) -> Result<usize, String> {
     within(text, 1, 100_000).map(|n| n as usize)
+}
+
+fn calls(text: &str) -> Result<u64, String> {
+    within(text, 1, crate::backend::NONCES_MAX / 2)
 }
 
 fn body_size(text: &str) -> Result<u64, String> {
@@ -314,6 +322,8 @@ mod tests {
             "stress serve --body -1",
             "stress scenario demo --duration 0ms",
             "stress scenario one-pool --rounds 0",
+            "stress scenario moves --calls 0",
+            "stress scenario moves --calls 99999999999",
             "stress dance",
         ] {
             let error = parse(line).expect_err(line);

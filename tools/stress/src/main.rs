@@ -80,6 +80,7 @@ fn scenario(options: ScenarioOptions) -> Result<ExitCode, Failure> {
     let stage = Stage {
         duration: options.duration.unwrap_or(Duration::from_secs(3)),
         rounds: options.rounds,
+        calls: options.calls,
         progress: Progress::on_stderr(),
         interrupt: Interrupt::install()?,
     };

@@ -38,3 +38,16 @@ fn one_round_is_no_interval() {
     let (outcome, report) = outcome("scenario one-pool --rounds 1 --json -");
     assert_eq!(outcome, "INVALID", "{report}");
 }
+
+#[test]
+fn moves_loses_no_call_and_sends_none_twice() {
+    let (_, report) = outcome("scenario moves --calls 2000 --json -");
+    // How many were stolen beside how many ran at home is the machine's affair.
+    for key in [
+        "lost", "wrong", "twice", "unasked", "unseen", "failed", "offers", "steals", "left",
+    ] {
+        assert_eq!(criterion(&report, key)["value"], 0.0, "{key}: {report}");
+    }
+    let stolen = criterion(&report, "stolen");
+    assert!(stolen["value"].as_f64() >= Some(2000.0), "{report}");
+}

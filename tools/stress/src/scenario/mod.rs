@@ -3,6 +3,7 @@
 mod beside;
 mod demo;
 mod floor;
+mod moves;
 mod one_pool;
 mod outage;
 mod overload;
@@ -28,6 +29,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     outage::SCENARIO,
     overload::SCENARIO,
     one_pool::SCENARIO,
+    moves::SCENARIO,
 ];
 
 /// As finely as scenarios that are judged call by call can tell time here: timers of 1 ms at both ends, a step of the
@@ -50,6 +52,8 @@ pub(crate) struct Stage {
     pub(crate) duration: Duration,
     /// How many rounds, if the user says so.
     pub(crate) rounds: Option<usize>,
+    /// How many calls, if the user says so.
+    pub(crate) calls: Option<u64>,
     pub(crate) progress: Progress,
     pub(crate) interrupt: Interrupt,
 }
