@@ -82,6 +82,8 @@ pub(crate) struct LoadResult {
     pub(crate) waits: u64,
     /// Idle connections that were closed.
     pub(crate) evictions: u64,
+    /// Calls that another shard ran than the one where they came in.
+    pub(crate) steals: u64,
     /// Full TLS handshakes, over the whole load, as the connections that they belong to.
     pub(crate) handshakes_full: u64,
     /// Resumed TLS handshakes, over the whole load.
@@ -107,6 +109,7 @@ impl Default for LoadResult {
             dials: 0,
             waits: 0,
             evictions: 0,
+            steals: 0,
             handshakes_full: 0,
             handshakes_resumed: 0,
             handshake_seconds_avoided: 0.0,

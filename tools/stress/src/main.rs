@@ -79,6 +79,8 @@ fn scenario(options: ScenarioOptions) -> Result<ExitCode, Failure> {
     measure::raise_descriptor_limit();
     let stage = Stage {
         duration: options.duration.unwrap_or(Duration::from_secs(3)),
+        rounds: options.rounds,
+        calls: options.calls,
         progress: Progress::on_stderr(),
         interrupt: Interrupt::install()?,
     };

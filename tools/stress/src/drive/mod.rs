@@ -8,6 +8,8 @@
 //! |---|---|
 //! | `course` | when the measured window opened and closed |
 //! | `caller` | the loop of one caller, and waiting for all of them |
+//! | `fuse` | callers that lose patience |
+//! | `moves` | calls that a sibling runs, with nonces, some dropped |
 //! | `pace` | starts at a fixed rate |
 //! | `play` | calls that are kept one by one, for the scenarios that are judged by them |
 //! | `tally` | what callers count |
@@ -15,11 +17,14 @@
 mod anywhere;
 mod caller;
 mod course;
+mod fuse;
+mod moves;
 mod on_shard;
 mod pace;
 mod play;
 mod tally;
 
+pub(crate) use moves::{Moved, moves};
 pub(crate) use play::{Calls, Play, Played, play};
 
 use std::sync::Arc;
@@ -214,6 +219,7 @@ fn figures(tally: Tally, before: &Snapshot, after: &Snapshot, end: &Snapshot) ->
         dials: since(|s| s.dials),
         waits: since(|s| s.waits),
         evictions: since(Snapshot::evictions),
+        steals: since(|s| s.steals),
         handshakes_full: end.handshakes_full,
         handshakes_resumed: end.handshakes_resumed,
         handshake_seconds_avoided: avoided.as_secs_f64(),

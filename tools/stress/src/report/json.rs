@@ -70,6 +70,7 @@ fn figures(phase: &Phase) -> Map<String, Value> {
             "dials": result.dials,
             "waits": result.waits,
             "evictions": result.evictions,
+            "steals": result.steals,
         },
         "handshakes": {
             "full": result.handshakes_full,

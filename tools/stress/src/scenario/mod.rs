@@ -1,9 +1,13 @@
 //! The registry of scenarios. Later work adds a file here and a line to [`SCENARIOS`].
 
+mod beside;
 mod demo;
 mod floor;
+mod moves;
+mod one_pool;
 mod outage;
 mod overload;
+mod paired;
 mod spike;
 
 use std::time::Duration;
@@ -24,6 +28,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     spike::COLD,
     outage::SCENARIO,
     overload::SCENARIO,
+    one_pool::SCENARIO,
+    moves::SCENARIO,
 ];
 
 /// As finely as scenarios that are judged call by call can tell time here: timers of 1 ms at both ends, a step of the
@@ -44,6 +50,10 @@ pub(crate) struct Scenario {
 pub(crate) struct Stage {
     /// How long to measure in each phase, where the scenario has no length of its own.
     pub(crate) duration: Duration,
+    /// How many rounds, if the user says so.
+    pub(crate) rounds: Option<usize>,
+    /// How many calls, if the user says so.
+    pub(crate) calls: Option<u64>,
     pub(crate) progress: Progress,
     pub(crate) interrupt: Interrupt,
 }
