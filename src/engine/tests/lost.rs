@@ -98,11 +98,14 @@ fn its_successor_goes_on_where_it_was() {
     let mut calls = [rig.call(0, "a", "/x"), rig.call(0, "a", "/y")];
     rig.finish(&mut calls);
     let before = rig.figures(0);
-    assert_eq!(before.upstreams["a"].0.idle, 2);
+    assert_eq!(before.upstreams["a"].census.idle, 2);
     rig.lose(0);
     rig.pass(SECOND);
     let after = rig.figures(0);
-    assert_eq!(after.upstreams["a"].0.idle, 2, "its share of the floor");
+    assert_eq!(
+        after.upstreams["a"].census.idle, 2,
+        "its share of the floor"
+    );
     assert_eq!(after.totals.hits, before.totals.hits);
     assert_eq!(after.totals.dials, before.totals.dials + 2);
     assert_eq!(rig.shared.mailboxes[0].losses(), 1);
@@ -197,7 +200,7 @@ fn what_ran_elsewhere_for_its_tasks_is_given_up_there() {
     rig.settle();
     assert_eq!(rig.shared.mailboxes[home].depth(), 0);
     let figures = rig.figures(home);
-    let (census, _) = &figures.upstreams["a"];
+    let census = &figures.upstreams["a"].census;
     assert_eq!((census.leased, census.waiters, figures.tasks), (0, 0, 0));
     drop(tasks);
     let mut again = [rig.call(home, "a", "/y")];

@@ -121,7 +121,7 @@ fn warmth_begins_and_spreads_when_it_is_asked_for() {
     rig.pass(SECOND);
     assert_eq!(rig.web.open(), 4);
     for shard in 0..2 {
-        assert_eq!(rig.figures(shard).upstreams["a"].0.idle, 2);
+        assert_eq!(rig.figures(shard).upstreams["a"].census.idle, 2);
     }
     assert_eq!(rig.upstream("a").homes.len(), 2);
     rig.stop();

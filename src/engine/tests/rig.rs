@@ -243,7 +243,8 @@ impl Rig {
     pub(super) fn counts(&mut self, upstream: &str) -> [u64; 3] {
         let mut sums = [0; 3];
         for shard in 0..self.shards.len() {
-            if let Some((_, counters)) = self.figures(shard).upstreams.get(upstream) {
+            if let Some(part) = self.figures(shard).upstreams.get(upstream) {
+                let counters = &part.counters;
                 for (sum, count) in
                     sums.iter_mut()
                         .zip([counters.hits, counters.misses, counters.dials])
