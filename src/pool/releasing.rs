@@ -71,6 +71,10 @@ impl Pool {
         if !serves || self.unsettled || self.condemned(now, id).is_some() {
             return None;
         }
+        // Its permit is what the first here has waited for.
+        if self.first_lacks_permit(now) {
+            return None;
+        }
         self.queue.next_plain(who)
     }
 

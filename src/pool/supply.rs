@@ -180,10 +180,12 @@ impl Pool {
     /// first, fresh, and found no permit. Without this, a fresh waiter would starve at the cap while
     /// plain ones are served for ever.
     pub(super) fn release_must_make_room(&self, now: Time, id: MemberId) -> bool {
-        self.dialing.starving
-            && self.queue.first_is_fresh()
-            && self.fresh_without_room(now) > 0
-            && self.members.get(id).is_some_and(Member::is_idle)
+        self.first_lacks_permit(now) && self.members.get(id).is_some_and(Member::is_idle)
+    }
+
+    /// Whether the first waiter is fresh, and found no permit.
+    pub(super) fn first_lacks_permit(&self, now: Time) -> bool {
+        self.dialing.starving && self.queue.first_is_fresh() && self.fresh_without_room(now) > 0
     }
 
     /// A picture for the dial rule.
