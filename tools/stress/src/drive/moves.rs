@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use http_body::Body as _;
-use ringpool::config::{Config, RetryConfig, UpstreamConfig, WarmConfig};
+use ringpool::config::{Config, RetryConfig, ShedConfig, UpstreamConfig, WarmConfig};
 use ringpool::on_shard::{Head, Lease, Shard, Upstream};
 use ringpool::{Engine, Error, Snapshot, block_on};
 
@@ -154,7 +154,12 @@ fn configure(url: &str) -> Result<Config, DriveError> {
     let target = UpstreamConfig {
         connections_max: connections,
         idle_min: connections,
-        waiters_max: CALLERS as u32,
+        // All callers wait, and the place of one that has gone may come free a turn later; none is to be refused or shed.
+        waiters_max: 2 * CALLERS as u32,
+        shed: ShedConfig {
+            sojourn_target: None,
+            ..ShedConfig::default()
+        },
         dials_max: connections,
         age_max: None,
         // A dropped call may cost its connection: they are made anew as fast as that.
