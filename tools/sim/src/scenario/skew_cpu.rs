@@ -52,17 +52,20 @@ fn world(seed: u64, settings: Settings) -> Knobs {
     knobs
 }
 
-/// Calls that all enter on one shard: the one that is preferred as a home, or the other one.
+/// Calls that all enter on one shard, the one that is preferred as a home or the other one: all from outside, or all
+/// of tasks there.
 fn script(seed: u64, load: f64) -> Script {
-    let shard = Dice::new(seed, "skew-cpu").below(2) as usize;
+    let which = &mut Dice::new(seed, "skew-cpu");
+    let shard = which.below(2) as usize;
+    let way = match which.one_in(2) {
+        true => Way::Outside(Some(shard)),
+        false => Way::Call(shard),
+    };
     let dice = &mut Dice::new(seed, "skew-cpu calls");
     let while_it_lasts = (Duration::ZERO, LASTS);
     let rate = skew_cpu::capacity() * load;
     let calls = quiet::by_chance(dice, rate, while_it_lasts, |_| Class::Normal);
-    let there = |(at, order)| {
-        let way = Way::Outside(Some(shard));
-        (at, Order { way, ..order })
-    };
+    let there = |(at, order)| (at, Order { way, ..order });
     Script {
         calls: calls.into_iter().map(there).collect(),
         troubles: Vec::new(),
