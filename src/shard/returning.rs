@@ -65,10 +65,16 @@ impl<D: Driver> Core<D> {
             .connections
             .get(key)
             .is_some_and(|one| self.is_deaf(one));
-        if deaf {
+        if deaf && !self.driver.pending() && self.driver.is_silent(key) {
+            // Known now and here: nobody waits for a look, or dials meanwhile, because an answer was long.
+            let rearmed_after = self.rearmed_after;
             self.resume_paused(key);
-        }
-        if deaf || others_wait && self.has_news() {
+            self.rearmed_after = rearmed_after;
+            self.release_to_pool(key);
+        } else if deaf {
+            self.resume_paused(key);
+            self.release_later(key);
+        } else if others_wait && self.has_news() {
             self.release_later(key);
         } else {
             self.release_to_pool(key);

@@ -217,6 +217,10 @@ impl Driver for Sim {
         }
     }
 
+    fn is_silent(&self, key: Key) -> bool {
+        self.has_told_all(key)
+    }
+
     fn buffers_held(&self, key: Key) -> u32 {
         self.sockets.get(key).map_or(0, |socket| socket.held.get())
     }
