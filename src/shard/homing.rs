@@ -62,9 +62,10 @@ impl<D: Driver> Core<D> {
         let Some(state) = self.upstreams.get(upstream) else {
             return Place::Here(None);
         };
-        // With news to be looked at first, it may find one yet.
+        // With news to be looked at first, it may find one yet, unless those who wait for that already take them all.
         let census = state.pool.census();
-        if census.spare > 0 || self.mailboxes.len() == 1 || !state.policy.current().sharing.steal {
+        let may_find = census.spare as usize > self.deferred.len();
+        if may_find || self.mailboxes.len() == 1 || !state.policy.current().sharing.steal {
             self.note_call(upstream);
             return Place::Here(None);
         }

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `course` | when the measured window opened and closed |
 //! | `caller` | the loop of one caller, and waiting for all of them |
+//! | `entering` | calls that all enter one shard of two |
 //! | `fuse` | callers that lose patience |
 //! | `moves` | calls that a sibling runs, with nonces, some dropped |
 //! | `pace` | starts at a fixed rate |
@@ -17,6 +18,7 @@
 mod anywhere;
 mod caller;
 mod course;
+mod entering;
 mod fuse;
 mod moves;
 mod on_shard;
@@ -24,6 +26,7 @@ mod pace;
 mod play;
 mod tally;
 
+pub(crate) use entering::{CONNECTIONS_EACH, Entered, Entering, Ran, enter};
 pub(crate) use moves::{Moved, moves};
 pub(crate) use play::{Calls, Play, Played, play};
 

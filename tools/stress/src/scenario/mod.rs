@@ -3,11 +3,13 @@
 mod beside;
 mod demo;
 mod floor;
+mod lost_shard;
 mod moves;
 mod one_pool;
 mod outage;
 mod overload;
 mod paired;
+mod skew;
 mod spike;
 
 use std::time::Duration;
@@ -29,6 +31,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     outage::SCENARIO,
     overload::SCENARIO,
     one_pool::SCENARIO,
+    skew::SCENARIO,
+    lost_shard::SCENARIO,
     moves::SCENARIO,
 ];
 
