@@ -84,6 +84,8 @@ pub(crate) struct LoadResult {
     pub(crate) evictions: u64,
     /// Calls that another shard ran than the one where they came in.
     pub(crate) steals: u64,
+    /// Calls of tasks on a shard that were sent to another one, a home of the upstream.
+    pub(crate) forwarded: u64,
     /// Full TLS handshakes, over the whole load, as the connections that they belong to.
     pub(crate) handshakes_full: u64,
     /// Resumed TLS handshakes, over the whole load.
@@ -110,6 +112,7 @@ impl Default for LoadResult {
             waits: 0,
             evictions: 0,
             steals: 0,
+            forwarded: 0,
             handshakes_full: 0,
             handshakes_resumed: 0,
             handshake_seconds_avoided: 0.0,

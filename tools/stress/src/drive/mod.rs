@@ -223,6 +223,7 @@ fn figures(tally: Tally, before: &Snapshot, after: &Snapshot, end: &Snapshot) ->
         waits: since(|s| s.waits),
         evictions: since(Snapshot::evictions),
         steals: since(|s| s.steals),
+        forwarded: since(|s| s.forwarded),
         handshakes_full: end.handshakes_full,
         handshakes_resumed: end.handshakes_resumed,
         handshake_seconds_avoided: avoided.as_secs_f64(),

@@ -71,6 +71,7 @@ fn figures(phase: &Phase) -> Map<String, Value> {
             "waits": result.waits,
             "evictions": result.evictions,
             "steals": result.steals,
+            "forwarded": result.forwarded,
         },
         "handshakes": {
             "full": result.handshakes_full,

@@ -3,12 +3,14 @@
 mod beside;
 mod demo;
 mod floor;
+mod local;
 mod lost_shard;
 mod moves;
 mod one_pool;
 mod outage;
 mod overload;
 mod paired;
+mod quiet;
 mod skew;
 mod spike;
 
@@ -31,6 +33,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     outage::SCENARIO,
     overload::SCENARIO,
     one_pool::SCENARIO,
+    quiet::SCENARIO,
+    local::SCENARIO,
     skew::SCENARIO,
     lost_shard::SCENARIO,
     moves::SCENARIO,

@@ -79,6 +79,7 @@ fn load(url: &str, rate: f64, class: fn(usize) -> Class, stage: &Stage) -> Resul
     let play = Play {
         url: url.to_owned(),
         ca: None,
+        shards: 1,
         settings: &overload::settings,
         warm: true,
         calls: Calls::Paced { rate, class },
