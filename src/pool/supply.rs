@@ -67,7 +67,7 @@ impl Pool {
     /// Whether a dial would serve so many waiters sooner than the connections that are there.
     pub fn is_worth_a_dial(&self, waiters: u32) -> bool {
         let here = self.members.leased() + self.members.dialing();
-        waiters > 0 && self.dialing.is_worth_it(waiters, here.into())
+        waiters > 0 && (here == 0 || self.dialing.is_worth_it(waiters, here.into()))
     }
 
     /// Tries endpoints that could not be connected to, in the background.

@@ -37,7 +37,8 @@ impl<D: Driver> Core<D> {
         }
     }
 
-    /// Somebody waits whose call cannot move: those who starve may have to ask after all.
+    /// Somebody waits whose call cannot move, or less is in use here than before: those who starve may have to ask
+    /// after all.
     pub(super) fn check_starving(&mut self, upstream: Key) {
         let Some(state) = self.upstreams.get(upstream) else {
             return;

@@ -28,6 +28,9 @@ pub(crate) struct LoadPlan {
     pub(crate) warmup: Duration,
     /// Whether a connection may serve more than one request.
     pub(crate) reuse: bool,
+    /// Whether all connections are kept, and waited for before the load; without reuse they never are. Else they
+    /// come as they are needed, twice as many at most.
+    pub(crate) warm: bool,
     /// Requests per second over all callers; `None` is a closed loop.
     pub(crate) rate: Option<f64>,
     /// Trust these certificates (PEM) and no others; `None` is the public roots.

@@ -55,6 +55,7 @@ fn run(options: RunOptions) -> Result<ExitCode, Failure> {
         duration: options.duration,
         warmup: options.warmup,
         reuse: options.reuse.is_on(),
+        warm: true,
         rate: options.rate,
         ca: options.insecure_ca.map(Vec::from),
         way: options.from,

@@ -6,6 +6,7 @@
 
 mod body;
 mod child;
+mod counting;
 mod http;
 mod nonces;
 mod plain;
@@ -31,6 +32,7 @@ use crate::measure;
 use nonces::Nonces;
 
 pub(crate) use child::{Backend, BackendOptions, NoncesSeen};
+pub(crate) use counting::{Counted, Counting};
 pub(crate) use nonces::{APART, NONCE, NONCES_MAX};
 
 /// The largest body that `--body` and `?size=N` may ask for: 1 TiB.

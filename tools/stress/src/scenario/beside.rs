@@ -105,6 +105,7 @@ impl<'a> Beside<'a> {
             duration: self.duration,
             warmup: WARMUP,
             reuse: true,
+            warm: true,
             rate: None,
             ca: None,
             way: WayIn::Shards,

@@ -32,6 +32,8 @@ fn run(stage: &Stage) -> Result<Report, Failure> {
         duration: stage.duration,
         warmup: SETTLES,
         reuse: true,
+        // One home at first; the other shard becomes one by what it does.
+        warm: false,
         rate: None,
         ca: None,
         way: WayIn::Shards,

@@ -1,6 +1,7 @@
 //! The registry of scenarios. Later work adds a file here and a line to [`SCENARIOS`].
 
 mod beside;
+mod cap;
 mod demo;
 mod floor;
 mod local;
@@ -35,6 +36,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     one_pool::SCENARIO,
     quiet::SCENARIO,
     local::SCENARIO,
+    cap::SCENARIO,
     skew::SCENARIO,
     lost_shard::SCENARIO,
     moves::SCENARIO,

@@ -66,6 +66,7 @@ fn measure_capacity(url: &str, stage: &Stage) -> Result<f64, Failure> {
         duration: Duration::from_secs(2),
         warmup: Duration::from_millis(200),
         reuse: true,
+        warm: true,
         rate: None,
         ca: None,
         way: WayIn::Anywhere,
