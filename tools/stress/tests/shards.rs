@@ -51,3 +51,45 @@ fn moves_loses_no_call_and_sends_none_twice() {
     let stolen = criterion(&report, "stolen");
     assert!(stolen["value"].as_f64() >= Some(2000.0), "{report}");
 }
+
+#[test]
+fn skew_compares_three_ways_and_loses_no_call() {
+    let (_, report) = outcome("scenario skew --json -");
+    assert_eq!(criterion(&report, "failed")["value"], 0.0, "{report}");
+    assert_eq!(criterion(&report, "dials")["bound"]["at_most"], 0.0);
+    assert!(criterion(&report, "gain")["value"].as_f64() > Some(0.0));
+}
+
+#[test]
+fn a_lost_shard_costs_its_own_calls_only() {
+    let (_, report) = outcome("scenario lost-shard --json -");
+    assert_eq!(criterion(&report, "lost")["value"], 1.0, "{report}");
+    assert!(
+        criterion(&report, "failed")["value"].as_f64() <= Some(32.0),
+        "{report}"
+    );
+}
+
+#[test]
+fn little_load_needs_few_connections() {
+    let (_, report) = outcome("scenario quiet --json -");
+    assert_eq!(criterion(&report, "failed")["value"], 0.0, "{report}");
+    assert_eq!(criterion(&report, "opened")["bound"]["at_most"], 2.0);
+}
+
+#[test]
+fn caps_hold_in_bursts() {
+    let (_, report) = outcome("scenario cap --json -");
+    for key in ["peer", "permits"] {
+        let value = criterion(&report, key)["value"].as_f64();
+        assert!(value <= Some(3.0), "{key}: {report}");
+    }
+    assert_eq!(criterion(&report, "failed")["value"], 0.0, "{report}");
+}
+
+#[test]
+fn local_load_is_counted_by_where_it_ran() {
+    let (_, report) = outcome("scenario local --json -");
+    assert_eq!(criterion(&report, "failed")["value"], 0.0, "{report}");
+    assert!(criterion(&report, "stayed")["value"].as_f64() <= Some(1.0));
+}
