@@ -184,45 +184,4 @@ impl<T> Slab<T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_outlives_its_value_and_finds_nothing() {
-        let mut slab = Slab::new();
-        let old = slab.insert("old");
-        assert_eq!(slab.remove(old), Some("old"));
-        let new = slab.insert("new");
-        assert_eq!(old.index(), new.index());
-        assert_eq!(slab.get(old), None);
-        assert_eq!(slab.remove(old), None);
-        assert_eq!(slab.get(new), Some(&"new"));
-        assert_eq!(slab.len(), 1);
-    }
-
-    #[test]
-    fn slots_are_reused_last_in_first_out() {
-        let mut slab = Slab::new();
-        let keys: Vec<Key> = (0..4).map(|n| slab.insert(n)).collect();
-        slab.remove(keys[1]);
-        slab.remove(keys[3]);
-        assert_eq!(slab.insert(10).index(), 3);
-        assert_eq!(slab.insert(11).index(), 1);
-        assert_eq!(slab.insert(12).index(), 4);
-    }
-
-    #[test]
-    fn a_generation_wraps_without_becoming_zero() {
-        let mut slab = Slab::new();
-        let key = slab.insert(());
-        slab.remove(key);
-        slab.slots[0] = Slot::Vacant {
-            generation: GENERATION_MASK,
-            next: NONE,
-        };
-        let last = slab.insert(());
-        assert_eq!(last.generation(), GENERATION_MASK);
-        slab.remove(last);
-        assert_eq!(slab.insert(()).generation(), 1);
-    }
-}
+mod tests;

@@ -160,7 +160,11 @@ fn tasks_on_the_shards_call_exchange_and_lease() {
         let snapshot = block_on(engine.snapshot()).expect("it runs");
         // The exchange's connection served the call; the lease's is the raw upstream's.
         assert_eq!((snapshot.hits, snapshot.misses), (2, 4));
-        assert_eq!(snapshot.upstreams["raw"].idle, 2, "leases were released");
+        let raw = &snapshot.upstreams["raw"];
+        assert_eq!(raw.idle, 2, "leases were released");
+        assert_eq!((raw.permits, raw.homes, raw.given_up), (2, 1, 0));
+        let depths: Vec<u64> = snapshot.by_shard.iter().map(|one| one.depth).collect();
+        assert_eq!(depths, [0, 0], "nothing came from elsewhere");
         assert_eq!((snapshot.now.tasks, snapshot.now.buffers_held), (0, 0));
     });
 }

@@ -95,7 +95,10 @@ fn the_cap_on_connections_is_strict() {
         let client = Client::with(&peer.http(), |config| config.connections_max = 2);
         let calls: Vec<_> = (0..6).map(|_| client.get(way, "/x")).collect();
         let mut conns = [peer.accept(), peer.accept()];
-        let snapshot = client.until("four waiters", |s| s.now.waiters == 4);
+        // All six are there: with one still to come, and a connection to be opened, there are four as well.
+        let snapshot = client.until("four waiters beside two calls", |s| {
+            s.now.waiters == 4 && s.upstreams[NAME].leased == 2
+        });
         assert_eq!(snapshot.now.sockets, 2, "{way:?}");
         for _ in 0..3 {
             for conn in &mut conns {

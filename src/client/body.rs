@@ -66,7 +66,9 @@ impl Body {
     pub(crate) fn from_remote(body: RemoteBody, upload: Option<RemoteUpload>) -> Body {
         Body(match body {
             RemoteBody::Whole(bytes) => Kind::Whole(bytes),
-            RemoteBody::Pieces(pieces, left) => Kind::Incoming(Incoming::new(pieces, left, upload)),
+            RemoteBody::Pieces(pieces, left, from) => {
+                Kind::Incoming(Incoming::new(pieces, left, from, upload))
+            }
             RemoteBody::Upgraded(remote) => Kind::Upgraded(Lease::new(remote)),
         })
     }

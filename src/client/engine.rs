@@ -189,7 +189,7 @@ impl Engine {
         let answers = self.ask_all(Control::Figures).await;
         for (answer, mailbox) in answers.into_iter().zip(self.shared.mailboxes.iter()) {
             match answer {
-                Ok(figures) => snapshot.add(&figures, mailbox.losses()),
+                Ok(figures) => snapshot.add(&figures, mailbox.depth(), mailbox.losses()),
                 Err(error) if error.kind() == ErrorKind::Draining => return Err(error),
                 Err(error) => snapshot.add_down(mailbox.index(), mailbox.losses(), &error),
             }

@@ -59,6 +59,10 @@ pub struct Snapshot {
     pub offers_returned: u64,
     /// Calls that a shard ran for another one: as `offers_taken`, from the other end.
     pub steals: u64,
+    /// Calls of tasks on a shard that were sent to a home of their upstream.
+    pub forwarded: u64,
+    /// Calls that a shard whose loop was behind sent on to another home.
+    pub passed_on: u64,
     /// Times that receiving was paused because a reader was too slow.
     pub receive_pauses: u64,
     /// Tasks on shards that ended by a panic.
@@ -83,6 +87,13 @@ pub struct ShardState {
     pub shard: usize,
     /// Tasks on it that ended by a panic.
     pub task_panics: u64,
+    /// Calls and leases from elsewhere that are queued for it, or under way there.
+    pub depth: u64,
+    /// Callers that wait for a connection there.
+    pub waiters: u64,
+    /// How far its loop is behind: how long what comes in waits for its turn, averaged over turns; zero where each
+    /// turn leaves nothing undone. Calls avoid a shard where it exceeds `sharing.lag_max`.
+    pub lag: Duration,
     /// How often it was lost by a defect of the engine. All but the last time it was started again; that
     /// time too, unless it is down.
     pub losses: u64,
@@ -140,6 +151,10 @@ pub struct UpstreamFigures {
     pub dialing: u64,
     /// Callers waiting now.
     pub waiters: u64,
+    /// Connections that count against `connections_max` now: the above, and those that are being closed.
+    pub permits: u64,
+    /// Shards that calls from elsewhere go to.
+    pub homes: u64,
     /// Checkouts answered at once, since the start.
     pub hits: u64,
     /// Checkouts that were not.
@@ -150,6 +165,9 @@ pub struct UpstreamFigures {
     pub dials: u64,
     /// Dials that failed.
     pub dials_failed: u64,
+    /// Idle connections closed so that their permits serve others: another shard, another upstream, or a caller who
+    /// wants a new one.
+    pub given_up: u64,
     /// Connections closed because they were idle too long.
     pub evicted_idle: u64,
     /// Connections closed because of their age.
@@ -177,17 +195,21 @@ impl Snapshot {
     pub(crate) fn add_down(&mut self, shard: usize, losses: u64, why: &Error) {
         self.by_shard.push(ShardState {
             shard,
-            task_panics: 0,
             losses,
             down: Some(why.to_string()),
+            ..ShardState::default()
         });
     }
 
-    pub(crate) fn add(&mut self, shard: &ShardFigures, losses: u64) {
+    /// `depth`, `losses`: of the shard's mailbox.
+    pub(crate) fn add(&mut self, shard: &ShardFigures, depth: usize, losses: u64) {
         self.shards += 1;
         self.by_shard.push(ShardState {
             shard: shard.shard,
             task_panics: shard.task_panics,
+            depth: depth as u64,
+            waiters: shard.waiters as u64,
+            lag: shard.lag,
             losses,
             down: None,
         });
@@ -214,15 +236,22 @@ impl Snapshot {
         self.offers_taken += tally.offers_taken;
         self.offers_returned += tally.offers_returned;
         self.steals += tally.steals;
+        self.forwarded += tally.forwarded;
+        self.passed_on += tally.passed_on;
         self.receive_pauses += tally.pauses;
         self.task_panics += shard.task_panics;
         self.add_gauges(shard);
-        for (name, (census, counters)) in &shard.upstreams {
+        for (name, part) in &shard.upstreams {
+            let (census, counters) = (&part.census, &part.counters);
             let figures = self.upstreams.entry(name.to_string()).or_default();
             figures.idle += u64::from(census.idle);
             figures.leased += u64::from(census.leased);
             figures.dialing += u64::from(census.dialing);
             figures.waiters += u64::from(census.waiters);
+            // Over all shards; the last one that tells is the last one asked.
+            figures.permits = u64::from(part.permits);
+            figures.homes = part.homes as u64;
+            figures.given_up += counters.evicted(CloseReason::Capacity);
             figures.hits += counters.hits;
             figures.misses += counters.misses;
             figures.moved += counters.served_others;

@@ -77,6 +77,11 @@ pub trait Driver: 'static {
     /// Appends the events that are there. No system call, unless the completion queue overflowed.
     fn reap(&mut self, events: &mut Vec<Event<Self::Buffer>>);
 
+    /// Whether the kernel holds neither bytes nor an end for the socket that no event has told of yet; to be asked
+    /// when nothing is [`pending`](Driver::pending). A system call: for a socket whose receive is not armed, or was
+    /// only just.
+    fn is_silent(&self, key: Key) -> bool;
+
     /// How many received buffers of this socket are still held by somebody.
     fn buffers_held(&self, key: Key) -> u32;
 

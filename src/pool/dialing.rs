@@ -185,12 +185,18 @@ impl Dialing {
         match self.hold.nanos() {
             None => ramp_allows,
             Some(_) if self.stalled && ramp_allows => true,
-            Some(hold) => {
-                let queue = u128::from(view.uncovered()) * u128::from(hold);
-                let dial = u128::from(self.dial_time().as_nanos() as u64);
-                queue > dial * u128::from(connections)
-            }
+            Some(_) => self.is_worth_it(view.uncovered(), connections),
         }
+    }
+
+    /// Whether so many waiters keep so many connections busy for longer than a dial takes.
+    pub(super) fn is_worth_it(&self, waiters: u32, connections: u64) -> bool {
+        let Some(hold) = self.hold.nanos() else {
+            return true;
+        };
+        let queue = u128::from(waiters) * u128::from(hold);
+        let dial = u128::from(self.dial_time().as_nanos() as u64);
+        queue > dial * u128::from(connections)
     }
 
     /// How long a dial takes, as far as is known.

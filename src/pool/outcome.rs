@@ -5,7 +5,7 @@
 use super::Pool;
 use super::endpoints::Change;
 use super::limits::Limits;
-use super::member::{Purpose, State};
+use super::member::{Member, Purpose, State};
 use super::message::{Action, CloseReason, EndpointId, MemberId, Refusal};
 use super::queue::Who;
 use super::retire;
@@ -76,6 +76,11 @@ impl Pool {
             return self.retire(id, CloseReason::Endpoint, actions);
         }
         self.grant_dialed(now, id, purpose, actions);
+        // A cap was lowered while it was being dialled, and nobody here waits for it.
+        let is_idle = self.members.get(id).is_some_and(Member::is_idle);
+        if is_idle && self.is_over_cap() && self.condemned(now, id).is_some() {
+            self.retire(id, CloseReason::Reconfigured, actions);
+        }
     }
 
     /// The connection is open, and nobody's yet; what it was dialled for.

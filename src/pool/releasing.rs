@@ -50,6 +50,9 @@ impl Pool {
     /// For whom a connection that is about to come free would be, of those who wait here: of which class, and since
     /// when it has waited. `None` also where the connection would not serve, or not at once.
     pub fn next_for(&mut self, now: Time, id: MemberId) -> Option<(Class, Time)> {
+        if self.is_over_cap() {
+            return None; // Whether this one goes is decided, and claimed, when it is released.
+        }
         let member = self.members.get(id)?;
         let who = match member.tier {
             Tier::Open => Who::Anyone,
@@ -65,8 +68,11 @@ impl Pool {
             State::Open(_) => member.is_leased() && member.slots == 1,
         };
         let serves = comes_free && member.endpoint.is_none_or(serves);
-        // Over the cap, the look whether it has to go claims its going.
-        if !serves || self.unsettled || self.over_cap || self.condemned(now, id).is_some() {
+        if !serves || self.unsettled || self.condemned(now, id).is_some() {
+            return None;
+        }
+        // Its permit is what the first here has waited for.
+        if self.first_lacks_permit(now) {
             return None;
         }
         self.queue.next_plain(who)

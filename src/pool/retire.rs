@@ -141,12 +141,23 @@ impl Pool {
             Some(CloseReason::Uses)
         } else if member.retire_at <= now {
             Some(member.retire_for)
-        } else if self.over_cap && self.permits.claim_over(member.tier) {
-            self.members.set_claimed(id);
-            Some(CloseReason::Reconfigured)
+        } else if self.over_cap {
+            let tier = member.tier;
+            let goes = self.is_over_cap() && self.permits.claim_over(tier);
+            goes.then(|| {
+                self.members.set_claimed(id);
+                CloseReason::Reconfigured
+            })
         } else {
             None
         }
+    }
+
+    /// Whether there are more connections than a cap that was lowered allows, and not all that are too many go.
+    #[inline]
+    pub(super) fn is_over_cap(&mut self) -> bool {
+        self.over_cap = self.over_cap && self.permits.over() > 0;
+        self.over_cap
     }
 
     /// Puts new limits in force: connections get a new end of life, and idle ones past a limit go.

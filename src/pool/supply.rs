@@ -64,6 +64,12 @@ impl Pool {
         }
     }
 
+    /// Whether a dial would serve so many waiters sooner than the connections that are there.
+    pub fn is_worth_a_dial(&self, waiters: u32) -> bool {
+        let here = self.members.leased() + self.members.dialing();
+        waiters > 0 && (here == 0 || self.dialing.is_worth_it(waiters, here.into()))
+    }
+
     /// Tries endpoints that could not be connected to, in the background.
     fn dial_trials(&mut self, now: Time, actions: &mut Vec<Action>) {
         let wanted = self.floor() > 0 || now.since(self.wanted_at) < TRIAL_INTEREST;
@@ -180,10 +186,12 @@ impl Pool {
     /// first, fresh, and found no permit. Without this, a fresh waiter would starve at the cap while
     /// plain ones are served for ever.
     pub(super) fn release_must_make_room(&self, now: Time, id: MemberId) -> bool {
-        self.dialing.starving
-            && self.queue.first_is_fresh()
-            && self.fresh_without_room(now) > 0
-            && self.members.get(id).is_some_and(Member::is_idle)
+        self.first_lacks_permit(now) && self.members.get(id).is_some_and(Member::is_idle)
+    }
+
+    /// Whether the first waiter is fresh, and found no permit.
+    pub(super) fn first_lacks_permit(&self, now: Time) -> bool {
+        self.dialing.starving && self.queue.first_is_fresh() && self.fresh_without_room(now) > 0
     }
 
     /// A picture for the dial rule.

@@ -3,15 +3,46 @@
 //! Never: compiled into a service.
 
 use super::Shard;
+#[cfg(feature = "simulation")]
+use super::Turn;
 #[cfg(test)]
 use super::local::LocalShard;
 use crate::driver::{Driver, Wait};
 use crate::time::Time;
+#[cfg(feature = "simulation")]
+use std::io;
 
 impl<D: Driver> Shard<D> {
     #[cfg(test)]
     pub(crate) fn local(&self) -> &LocalShard<D> {
         &self.local
+    }
+
+    /// A turn up to where the kernel hears of it; [`finish_turn`](Shard::finish_turn) is the rest. Time may go
+    /// by between the two.
+    ///
+    /// # Errors
+    /// As [`turn`](Shard::turn).
+    #[cfg(feature = "simulation")]
+    pub(crate) fn work(&mut self) -> io::Result<()> {
+        self.begin_turn()
+    }
+
+    /// See [`work`](Shard::work).
+    ///
+    /// # Errors
+    /// As [`turn`](Shard::turn).
+    #[cfg(feature = "simulation")]
+    pub(crate) fn finish_turn(&mut self) -> io::Result<Turn> {
+        self.end_turn(true)
+    }
+
+    /// How many calls, ever, this shard has handed to another one or taken from it.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn moved(&self) -> u64 {
+        let core = self.local.core.borrow();
+        let tally = &core.tally;
+        tally.passed_on + tally.forwarded + tally.offers_taken + tally.steals
     }
 
     /// Until when the shard would sleep if it turned no more: for whoever steps shards by hand, and

@@ -3,7 +3,6 @@
 //! Owns: waiters, and what is put off until a look at the driver's events. Never: decides who gets a
 //! connection.
 
-use super::connection::State;
 use super::core::Core;
 use super::sharing::movable::Movable;
 use super::sharing::stake::Stake;
@@ -106,7 +105,7 @@ impl<D: Driver> Core<D> {
         if self.stopping {
             return Err(self.ended());
         }
-        let pending = self.driver.pending();
+        let pending = self.has_news();
         let state = self
             .upstreams
             .get_mut(wish.upstream)
@@ -131,7 +130,7 @@ impl<D: Driver> Core<D> {
             answer: None,
             stake,
         });
-        if self.driver.pending() {
+        if self.has_news() {
             self.deferred.push_back(Deferred::Checkout(waiter));
         } else {
             self.enqueue(waiter);
@@ -179,14 +178,7 @@ impl<D: Driver> Core<D> {
                     None => self.enqueue(key),
                 }
             }
-            Deferred::Release(key) => {
-                if let Some(connection) = self.connections.get(key)
-                    && connection.releasing
-                    && connection.state() == State::Idle
-                {
-                    self.release_to_pool(key);
-                }
-            }
+            Deferred::Release(key) => self.release_after_look(key),
             Deferred::Slot { connection, held } => self.slot_to_pool(connection, held),
         }
     }

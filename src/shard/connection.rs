@@ -29,6 +29,8 @@ pub(crate) struct Connection<B> {
     /// The right to be open; returns when the slot is freed.
     pub(crate) permit: Option<Permit>,
     pub(crate) operations: Operations,
+    /// The look at the driver's events, counted, after which its receive was armed last.
+    pub(crate) armed_after: u64,
     pub(crate) inbound: Inbound<B>,
     pub(crate) outbound: Outbound,
     pub(crate) tls: Option<Box<Session>>,
@@ -130,6 +132,7 @@ impl<B> Connection<B> {
             deadline: Time::NEVER,
             timer: None,
             expired: false,
+            armed_after: 0,
             releasing: false,
             endpoint: None,
             place: None,

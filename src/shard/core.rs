@@ -47,6 +47,10 @@ pub(crate) struct Core<D: Driver> {
     /// Connections whose receive is paused, and those that found no buffer.
     pub(super) paused: Vec<Key>,
     pub(super) starved: Vec<Key>,
+    /// How often the driver's events have been looked at. Before each look it was entered.
+    pub(super) looks: u64,
+    /// The look after which the receive of an idle connection was armed last.
+    pub(super) rearmed_after: u64,
     /// Send blocks nobody uses.
     pub(super) blocks: Vec<Vec<u8>>,
     /// Upstreams whose part in what shards do for each other is to be looked at.
@@ -142,6 +146,8 @@ impl<D: Driver> Core<D> {
             sleeps: Slab::new(),
             paused: Vec::new(),
             starved: Vec::new(),
+            looks: 0,
+            rearmed_after: 0,
             blocks: Vec::new(),
             touched: Vec::new(),
             overflow: Vec::new(),
@@ -188,6 +194,7 @@ impl<D: Driver> Core<D> {
 
     /// Turns the driver's events into changes of state.
     pub(super) fn translate(&mut self) {
+        self.looks += 1;
         let mut events = std::mem::take(&mut self.events);
         self.driver.reap(&mut events);
         for event in events.drain(..) {

@@ -3,6 +3,7 @@
 //! Owns: the request's body, polled by the caller's own future, and the response's pieces as they come.
 //! Never: knows what runs the call.
 
+use super::entrance::Entrance;
 use super::pipe::{Cut, PipeReceiver, PipeSender, pipe};
 use super::serve::{PIPE_ROOM, RemoteBody};
 use super::upload::{BoxedBody, Source, body_failed};
@@ -135,6 +136,8 @@ pub(crate) struct Incoming {
     pieces: PipeReceiver<Result<Frame<Bytes>, Error>>,
     /// Bytes still to come, where that is known.
     left: Option<u64>,
+    /// Of the shard that sends them: it knows why it does not any more.
+    from: Arc<Entrance>,
     upload: Option<RemoteUpload>,
     ended: bool,
 }
@@ -143,11 +146,13 @@ impl Incoming {
     pub(crate) fn new(
         pieces: PipeReceiver<Result<Frame<Bytes>, Error>>,
         left: Option<u64>,
+        from: Arc<Entrance>,
         upload: Option<RemoteUpload>,
     ) -> Incoming {
         Incoming {
             pieces,
             left,
+            from,
             upload,
             ended: false,
         }
@@ -183,9 +188,10 @@ impl Incoming {
             None => None,
             Some(Ok(frame)) => Some(frame),
             // The shard broke down while the response was being read.
-            Some(Err(Cut)) => Some(Err(
-                Error::draining().after_sending(RequestSent::Whole, false)
-            )),
+            Some(Err(Cut)) => {
+                let error = self.from.refusal();
+                Some(Err(error.after_sending(RequestSent::Whole, false)))
+            }
         };
         match &frame {
             Some(Ok(frame)) => {
@@ -199,5 +205,49 @@ impl Incoming {
             }
         }
         Poll::Ready(frame)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::shard::lost::lost;
+    use crate::shard::parker::Parker;
+    use std::task::Waker;
+
+    /// What a response's body says that its shard did not bring to an end.
+    fn cut_after(what: impl FnOnce(&Entrance)) -> Error {
+        let entrance = Arc::new(Entrance::new(3, Arc::new(Parker::default())));
+        let (mut sender, receiver) = pipe(2);
+        let mut incoming = Incoming::new(receiver, Some(8), entrance.clone(), None);
+        let mut cx = TaskContext::from_waker(Waker::noop());
+        sender.send(Ok(Frame::data(Bytes::from_static(b"half"))));
+        let frame = incoming.poll_frame(&mut cx);
+        assert!(matches!(frame, Poll::Ready(Some(Ok(_)))));
+        what(&entrance);
+        drop(sender);
+        match incoming.poll_frame(&mut cx) {
+            Poll::Ready(Some(Err(error))) => error,
+            other => panic!("not a cut: {}", other.is_pending()),
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_cut_tells_what_its_shard_failed_by() {
+        let fault = lost(3, "a test");
+        let error = cut_after(|entrance| entrance.lose(&fault));
+        assert_eq!(error.kind(), ErrorKind::Closed);
+        assert!(error.to_string().contains("shard 3 was lost"), "{error}");
+        assert_eq!(error.request_sent(), RequestSent::Whole);
+        assert!(!error.is_retryable());
+        // Also when another shard has taken its place meanwhile.
+        let error = cut_after(|entrance| {
+            entrance.lose(&fault);
+            entrance.reopen();
+        });
+        assert!(error.to_string().contains("shard 3 was lost"), "{error}");
+        let error = cut_after(|entrance| assert!(entrance.close()));
+        assert_eq!(error.kind(), ErrorKind::Draining);
     }
 }

@@ -13,6 +13,7 @@ use super::Shard;
 use super::connection::{Holder, State};
 use super::core::Core;
 use super::desk::{CutUpstream, Drained};
+use super::entrance::Count;
 use super::upstream::UpstreamState;
 use super::{STOP_MAX, local::LocalShard};
 use crate::driver::Driver;
@@ -32,8 +33,8 @@ pub(super) struct Drain {
     by: Time,
     /// How many calls and leases there were when it began.
     under_way: u64,
-    /// What the entrance said then of calls that moved.
-    moved: i64,
+    /// What the entrance counted then.
+    count: Count,
     phase: Phase,
 }
 
@@ -54,11 +55,13 @@ impl<D: Driver> Shard<D> {
         self.watches.clear();
         let here: u64 = core.on_shard().values().map(CutUpstream::held).sum();
         core.begin_drain();
+        // At one moment: a call that a sibling takes just now is counted here or there, and once.
+        let count = self.mailbox.entrance().count();
         self.drain = Some(Drain {
             begun,
             by,
-            under_way: here + self.mailbox.depth() as u64,
-            moved: self.mailbox.entrance().moved(),
+            under_way: here + u64::from(count.depth),
+            count,
             phase: Phase::Finishing,
         });
     }
@@ -143,7 +146,7 @@ impl<D: Driver> Shard<D> {
             return;
         };
         // A sibling that took one counts it, or has taken over its count.
-        let moved = self.mailbox.entrance().moved() - drain.moved;
+        let moved = self.mailbox.entrance().count().moved_since(drain.count);
         let cut: u64 = upstreams.values().map(CutUpstream::held).sum();
         upstreams.retain(|_, cut| *cut != CutUpstream::default());
         let drained = Drained {

@@ -6,7 +6,7 @@
 use super::parker::Parker;
 use crate::error::Error;
 use crossbeam::utils::CachePadded;
-use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Who is let in.
@@ -31,11 +31,36 @@ pub(crate) struct Entrance {
     fault: Mutex<Option<Error>>,
     /// How often the shard was lost.
     losses: AtomicU64,
-    /// Calls from other threads that are queued here or under way on the shard.
-    depth: CachePadded<AtomicUsize>,
-    /// How many more of them came from other shards than went to them.
-    moved: AtomicI64,
+    /// The [`Count`] of its calls, in one word: a call that moves changes both halves at once.
+    count: CachePadded<AtomicU64>,
     parker: Arc<Parker>,
+}
+
+/// Calls from other threads, as one moment finds them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Count {
+    /// Queued here, or under way on the shard.
+    pub(super) depth: u32,
+    /// How many more came from other shards than went to them, ever; it wraps.
+    pub(super) moved: u32,
+}
+
+/// One call more that is here; and one more that came from another shard.
+const HERE: u64 = 1;
+const MOVED: u64 = 1 << 32;
+
+impl Count {
+    fn of(word: u64) -> Count {
+        Count {
+            depth: word as u32,
+            moved: (word >> 32) as u32,
+        }
+    }
+
+    /// How many more came than went between `before` and this.
+    pub(super) fn moved_since(self, before: Count) -> i64 {
+        i64::from(self.moved.wrapping_sub(before.moved).cast_signed())
+    }
 }
 
 impl Entrance {
@@ -45,8 +70,7 @@ impl Entrance {
             gate: AtomicU8::new(Gate::Open as u8),
             fault: Mutex::default(),
             losses: AtomicU64::new(0),
-            depth: CachePadded::default(),
-            moved: AtomicI64::new(0),
+            count: CachePadded::default(),
             parker,
         }
     }
@@ -122,21 +146,24 @@ impl Entrance {
     }
 
     pub(super) fn depth(&self) -> usize {
-        self.depth.load(Ordering::SeqCst)
+        self.count().depth as usize
     }
 
-    /// How many more calls came from other shards than went to them, ever.
-    pub(super) fn moved(&self) -> i64 {
-        self.moved.load(Ordering::SeqCst)
+    pub(super) fn count(&self) -> Count {
+        Count::of(self.count.load(Ordering::SeqCst))
     }
 
     /// Before [`submit`](super::mailbox::Mailbox::submit): a shard that drains waits for it.
     pub(crate) fn begin_call(&self) {
-        self.depth.fetch_add(1, Ordering::SeqCst);
+        self.count.fetch_add(HERE, Ordering::SeqCst);
     }
 
     pub(crate) fn end_call(&self) {
-        self.depth.fetch_sub(1, Ordering::SeqCst);
+        self.count.fetch_sub(HERE, Ordering::SeqCst);
+        self.note_end();
+    }
+
+    fn note_end(&self) {
         // Refused, it ends on its caller's thread; and a shard that drains waits for the last one.
         if self.gate() == Gate::Draining {
             self.parker.wake();
@@ -145,9 +172,53 @@ impl Entrance {
 
     /// A call that was counted at `self` is counted at `other` from now on.
     pub(super) fn move_call(&self, other: &Entrance) {
-        other.moved.fetch_add(1, Ordering::SeqCst);
-        other.begin_call();
-        self.moved.fetch_sub(1, Ordering::SeqCst);
-        self.end_call();
+        other.count.fetch_add(HERE + MOVED, Ordering::SeqCst);
+        self.count.fetch_sub(HERE + MOVED, Ordering::SeqCst);
+        self.note_end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_moves_is_counted_at_one_of_both_at_any_moment() {
+        let [one, other] = [0, 1].map(|index| Entrance::new(index, Arc::new(Parker::default())));
+        let before = [one.count(), other.count()];
+        one.begin_call();
+        one.begin_call();
+        one.move_call(&other);
+        let moved = |entrance: &Entrance, before| entrance.count().moved_since(before);
+        assert_eq!((one.depth(), other.depth()), (1, 1));
+        assert_eq!((moved(&one, before[0]), moved(&other, before[1])), (-1, 1));
+        // Below zero, and back.
+        other.move_call(&one);
+        assert_eq!((moved(&one, before[0]), moved(&other, before[1])), (0, 0));
+        assert_eq!((one.depth(), other.depth()), (2, 0));
+        one.end_call();
+        one.end_call();
+        assert_eq!(one.count(), before[0]);
+    }
+
+    /// Whoever reads both halves at once finds each call where it began or where it went to: what began here and
+    /// has not ended is what is here, less what came and more what went.
+    #[test]
+    fn both_halves_change_at_once() {
+        let [one, other] = [0, 1].map(|index| Entrance::new(index, Arc::new(Parker::default())));
+        let begun = one.count();
+        one.begin_call();
+        std::thread::scope(|scope| {
+            let mover = scope.spawn(|| {
+                for _ in 0..20_000 {
+                    one.move_call(&other);
+                    other.move_call(&one);
+                }
+            });
+            while !mover.is_finished() {
+                let count = one.count();
+                assert_eq!(i64::from(count.depth) - count.moved_since(begun), 1);
+            }
+        });
     }
 }

@@ -3,6 +3,7 @@
 //! Never acts for a user: it changes states, and notes down whom to wake.
 
 use super::bytes_in::{End, Piece};
+use super::checkout::Deferred;
 use super::connection::{self, Connection, State};
 use super::core::Core;
 use super::returning::Eviction;
@@ -26,6 +27,9 @@ impl<D: Driver> Core<D> {
                 if let Some(connection) = self.connections.get_mut(key) {
                     connection.on(connection::Event::Cancelled);
                     connection.operations.cancels -= 1;
+                    if connection.releasing {
+                        self.deferred.push_back(Deferred::Release(key));
+                    }
                 }
                 self.after_operation(key);
             }

@@ -98,13 +98,26 @@ pub(crate) struct ShardFigures {
     pub(crate) tally: Tally,
     pub(crate) totals: Totals,
     pub(crate) driver: Counters,
-    pub(crate) upstreams: BTreeMap<Arc<str>, (Census, PoolCounters)>,
+    pub(crate) upstreams: BTreeMap<Arc<str>, UpstreamPart>,
     /// Slots in use: connections in any state, closing ones included.
     pub(crate) connections: usize,
     pub(crate) timers: usize,
     pub(crate) waiters: usize,
     pub(crate) tasks: usize,
     pub(crate) task_panics: u64,
+    /// How far the loop is behind.
+    pub(crate) lag: Duration,
+}
+
+/// What one shard tells of an upstream.
+#[derive(Debug)]
+pub(crate) struct UpstreamPart {
+    pub(crate) census: Census,
+    pub(crate) counters: PoolCounters,
+    /// Connections to it that count against its cap, over all shards.
+    pub(crate) permits: u32,
+    /// How many homes it has.
+    pub(crate) homes: usize,
 }
 
 impl<D: Driver> Core<D> {
@@ -125,7 +138,12 @@ impl<D: Driver> Core<D> {
             totals.add(&counters);
             upstreams.insert(
                 upstream.shared.name.clone(),
-                (upstream.pool.census(), counters),
+                UpstreamPart {
+                    census: upstream.pool.census(),
+                    counters,
+                    permits: upstream.shared.connections.in_use(),
+                    homes: upstream.shared.homes.len(),
+                },
             );
         }
         ShardFigures {
@@ -139,6 +157,7 @@ impl<D: Driver> Core<D> {
             waiters: self.waiters.len(),
             tasks,
             task_panics: self.tally.task_panics + task_panics,
+            lag: self.lag.get(),
         }
     }
 }

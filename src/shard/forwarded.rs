@@ -51,7 +51,9 @@ impl Forwarded {
     pub(super) fn new(body: RemoteBody, upload: Option<RemoteUpload>) -> Forwarded {
         let rest = match body {
             RemoteBody::Whole(bytes) => Rest::Whole(bytes),
-            RemoteBody::Pieces(pieces, left) => Rest::Pieces(Incoming::new(pieces, left, upload)),
+            RemoteBody::Pieces(pieces, left, from) => {
+                Rest::Pieces(Incoming::new(pieces, left, from, upload))
+            }
             // Nothing is forwarded that asks for it.
             RemoteBody::Upgraded(_) => Rest::Failed,
         };

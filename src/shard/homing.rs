@@ -2,8 +2,10 @@
 //!
 //! Local first: a connection that is free here, then a home, then a dial. A shard that is no home and
 //! has no connection free forwards the call, so that an upstream with little to do keeps few connections
-//! on however many shards; one with demand enough becomes a home, and dials for itself. A home never
-//! forwards: what waits there may be taken by a sibling, and its own connections are as many as it needs.
+//! on however many shards; one with demand enough becomes a home, and dials for itself. A home does not
+//! forward: what waits there may be taken by a sibling, and its own connections are as many as it needs. But
+//! where what is short is the thread's own time, because the loop is late, calls go to a home that is not, from a
+//! home too and whatever is free here.
 //!
 //! Owns: the looks at what this shard is to an upstream, and the choice. Never: allocates, or touches what
 //! other threads write, where a connection is free here.
@@ -60,9 +62,10 @@ impl<D: Driver> Core<D> {
         let Some(state) = self.upstreams.get(upstream) else {
             return Place::Here(None);
         };
-        // With news to be looked at first, it may find one yet.
+        // With news to be looked at first, it may find one yet, unless those who wait for that already take them all.
         let census = state.pool.census();
-        if census.spare > 0 || self.mailboxes.len() == 1 || !state.policy.current().sharing.steal {
+        let may_find = census.spare as usize > self.deferred.len();
+        if may_find || self.mailboxes.len() == 1 || !state.policy.current().sharing.steal {
             self.note_call(upstream);
             return Place::Here(None);
         }
@@ -111,6 +114,17 @@ impl<D: Driver> Core<D> {
         )
     }
 
+    /// A home for a task's call that this shard is too late for, whatever is free here.
+    #[cold]
+    fn pick_relief(&mut self, upstream: Key) -> Option<usize> {
+        let state = self.upstreams.get(upstream)?;
+        if !state.policy.current().sharing.steal {
+            return None;
+        }
+        let shared = state.shared.clone();
+        self.pick_home(&shared)
+    }
+
     fn look_at_standing(&mut self, upstream: Key) {
         let (index, now, lag) = (self.index, self.now, self.lag.get());
         let Some(state) = self.upstreams.get_mut(upstream) else {
@@ -147,7 +161,11 @@ impl<D: Driver> Core<D> {
             }
             Step::Invite(capacity) => {
                 homes.set_capacity(capacity);
-                homes.invite(|shard| mailboxes[shard].lag() <= homes.lag_max());
+                homes.invite(|shard| {
+                    let mailbox = &mailboxes[shard];
+                    // One that is down would keep the place of one that is not.
+                    mailbox.lag() <= homes.lag_max() && mailbox.has_room()
+                });
             }
             Step::Leave => {
                 homes.leave(index);
@@ -164,6 +182,11 @@ impl<D: Driver> LocalUpstream<D> {
         let mut core = self.shard.core.borrow_mut();
         let upstream = self.key(&mut core);
         core.note_own(upstream);
+        if core.is_late_for(upstream)
+            && let Some(home) = core.pick_relief(upstream)
+        {
+            return Place::Away(Some(home));
+        }
         let wish = Wish {
             upstream,
             class: terms.class,

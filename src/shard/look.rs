@@ -169,19 +169,25 @@ impl<D: Driver> Core<D> {
             operations.send,
             operations.close,
         ];
+        // One whose release waits for a look is nobody's yet, and the pool's least of all.
+        let state = match connection.state() {
+            State::Idle if connection.releasing => State::Leased,
+            state => state,
+        };
         let in_flight = single.iter().filter(|&&one| one).count() as u32;
         ConnectionLook {
             slot: key.index(),
             generation: key.generation(),
-            state: name_of(connection.state()),
+            state: name_of(state),
             upstream: self
                 .upstreams
                 .get(connection.upstream)
                 .map_or(0, |upstream| upstream.shared.id.0),
             endpoint: connection.endpoint.clone(),
-            uses: connection.uses,
+            // One that was granted, and given back unused, was granted.
+            uses: connection.uses.max(u64::from(state == State::Leased)),
             streams: connection.streams.as_deref().map_or_else(
-                || u32::from(connection.state() == State::Leased),
+                || u32::from(state == State::Leased),
                 |streams| streams.leases(),
             ),
             streams_max: connection

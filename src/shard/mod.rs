@@ -53,7 +53,7 @@ pub(crate) mod pipe;
 mod policy;
 mod pooling;
 mod ready;
-mod receiving;
+pub(crate) mod receiving;
 mod refusal;
 mod resolving;
 mod returning;
@@ -183,14 +183,21 @@ impl<D: Driver> Shard<D> {
     /// # Errors
     /// If the driver became unusable.
     pub(crate) fn turn(&mut self, may_sleep: bool) -> io::Result<Turn> {
-        {
-            let executor = self.local.executor.clone();
-            let _turn = executor.begin_turn();
-            self.local.core.borrow_mut().reap();
-            self.take_mail();
-            executor.run();
-            self.perform()?;
-        }
+        self.begin_turn()?;
+        self.end_turn(may_sleep)
+    }
+
+    /// A turn up to where the kernel hears of it: all that takes the thread's own time.
+    fn begin_turn(&mut self) -> io::Result<()> {
+        let executor = self.local.executor.clone();
+        let _turn = executor.begin_turn();
+        self.local.core.borrow_mut().reap();
+        self.take_mail();
+        executor.run();
+        self.perform()
+    }
+
+    fn end_turn(&mut self, may_sleep: bool) -> io::Result<Turn> {
         self.go_on_draining();
         if self.stopping {
             return self.stop();

@@ -32,6 +32,12 @@ impl<D: Driver> Core<D> {
             return;
         };
         state.check_need();
+        if state.share.starved.is_some() && state.need.is_none() {
+            self.check_starving(upstream);
+        }
+        let Some(state) = self.upstreams.get_mut(upstream) else {
+            return;
+        };
         let Some(at) = state.pool.deadline() else {
             // Nothing is left to wait for: nothing stays armed.
             if let Some((_, timer)) = state.tick.take() {

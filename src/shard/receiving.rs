@@ -3,21 +3,44 @@
 //! Never: lets one slow reader take the buffers of the others, or leaves a connection deaf that has
 //! nothing unread.
 
-use super::connection::State;
+use super::connection::{Connection, State};
 use super::core::Core;
 use crate::driver::{Driver, Scope};
 use crate::slab::Key;
 
 /// So many unread pieces are too many, however small: a peer may send byte by byte.
-pub(super) const PIECES_MAX: usize = 64;
+pub(crate) const PIECES_MAX: usize = 64;
 
 impl<D: Driver> Core<D> {
     pub(super) fn arm_receive(&mut self, key: Key) {
         if let Some(connection) = self.connections.get_mut(key) {
             debug_assert!(!connection.operations.receive, "one receive at a time");
             connection.operations.receive = true;
+            connection.armed_after = self.looks;
+            if connection.state() == State::Idle {
+                self.rearmed_after = self.looks;
+            }
             self.driver.receive(key);
         }
+    }
+
+    /// Whether the kernel may hold news that a look would bring. Nothing is granted before that.
+    #[inline]
+    pub(super) fn has_news(&self) -> bool {
+        // What was armed since has not been handed to the kernel.
+        self.driver.pending() || self.rearmed_after == self.looks
+    }
+
+    /// Whether the kernel may hold bytes for a connection that no look brings, as its receive is not armed, or
+    /// has not been for long enough.
+    #[inline]
+    pub(super) fn is_deaf(&self, connection: &Connection<D::Buffer>) -> bool {
+        let operations = &connection.operations;
+        // What a raw server said first is there already, and for the first who uses the connection.
+        connection.inbound.is_empty()
+            && (!operations.receive
+                || operations.cancels > 0
+                || connection.armed_after == self.looks)
     }
 
     /// Arms the receive again after it ended, if the connection is one that listens.
@@ -89,7 +112,7 @@ impl<D: Driver> Core<D> {
     }
 
     /// Whether the connection is off the list of paused ones.
-    fn resume_paused(&mut self, key: Key) -> bool {
+    pub(super) fn resume_paused(&mut self, key: Key) -> bool {
         let Some(connection) = self.connections.get_mut(key) else {
             return true;
         };

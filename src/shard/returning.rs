@@ -59,12 +59,56 @@ impl<D: Driver> Core<D> {
         let Some(state) = self.upstreams.get(upstream) else {
             return;
         };
-        if state.pool.census().waiters > 0 && self.driver.pending() {
+        let others_wait = state.pool.has_waiters();
+        // What came behind the last answer is nobody's: it has to be seen before the next request goes out.
+        let deaf = self
+            .connections
+            .get(key)
+            .is_some_and(|one| self.is_deaf(one));
+        if deaf && !self.driver.pending() && self.driver.is_silent(key) {
+            // Known now and here: nobody waits for a look, or dials meanwhile, because an answer was long.
+            let rearmed_after = self.rearmed_after;
+            self.resume_paused(key);
+            self.rearmed_after = rearmed_after;
+            self.release_to_pool(key);
+        } else if deaf {
+            self.resume_paused(key);
+            self.release_later(key);
+        } else if others_wait && self.has_news() {
+            self.release_later(key);
+        } else {
+            self.release_to_pool(key);
+        }
+    }
+
+    /// Releases a connection when the driver's events have been looked at.
+    fn release_later(&mut self, key: Key) {
+        if let Some(connection) = self.connections.get_mut(key) {
             connection.releasing = true;
             self.deferred.push_back(Deferred::Release(key));
+        }
+    }
+
+    /// The driver's events have been looked at, for a connection that waited for that.
+    pub(super) fn release_after_look(&mut self, key: Key) {
+        let Some(connection) = self.connections.get(key) else {
+            return;
+        };
+        if !connection.releasing || connection.state() != State::Idle {
             return;
         }
-        self.release_to_pool(key);
+        if !self.is_deaf(connection) {
+            self.release_to_pool(key);
+        } else if connection.operations.cancels > 0 {
+            // The end of that brings it here again.
+        } else if connection.operations.receive {
+            self.release_later(key);
+        } else {
+            // There is no buffer to look with, and may be none for long.
+            self.tally.discards += 1;
+            self.leave_pool(key);
+            self.condemn(key);
+        }
     }
 
     /// Closes a connection that somebody holds.

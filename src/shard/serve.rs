@@ -5,6 +5,7 @@
 //! own thread; the pieces meet in bounded pipes.
 
 use super::call::{self, Extent, LocalBody, copied};
+use super::entrance::Entrance;
 use super::local::LocalShard;
 use super::pipe::{PipeReceiver, PipeSender, pipe};
 use super::serve_lease::{RemoteLease, carry, remote_lease};
@@ -18,6 +19,7 @@ use futures_channel::oneshot;
 use http_body::Frame;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 
 /// Pieces of a body that may wait between the shard and its reader, either way: at 16 KiB a piece
@@ -38,8 +40,12 @@ pub(crate) struct RawHead {
 pub(crate) enum RemoteBody {
     /// All of it.
     Whole(Bytes),
-    /// What follows, and how long it is if that is known.
-    Pieces(PipeReceiver<Result<Frame<Bytes>, Error>>, Option<u64>),
+    /// What follows, how long it is if that is known, and where it comes from.
+    Pieces(
+        PipeReceiver<Result<Frame<Bytes>, Error>>,
+        Option<u64>,
+        Arc<Entrance>,
+    ),
     /// There is none: the connection became a raw stream.
     Upgraded(RemoteLease),
 }
@@ -123,7 +129,7 @@ async fn give_body<D: Driver>(
         reply.send(Ok(response)).is_ok()
     };
     let (mut sender, receiver) = pipe(PIPE_ROOM);
-    let pieces = RemoteBody::Pieces(receiver, length);
+    let pieces = RemoteBody::Pieces(receiver, length, underway.entrance().clone());
     let empty = first.is_empty();
     match extent {
         Extent::Whole => {

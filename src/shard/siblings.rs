@@ -37,7 +37,8 @@ impl<D: Driver> Core<D> {
         }
     }
 
-    /// Somebody waits whose call cannot move: those who starve may have to ask after all.
+    /// Somebody waits whose call cannot move, or less is in use here than before: those who starve may have to ask
+    /// after all.
     pub(super) fn check_starving(&mut self, upstream: Key) {
         let Some(state) = self.upstreams.get(upstream) else {
             return;
@@ -59,7 +60,9 @@ impl<D: Driver> Core<D> {
         if !policy.sharing.give_up {
             return false;
         }
-        let all_may_move = policy.sharing.steal && state.share.staying == 0;
+        // Those few whose calls cannot move are next on the connections in use here, unless that takes long.
+        let staying = state.share.staying;
+        let all_may_move = policy.sharing.steal && !state.pool.is_worth_a_dial(staying);
         let stuck = state.share.starved.is_some_and(|(_, since)| {
             // As long as the pool takes to say it again.
             self.now >= since + policy.dial_backoff_max

@@ -100,7 +100,7 @@ impl<D: Driver> Core<D> {
             .upstreams
             .get(upstream)
             .is_some_and(|state| state.pool.census().waiters > 0);
-        if others_wait && self.driver.pending() {
+        if others_wait && self.has_news() {
             let connection = key;
             self.deferred.push_back(Deferred::Slot { connection, held });
             return;

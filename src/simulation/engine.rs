@@ -4,6 +4,7 @@
 //! engine decides; what is called here is what services call.
 
 use super::call::Call;
+use super::costs::{Costs, Done};
 use super::lease::Checkout;
 use super::shard::Shard as LocalShard;
 use super::wall_clock::wall_clock;
@@ -41,6 +42,9 @@ pub struct Engine {
     shared: Arc<EngineShared<Sim>>,
     network: Network,
     seeds: Random,
+    costs: Costs,
+    /// Until when each shard is at work, if it is in the middle of a turn.
+    at_work: Vec<Option<Time>>,
 }
 
 /// Permits of an upstream and of the whole engine.
@@ -110,6 +114,7 @@ impl Engine {
             tickets,
         )?);
         let mut seeds = Random::new(seed);
+        let at_work = vec![None; shards];
         let shards = (0..shards)
             .map(|index| {
                 let mut parts = shared.parts(index, driver(&shared, network));
@@ -122,6 +127,8 @@ impl Engine {
             shared,
             network: network.clone(),
             seeds,
+            costs: Costs::default(),
+            at_work,
         })
     }
 
@@ -131,9 +138,9 @@ impl Engine {
     }
 
     /// Until when the shard would sleep, since the clock's zero; `None`: until something comes. What is
-    /// not after [`Network::now`] means that it is awake.
+    /// not after [`Network::now`] means that it is awake. One in the middle of a turn is at work until then.
     pub fn rests_until(&self, shard: usize) -> Option<Duration> {
-        let until = self.shards[shard].rests_until();
+        let until = self.at_work[shard].unwrap_or_else(|| self.shards[shard].rests_until());
         (until != Time::NEVER).then(|| until.since(Time::ZERO))
     }
 
@@ -177,9 +184,32 @@ impl Engine {
         met
     }
 
-    /// One turn of a shard, awake or not. Never blocks: where it would sleep it returns.
-    pub fn turn(&mut self, shard: usize) {
-        let turn = self.shards[shard].turn(true);
+    /// What turns cost from now on; nothing in the beginning.
+    pub fn set_costs(&mut self, costs: Costs) {
+        self.costs = costs;
+    }
+
+    /// Whether any shard is in the middle of a turn.
+    pub fn is_at_work(&self) -> bool {
+        self.at_work.iter().any(Option::is_some)
+    }
+
+    /// One turn of a shard, awake or not. Never blocks: where it would sleep it returns. Where turns cost
+    /// something this is half of one, in which all is done but to tell the kernel; the other half is the next
+    /// call, to be made when that time has gone by.
+    pub fn turn(&mut self, index: usize) {
+        let shard = &mut self.shards[index];
+        if self.at_work[index].take().is_none() {
+            let before = Done::by(shard);
+            shard.work().expect("a simulated driver never breaks");
+            let cost = Done::by(shard).cost_since(before, self.costs);
+            if !cost.is_zero() {
+                shard.with_driver(|driver| driver.leave());
+                self.at_work[index] = Some(self.network.clock().now() + cost);
+                return;
+            }
+        }
+        let turn = shard.finish_turn();
         assert!(matches!(turn, Ok(Turn::GoOn)), "it ended by itself");
     }
 
@@ -188,7 +218,10 @@ impl Engine {
     pub fn step(&mut self) -> bool {
         let mut moved = self.network.step();
         for shard in 0..self.shards() {
-            if self.shards[shard].rests_until() <= self.network.clock().now() {
+            if self
+                .rests_until(shard)
+                .is_some_and(|until| until <= self.network.now())
+            {
                 self.turn(shard);
                 moved = true;
             }
@@ -275,6 +308,7 @@ impl Engine {
     /// If it panics once more when it is dropped.
     pub fn lose_shard(&mut self, index: usize) {
         let mut lost = self.shards.remove(index);
+        self.at_work[index] = None;
         self.shared.mailboxes[index].control(Control::Panic);
         let turned = catch_unwind(AssertUnwindSafe(|| lost.turn(true)));
         assert!(turned.is_err(), "it goes on though it was to panic");
@@ -295,6 +329,12 @@ impl Engine {
     /// left over; none is a clean end.
     pub fn stop(&mut self) -> Vec<String> {
         self.network.let_drivers_sleep();
+        // Whoever is in the middle of a turn ends it first.
+        for index in 0..self.shards() {
+            if self.at_work[index].is_some() {
+                self.turn(index);
+            }
+        }
         self.shared.stop();
         let mut left = Vec::new();
         for (index, shard) in self.shards.iter_mut().enumerate() {

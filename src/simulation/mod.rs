@@ -37,6 +37,7 @@
 //! ```
 
 mod call;
+mod costs;
 mod engine;
 mod lease;
 mod polled;
@@ -53,6 +54,7 @@ pub use crate::driver::sim::{
 pub use crate::protocol::mux;
 pub use crate::shard::look::{ConnectionLook, Look, UpstreamCounters, UpstreamLook};
 pub use call::Call;
+pub use costs::Costs;
 pub use engine::{Engine, PermitsLook, PermitsWatch};
 pub use lease::{Checkout, RawLease};
 pub use shard::{Lease, Shard, Stream};

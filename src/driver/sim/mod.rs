@@ -49,6 +49,8 @@ pub use peer::Answer;
 pub use peer::{Answers, Peer, SimConnection};
 pub use weather::Weather;
 
+#[cfg(feature = "simulation")]
+use super::Received;
 use super::socket::SocketOptions;
 use super::{Counters, Driver, Event, Scope, SendBuffer, Signal, Wait};
 use crate::endpoint::Endpoint;
@@ -87,6 +89,11 @@ pub struct Sim {
     held: Rc<Cell<u32>>,
     signalled: Arc<Signalled>,
     counters: Counters,
+    /// Sends submitted, and receives reaped.
+    #[cfg(feature = "simulation")]
+    sent: u64,
+    #[cfg(feature = "simulation")]
+    received: u64,
     /// Whether the next cancel's own event comes before its target's: both happen, in turns.
     cancelled_first: bool,
 }
@@ -130,6 +137,10 @@ impl Driver for Sim {
         let socket = self.sockets.usable(key);
         assert!(!socket.owed.send, "{key:?}: a second send");
         socket.owed.send = true;
+        #[cfg(feature = "simulation")]
+        {
+            self.sent += 1;
+        }
         self.submit(Operation::Send(key, buffer));
     }
 
@@ -191,8 +202,23 @@ impl Driver for Sim {
             };
             self.counters.completions += 1;
             self.settle(&event);
+            #[cfg(feature = "simulation")]
+            {
+                let data = matches!(
+                    &event,
+                    Event::Received {
+                        outcome: Received::Data(_),
+                        ..
+                    }
+                );
+                self.received += u64::from(data);
+            }
             events.push(event);
         }
+    }
+
+    fn is_silent(&self, key: Key) -> bool {
+        self.has_told_all(key)
     }
 
     fn buffers_held(&self, key: Key) -> u32 {
@@ -232,6 +258,10 @@ impl Sim {
             held: Rc::default(),
             signalled: Arc::default(),
             counters: Counters::default(),
+            #[cfg(feature = "simulation")]
+            sent: 0,
+            #[cfg(feature = "simulation")]
+            received: 0,
             cancelled_first: false,
         }
     }
@@ -245,6 +275,18 @@ impl Sim {
     #[cfg(feature = "simulation")]
     pub(crate) fn faults_met(&self) -> FaultCounts {
         self.dice.met
+    }
+
+    /// How many sends were submitted, and how many receives reaped.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn transfers(&self) -> (u64, u64) {
+        (self.sent, self.received)
+    }
+
+    /// The shard is at work: what completes meanwhile brings no turn before it enters again.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn leave(&self) {
+        self.network.set_due(self.lane, Time::NEVER);
     }
 
     fn submit(&mut self, operation: Operation) {

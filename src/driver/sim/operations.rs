@@ -232,6 +232,16 @@ impl Sim {
         }
     }
 
+    /// Whether nothing has arrived for the socket but what was reaped.
+    pub(super) fn has_told_all(&self, key: Key) -> bool {
+        let Some(socket) = self.sockets.get(key) else {
+            return false;
+        };
+        let told = socket.received_last.0 <= self.network.time();
+        let nothing = |connection| self.network.front(connection) == Front::Nothing;
+        told && socket.connection.is_some_and(nothing)
+    }
+
     /// Whether entering would make an event for this socket.
     pub(super) fn is_ready(&self, key: Key) -> bool {
         let Some(socket) = self.sockets.get(key) else {

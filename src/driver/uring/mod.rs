@@ -271,6 +271,10 @@ impl Driver for Uring {
         }
     }
 
+    fn is_silent(&self, key: Key) -> bool {
+        self.sockets.is_silent(key)
+    }
+
     fn buffers_held(&self, key: Key) -> u32 {
         self.buffers.held_by(key)
     }

@@ -13,8 +13,9 @@ use crate::slab::Key;
 use arrayvec::ArrayVec;
 use io_uring::types::{CancelBuilder, Fd};
 use io_uring::{cqueue, opcode, squeue};
-use socket2::{SockAddr, Socket};
+use socket2::{SockAddr, SockRef, Socket};
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
@@ -199,6 +200,18 @@ impl Sockets {
         *slot = VACANT;
         self.open -= 1;
         descriptor
+    }
+
+    /// Whether there is nothing to receive.
+    pub(super) fn is_silent(&self, key: Key) -> bool {
+        let slot = self.slots.get(key.index() as usize);
+        let slot = slot.filter(|slot| slot.generation == key.generation());
+        let Some(Descriptor::Open(descriptor)) = slot.map(|slot| &slot.descriptor) else {
+            return false;
+        };
+        let (mut byte, flags) = ([MaybeUninit::uninit()], libc::MSG_PEEK | libc::MSG_DONTWAIT);
+        let found = SockRef::from(descriptor).recv_with_flags(&mut byte, flags);
+        found.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Translates a socket's completion to the event that it is, if its socket is still there.

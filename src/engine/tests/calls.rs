@@ -57,7 +57,7 @@ fn warm_connections_are_up_on_both_shards_before_anyone_calls() {
     rig.web.serve(1, 5);
     rig.settle();
     let warm: Vec<u32> = (0..2)
-        .map(|shard| rig.figures(shard).upstreams["a"].0.idle)
+        .map(|shard| rig.figures(shard).upstreams["a"].census.idle)
         .collect();
     assert_eq!(warm.iter().sum::<u32>(), 5);
     assert!(warm.iter().all(|&idle| idle >= 2), "{warm:?}");

@@ -69,7 +69,10 @@ fn a_lease_that_nobody_takes_goes_back() {
         rig.settle();
         let figures = rig.figures(0);
         assert_eq!(figures.tasks, 0);
-        assert_eq!(figures.upstreams["a"].0.leased, 0, "after {turns} turns");
+        assert_eq!(
+            figures.upstreams["a"].census.leased, 0,
+            "after {turns} turns"
+        );
     }
     rig.stop();
 }

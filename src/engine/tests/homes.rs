@@ -37,6 +37,16 @@ fn a_shard_with_demand_of_its_own_becomes_a_home_and_ceases_to_be_one() {
     // 500 a second: after a second nearly all of them stay.
     steady(&mut rig, guest, 500, MS * 2);
     assert_eq!(homes(&rig), 2);
+    let figures = rig.figures(guest);
+    let part = &figures.upstreams["a"];
+    assert_eq!(
+        (part.homes, part.permits),
+        (
+            2,
+            part.census.idle + rig.figures(1 - guest).upstreams["a"].census.idle
+        )
+    );
+    assert_eq!(figures.lag, Duration::ZERO);
     assert_eq!(steady(&mut rig, guest, 1000, MS * 2), 1000);
     // 10 a second: for a while, and then no more.
     steady(&mut rig, guest, 60, MS * 100);
@@ -156,6 +166,58 @@ fn a_home_that_lags_passes_calls_on_and_is_spared() {
     drop(busy);
     assert_eq!(rig.figures(homes[0]).tally.passed_on, 5);
     rig.stop();
+}
+
+/// Its own tasks' calls as well, though a connection is free there; unless what comes in somewhere is to stay there.
+#[test]
+fn tasks_on_a_shard_that_lags_call_elsewhere() {
+    for steal in [true, false] {
+        let mut rig = Rig::new(config(1, |upstream| {
+            upstream.idle_min = 2;
+            upstream.sharing.steal = steal;
+        }));
+        rig.web.serve(1, 32);
+        rig.settle();
+        let busy = busy(&rig, 0);
+        rounds(&mut rig, 20, |_| {});
+        assert!(rig.shared.mailboxes[0].lag() > MS);
+        let one =
+            |rig: &Rig| Task::new(rig, 0, |upstream| async move { get(upstream, "/x").await });
+        let mut late = one(&rig);
+        rounds(&mut rig, 20, |_| {});
+        let ran_on = late
+            .told()
+            .expect("it has ended")
+            .expect("answered")
+            .trip
+            .shard;
+        assert_eq!(ran_on, usize::from(steal));
+        drop(busy);
+        rig.settle();
+        let again = one(&rig).settled(&mut rig).expect("answered");
+        assert_eq!(again.trip.shard, 0, "it has caught up");
+        rig.stop();
+    }
+}
+
+/// A shard that stays down is no home, and does not keep the place of another.
+#[test]
+fn a_shard_that_is_down_is_not_invited() {
+    let mut rig = Rig::of(
+        3,
+        config(1, |upstream| upstream.sharing.homes_max = Some(2)),
+    );
+    rig.web.serve(1, 9);
+    let shared = rig.upstream("a");
+    let [first, down, other] = [0, 1, 2].map(|place| shared.homes.order()[place]);
+    let fault = crate::shard::lost::lost(down, "a test");
+    rig.shared.mailboxes[down].stay_down(fault);
+    let busy = busy(&rig, first);
+    let mut calls = Vec::new();
+    rounds(&mut rig, 500, |rig| calls.push(rig.call(first, "a", "/x")));
+    assert!(shared.homes.contains(other) && !shared.homes.contains(down));
+    drop((busy, calls));
+    rig.settle();
 }
 
 #[test]

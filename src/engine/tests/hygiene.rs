@@ -8,6 +8,9 @@ use super::web::endpoint;
 use super::{SECOND, config};
 use crate::config::{Class, Config};
 use crate::driver::sim::{Answers, Network, Peer, SimConnection};
+use crate::protocol::http1::Head;
+use crate::shard::forward;
+use crate::shard::receiving::PIECES_MAX;
 use bytes::Bytes;
 use futures_channel::oneshot;
 use http::Method;
@@ -162,6 +165,51 @@ fn a_grant_given_up_unused_does_not_bring_unread_bytes_back() {
     rig.finish(&mut calls);
     assert_eq!(calls[0].body().split('@').next(), Some("x"));
     assert_eq!(calls[0].attempts(), 1);
+    drop(local);
+    rig.stop();
+}
+
+/// Whoever reads slowly has its receive paused; what the peer sends behind the answer stays in the kernel then,
+/// and nobody is told of it. It must not be taken for the next answer.
+#[test]
+fn what_came_behind_an_answer_while_receiving_was_paused_is_not_the_next_ones() {
+    let mut rig = Rig::of(1, two(128));
+    rig.web.serve(1, 128);
+    let local = rig.shards[0].local().clone();
+    let upstream = local.upstream(rig.upstream("a"));
+    let (go, going) = oneshot::channel::<()>();
+    let (tell, mut told) = oneshot::channel();
+    local.spawn(async move {
+        let head = Head::get("/hold/first");
+        let first = forward::exchange(&upstream, &head, None).await;
+        let mut first = first.expect("a head");
+        going.await.expect("the test says so");
+        while first.chunk().await.expect("a body").is_some() {}
+        drop(first);
+        let second = forward::exchange(&upstream, &Head::get("/second"), None).await;
+        let mut second = second.expect("a head");
+        let piece = second.chunk().await.expect("a body").expect("of one piece");
+        let _ = tell.send((second.reused(), piece.to_bytes()));
+    });
+    rig.settle();
+    let connection = rig.network.connection(&endpoint(1), 0);
+    connection.send(format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {PIECES_MAX}\r\n\r\n"
+    ));
+    rig.settle();
+    for _ in 0..PIECES_MAX {
+        connection.send("x");
+        rig.settle();
+    }
+    assert_eq!(rig.figures(0).tally.pauses, 1);
+    connection.send(STRAY);
+    rig.settle();
+    assert!(connection.is_open(), "nobody knows yet");
+    go.send(()).expect("the task waits for it");
+    rig.settle();
+    let (reused, answer) = told.try_recv().unwrap().expect("it is answered");
+    assert_eq!(answer, "second@1");
+    assert!(!reused && !connection.is_open());
     drop(local);
     rig.stop();
 }

@@ -1,8 +1,11 @@
 //! A shard that fails by itself: whom that costs what, and what follows.
 
 use super::rig::{Call, Rig};
+use super::tasks::{Task, get};
+use super::web::endpoint;
 use super::{SECOND, config};
 use crate::config::{CallOptions, Config};
+use crate::driver::sim::{Answers, Peer};
 use crate::error::{ErrorKind, RequestSent};
 use crate::protocol::http1::Head;
 use crate::shard::forward;
@@ -95,11 +98,14 @@ fn its_successor_goes_on_where_it_was() {
     let mut calls = [rig.call(0, "a", "/x"), rig.call(0, "a", "/y")];
     rig.finish(&mut calls);
     let before = rig.figures(0);
-    assert_eq!(before.upstreams["a"].0.idle, 2);
+    assert_eq!(before.upstreams["a"].census.idle, 2);
     rig.lose(0);
     rig.pass(SECOND);
     let after = rig.figures(0);
-    assert_eq!(after.upstreams["a"].0.idle, 2, "its share of the floor");
+    assert_eq!(
+        after.upstreams["a"].census.idle, 2,
+        "its share of the floor"
+    );
     assert_eq!(after.totals.hits, before.totals.hits);
     assert_eq!(after.totals.dials, before.totals.dials + 2);
     assert_eq!(rig.shared.mailboxes[0].losses(), 1);
@@ -137,7 +143,9 @@ fn its_need_goes_with_it_and_its_permits_go_on() {
 /// A task on it that holds a lease is dropped; one of its own panics is still its own affair.
 #[test]
 fn its_tasks_go_and_their_leases_with_them() {
-    let mut rig = serving(config(1, |upstream| upstream.sharing.steal = false));
+    let mut rig = serving(config(1, |_| {}));
+    // What it calls stays there.
+    let home = rig.upstream("a").homes.first();
     let dropped = Rc::new(Cell::new(false));
     struct Noted(Rc<Cell<bool>>);
     impl Drop for Noted {
@@ -145,7 +153,7 @@ fn its_tasks_go_and_their_leases_with_them() {
             self.0.set(true);
         }
     }
-    let local = rig.shards[0].local().clone();
+    let local = rig.shards[home].local().clone();
     let (upstream, noted) = (local.upstream(rig.upstream("a")), Noted(dropped.clone()));
     local.spawn(async move {
         let _noted = noted;
@@ -158,10 +166,94 @@ fn its_tasks_go_and_their_leases_with_them() {
     drop(local);
     rig.settle();
     assert_eq!(rig.web.open(), 1);
-    rig.lose(0);
+    rig.lose(home);
     assert!(dropped.get());
     assert_eq!(rig.web.open(), 0);
     rig.stop();
+}
+
+/// What ran elsewhere for a task of the lost shard ends with it if it is under way; what has ended leaves its
+/// connection to the shard that it ran on, which was not lost.
+#[test]
+fn what_ran_elsewhere_for_its_tasks_is_given_up_there() {
+    let mut rig = serving(config(1, |_| {}));
+    let home = rig.upstream("a").homes.first();
+    let guest = 1 - home;
+    let ended = Task::new(
+        &rig,
+        guest,
+        |upstream| async move { get(upstream, "/x").await },
+    );
+    assert_eq!(ended.settled(&mut rig).expect("answered").trip.shard, home);
+    // One is under way, and one waits for the connection.
+    let tasks: Vec<_> = ["/never/x", "/never/y"]
+        .into_iter()
+        .map(|path| {
+            Task::new(&rig, guest, move |upstream| async move {
+                get(upstream, path).await
+            })
+        })
+        .collect();
+    rig.settle();
+    assert_eq!(rig.shared.mailboxes[home].depth(), 2);
+    rig.lose(guest);
+    rig.settle();
+    assert_eq!(rig.shared.mailboxes[home].depth(), 0);
+    let figures = rig.figures(home);
+    let census = &figures.upstreams["a"].census;
+    assert_eq!((census.leased, census.waiters, figures.tasks), (0, 0, 0));
+    drop(tasks);
+    let mut again = [rig.call(home, "a", "/y")];
+    rig.finish(&mut again);
+    assert_eq!(rig.web.open(), 1);
+    rig.lose(guest);
+    rig.settle();
+    assert_eq!(rig.web.open(), 1, "the home keeps it");
+    rig.stop();
+}
+
+/// Sends so many bytes of a body that is to have twice as many.
+struct Half(usize);
+
+impl Peer for Half {
+    fn received(&mut self, _: &[u8], out: &mut Answers) {
+        let length = self.0 * 2;
+        out.send(format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n"
+        ));
+        out.send(vec![b'a'; self.0]);
+    }
+}
+
+/// A response of which the reader on another shard has had a part: he is told by what he does not get the rest,
+/// whether he waits for it or is behind.
+#[test]
+fn a_body_that_is_cut_is_told_by_what() {
+    for length in [100, 2_000_000] {
+        let mut rig = Rig::new(config(1, |_| {}));
+        rig.network
+            .listen(endpoint(1), move || Box::new(Half(length)));
+        let home = rig.upstream("a").homes.first();
+        let mut read = Task::new(&rig, 1 - home, |upstream| async move {
+            let head = Head::get("/x");
+            let mut exchange = forward::exchange(&upstream, &head, None).await?;
+            assert!(exchange.chunk().await?.is_some());
+            // The shard that sends it is lost meanwhile.
+            upstream.shard.sleep(SECOND).await;
+            while exchange.chunk().await?.is_some() {}
+            Ok::<(), crate::Error>(())
+        });
+        rig.settle();
+        assert!(read.told().is_none());
+        rig.lose(home);
+        rig.pass(2 * SECOND);
+        let told = read.told().expect("it has ended");
+        let error = told.expect_err("that is not all of it");
+        assert_eq!(error.kind(), ErrorKind::Closed, "{length}: {error}");
+        let text = error.to_string();
+        assert!(text.contains("was lost by a defect"), "{length}: {text}");
+        rig.stop();
+    }
 }
 
 /// Calls go elsewhere while it is lost, and wait for it where there is nobody else.

@@ -16,6 +16,7 @@ mod forwarding;
 mod homes;
 mod hygiene;
 mod lost;
+mod moves;
 mod names;
 mod reconfigure;
 mod reserves;

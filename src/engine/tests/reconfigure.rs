@@ -121,7 +121,7 @@ fn warmth_begins_and_spreads_when_it_is_asked_for() {
     rig.pass(SECOND);
     assert_eq!(rig.web.open(), 4);
     for shard in 0..2 {
-        assert_eq!(rig.figures(shard).upstreams["a"].0.idle, 2);
+        assert_eq!(rig.figures(shard).upstreams["a"].census.idle, 2);
     }
     assert_eq!(rig.upstream("a").homes.len(), 2);
     rig.stop();
@@ -353,5 +353,29 @@ fn endpoints_may_be_replaced_while_calls_run() {
     rig.finish(&mut new);
     assert_eq!(new[0].body(), "y@0");
     assert_eq!(rig.network.connections_accepted(&endpoint(2)), 1);
+    rig.stop();
+}
+
+/// It would be nobody's otherwise: kept for no one, and counted against the cap.
+#[test]
+fn what_was_being_dialled_for_a_reserve_goes_with_the_reserve() {
+    let mut rig = Rig::of(
+        1,
+        config(1, |upstream| {
+            upstream.connections_max = 3;
+            upstream.critical_reserved = 2;
+        }),
+    );
+    rig.web.serve(1, 3);
+    rig.shards[0].turn(true).unwrap();
+    let changed = rig.reconfigure("a", |upstream| {
+        upstream.connections_max = 2;
+        upstream.critical_reserved = 0;
+    });
+    changed.expect("valid");
+    assert_eq!(rig.counts("a")[2], 2, "dialled before that");
+    let mut calls = [rig.call(0, "a", "/x")];
+    rig.finish(&mut calls);
+    assert!(calls[0].body().starts_with("x@"));
     rig.stop();
 }

@@ -243,7 +243,8 @@ impl Rig {
     pub(super) fn counts(&mut self, upstream: &str) -> [u64; 3] {
         let mut sums = [0; 3];
         for shard in 0..self.shards.len() {
-            if let Some((_, counters)) = self.figures(shard).upstreams.get(upstream) {
+            if let Some(part) = self.figures(shard).upstreams.get(upstream) {
+                let counters = &part.counters;
                 for (sum, count) in
                     sums.iter_mut()
                         .zip([counters.hits, counters.misses, counters.dials])
@@ -374,7 +375,7 @@ impl Outcome {
         match body {
             RemoteBody::Whole(bytes) => Outcome::Answered(parts.status, bytes.to_vec(), trip),
             // The simulated peers answer in one piece, or break off.
-            RemoteBody::Pieces(mut pieces, _) => {
+            RemoteBody::Pieces(mut pieces, ..) => {
                 let mut cx = TaskContext::from_waker(Waker::noop());
                 loop {
                     match pieces.poll_next(&mut cx) {

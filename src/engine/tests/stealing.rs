@@ -365,7 +365,7 @@ fn what_is_kept_for_critical_calls_is_no_room_for_others() {
     rig.settle();
     let keeps = |shard: usize, rig: &mut Rig| {
         let figures = rig.figures(shard);
-        let census = figures.upstreams.get("a").map(|(census, _)| *census);
+        let census = figures.upstreams.get("a").map(|part| part.census);
         census.is_some_and(|census| census.idle == 1)
     };
     let keeper = usize::from(!keeps(0, &mut rig));

@@ -20,7 +20,7 @@ use std::task::{Context as TaskContext, Poll};
 
 /// Something that a task on a shard does. Dropping it drops the task's future.
 pub(super) struct Task<T> {
-    told: oneshot::Receiver<T>,
+    pub(super) told: oneshot::Receiver<T>,
     _gone: oneshot::Sender<()>,
 }
 

@@ -3,6 +3,7 @@
 //! Owns: a rig that plays the shard, names members by the order of their dials, and keeps their permits.
 
 mod dialing;
+mod handing_on;
 mod model;
 mod properties;
 mod queueing;

@@ -250,6 +250,11 @@ impl Underway {
         &self.upstream
     }
 
+    /// Of the shard that it is counted at.
+    pub(crate) fn entrance(&self) -> &Arc<Entrance> {
+        &self.entrance
+    }
+
     fn count(&self) -> &AtomicUsize {
         let counts = self.upstream.outside(self.entrance.index());
         match self.what {

@@ -9,6 +9,7 @@ use super::room::Free;
 use crate::config::Class;
 use crate::driver::{Driver, Wait};
 use crate::pool::{Grant, Input};
+use crate::shard::connection::Holder;
 use crate::shard::core::Core;
 use crate::slab::Key;
 use std::io;
@@ -36,7 +37,7 @@ impl<D: Driver> Core<D> {
             return Ok(());
         }
         // As for any grant: not past unread news.
-        if self.driver.pending() && self.may_take_any() {
+        if self.has_news() && self.may_take_any() {
             self.driver.enter(Wait::No)?;
             self.translate();
             self.offer_overflow();
@@ -160,6 +161,8 @@ impl<D: Driver> Core<D> {
         };
         let grant = state.pool.serve_other(self.now, class);
         let grant = self.on_granted(grant.expect("there was room just now"));
+        // From the first moment: it is counted with the call, and not as a task's besides.
+        self.held_by(grant.conn, Holder::Outside);
         call.caller.move_to(&self.mailboxes[self.index]);
         self.tell_origin(&offer);
         self.tally.steals += 1;

@@ -1,7 +1,7 @@
 //! The floor: HTTP requests in a bare io_uring loop.
 //!
-//! Owns: a ring, some connections, one request that is sent over and over. Never: parses, pools,
-//! schedules or allocates while it runs. Each connection sends the request, counts bytes until the
+//! Owns: a ring for each thread, some connections, one request that is sent over and over. Never: parses, pools,
+//! schedules, shares or allocates while it runs. Each connection sends the request, counts bytes until the
 //! response must be complete, and sends it again: what this costs, the kernel costs, and no client
 //! built on the same calls can cost less. The yardstick for everything that does more.
 
@@ -11,6 +11,9 @@ mod ring;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
+use std::panic::resume_unwind;
+use std::sync::Barrier;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use ring::Loop;
@@ -20,16 +23,19 @@ use ring::Loop;
 pub struct FloorRun {
     /// The server.
     pub address: SocketAddr,
-    /// Connections, each with one request in flight at all times.
+    /// Connections of each thread, each with one request in flight at all times.
     pub connections: usize,
     /// One whole request, as bytes.
     pub request: Vec<u8>,
     /// Bytes of each response, head and body. `None`: learned from a first exchange, which must have
     /// a Content-Length. All responses must be equally long.
     pub response_len: Option<usize>,
+    /// How long to run before anything counts.
+    pub warmup: Duration,
     /// When to stop.
     pub until: Until,
-    /// The core to pin the thread to for the run. It stays pinned.
+    /// The core to pin the thread to for the run; of several threads the first, the others to those that follow. It
+    /// stays pinned.
     pub core: Option<usize>,
     /// How to receive.
     pub receive: Receive,
@@ -70,44 +76,111 @@ pub struct FloorReport {
     pub enters: u64,
 }
 
+impl FloorReport {
+    /// The figures of threads that ran side by side, as one.
+    pub fn sum(reports: &[FloorReport]) -> FloorReport {
+        let sum = |figure: fn(&FloorReport) -> u64| reports.iter().map(figure).sum();
+        FloorReport {
+            requests: sum(|one| one.requests),
+            seconds: reports.iter().map(|one| one.seconds).fold(0.0, f64::max),
+            cpu_user_us: sum(|one| one.cpu_user_us),
+            cpu_system_us: sum(|one| one.cpu_system_us),
+            enters: sum(|one| one.enters),
+        }
+    }
+}
+
 /// Runs on the calling thread until done.
 ///
 /// # Errors
 /// If the server cannot be reached, closes a connection, or sends more than one response for a
 /// request; or if io_uring refuses.
 pub fn run(run: FloorRun) -> io::Result<FloorReport> {
-    if run.connections == 0 || run.request.is_empty() {
-        let complaint = "at least one connection and one byte of request";
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, complaint));
-    }
-    if let Some(core) = run.core {
-        pin(core)?;
-    }
-    let response_len = match run.response_len {
-        Some(len) => len,
-        None => exchange::response_len(run.address, &run.request)?,
+    Prepared::new(run)?.run()
+}
+
+/// Runs on so many threads at once, each with a ring and connections of its own, and reports each. They begin
+/// together, when all are connected, and share nothing.
+///
+/// # Errors
+/// The first of theirs, as [`run`] has them.
+pub fn run_on_threads(plan: &FloorRun, threads: usize) -> io::Result<Vec<FloorReport>> {
+    let all_connected = Barrier::new(threads);
+    let one = |nth: usize| {
+        let mut plan = plan.clone();
+        plan.core = plan.core.map(|first| first + nth);
+        let prepared = Prepared::new(plan);
+        // Whoever failed comes as well: the others wait for it.
+        all_connected.wait();
+        prepared?.run()
     };
-    let sockets = (0..run.connections).map(|_| {
-        let socket = TcpStream::connect(run.address)?;
-        socket.set_nodelay(true)?;
-        Ok(socket)
-    });
-    // Declared before the loop, so that they outlive what is in flight there.
-    let sockets = sockets.collect::<io::Result<Vec<TcpStream>>>()?;
-    let descriptors = sockets.iter().map(|socket| socket.as_raw_fd()).collect();
-    let mut ring = Loop::new(descriptors, run.request, response_len, run.receive)?;
-    let before = usage()?;
-    let begin = Instant::now();
-    let requests = ring.run(run.until, begin)?;
-    let seconds = begin.elapsed().as_secs_f64();
-    let after = usage()?;
-    Ok(FloorReport {
-        requests,
-        seconds,
-        cpu_user_us: after.0 - before.0,
-        cpu_system_us: after.1 - before.1,
-        enters: ring.enters(),
+    thread::scope(|scope| {
+        let one = &one;
+        let running: Vec<_> = (0..threads)
+            .map(|nth| scope.spawn(move || one(nth)))
+            .collect();
+        let ended = running.into_iter().map(|thread| thread.join());
+        ended
+            .map(|report| report.unwrap_or_else(|panic| resume_unwind(panic)))
+            .collect()
     })
+}
+
+/// A run whose connections are up.
+struct Prepared {
+    run: FloorRun,
+    ring: Loop,
+    // Behind the loop, so that they outlive what is in flight there.
+    _sockets: Vec<TcpStream>,
+}
+
+impl Prepared {
+    fn new(run: FloorRun) -> io::Result<Prepared> {
+        if run.connections == 0 || run.request.is_empty() {
+            let complaint = "at least one connection and one byte of request";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, complaint));
+        }
+        if let Some(core) = run.core {
+            pin(core)?;
+        }
+        let response_len = match run.response_len {
+            Some(len) => len,
+            None => exchange::response_len(run.address, &run.request)?,
+        };
+        let sockets = (0..run.connections).map(|_| {
+            let socket = TcpStream::connect(run.address)?;
+            socket.set_nodelay(true)?;
+            Ok(socket)
+        });
+        let sockets = sockets.collect::<io::Result<Vec<TcpStream>>>()?;
+        let descriptors = sockets.iter().map(|socket| socket.as_raw_fd()).collect();
+        let ring = Loop::new(descriptors, run.request.clone(), response_len, run.receive)?;
+        Ok(Prepared {
+            run,
+            ring,
+            _sockets: sockets,
+        })
+    }
+
+    fn run(mut self) -> io::Result<FloorReport> {
+        self.ring.begin();
+        if !self.run.warmup.is_zero() {
+            let warm = Until::Elapsed(self.run.warmup);
+            self.ring.run(warm, Instant::now())?;
+        }
+        let (before, enters) = (usage()?, self.ring.enters());
+        let begin = Instant::now();
+        let requests = self.ring.run(self.run.until, begin)?;
+        let seconds = begin.elapsed().as_secs_f64();
+        let after = usage()?;
+        Ok(FloorReport {
+            requests,
+            seconds,
+            cpu_user_us: after.0 - before.0,
+            cpu_system_us: after.1 - before.1,
+            enters: self.ring.enters() - enters,
+        })
+    }
 }
 
 /// User and system time of this thread in microseconds.
@@ -175,6 +248,7 @@ mod tests {
             connections: 8,
             request: REQUEST.to_vec(),
             response_len: None,
+            warmup: Duration::ZERO,
             until: Until::Requests(1_000),
             core: None,
             receive,
@@ -188,6 +262,24 @@ mod tests {
             assert!((1_000..1_008).contains(&report.requests), "{report:?}");
             assert!(report.enters > 0);
         }
+    }
+
+    #[test]
+    fn threads_run_side_by_side_and_each_is_reported() {
+        let mut plan = plan(serve(RESPONSE), Receive::Multishot);
+        plan.warmup = Duration::from_millis(1);
+        let reports = run_on_threads(&plan, 2).unwrap();
+        assert_eq!(reports.len(), 2);
+        for report in reports {
+            assert!((1_000..1_008).contains(&report.requests), "{report:?}");
+        }
+    }
+
+    #[test]
+    fn a_thread_that_cannot_begin_keeps_no_other_waiting() {
+        let mut plan = plan(serve(RESPONSE), Receive::Multishot);
+        plan.core = Some(libc::CPU_SETSIZE as usize - 1);
+        assert!(run_on_threads(&plan, 2).is_err());
     }
 
     #[test]

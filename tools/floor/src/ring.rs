@@ -82,9 +82,13 @@ impl Loop {
         self.enters
     }
 
-    /// Runs until done and returns the number of whole responses.
-    pub(crate) fn run(&mut self, until: Until, begin: Instant) -> io::Result<u64> {
+    /// Queues the first request of each connection. Once.
+    pub(crate) fn begin(&mut self) {
         self.work.begin(&mut self.ring.submission());
+    }
+
+    /// Runs until done and returns the number of whole responses. What is in flight then goes on in the next run.
+    pub(crate) fn run(&mut self, until: Until, begin: Instant) -> io::Result<u64> {
         let (mut requests, mut looked) = (0, 0);
         loop {
             self.enter()?;

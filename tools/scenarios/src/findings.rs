@@ -83,6 +83,8 @@ pub enum Unit {
     Count,
     /// Milliseconds.
     Millis,
+    /// Microseconds.
+    Micros,
     /// Hundredths; the value 1 is 100 %.
     Share,
     /// Times as much.
@@ -107,6 +109,7 @@ impl Unit {
             Unit::Count => format!("{value:.0}"),
             Unit::Millis if value.abs() >= 1000.0 => format!("{:.2} s", value / 1e3),
             Unit::Millis => format!("{value:.2} ms"),
+            Unit::Micros => format!("{value:.2} µs"),
             Unit::Share => format!("{:.1} %", value * 100.0),
             Unit::Times => format!("{value:.2}×"),
         }
@@ -116,6 +119,7 @@ impl Unit {
         match self {
             Unit::Count => "count",
             Unit::Millis => "ms",
+            Unit::Micros => "us",
             Unit::Share => "share",
             Unit::Times => "times",
         }
@@ -190,7 +194,7 @@ pub(crate) fn millis(time: Duration) -> f64 {
 
 impl Findings {
     /// A table without rows.
-    pub(crate) fn new(columns: &[&'static str]) -> Findings {
+    pub fn new(columns: &[&'static str]) -> Findings {
         Findings {
             columns: columns.to_vec(),
             ..Findings::default()
@@ -198,14 +202,14 @@ impl Findings {
     }
 
     /// Adds a row.
-    pub(crate) fn figure(&mut self, name: &'static str, unit: Unit, values: &[Option<f64>]) {
+    pub fn figure(&mut self, name: &'static str, unit: Unit, values: &[Option<f64>]) {
         debug_assert_eq!(values.len(), self.columns.len(), "a value for each column");
         let values = values.to_vec();
         self.figures.push(Figure { name, unit, values });
     }
 
     /// Adds something that has to hold.
-    pub(crate) fn must(
+    pub fn must(
         &mut self,
         key: &'static str,
         says: impl Into<String>,

@@ -9,6 +9,7 @@
 //! | `spike` | 50 callers at once on 5 connections; 1,000 on none |
 //! | `outage` | a backend that is gone for ten seconds |
 //! | `overload` | twice the capacity, in three classes |
+//! | `skew_cpu` | more calls on one shard than its thread can do; in virtual time alone |
 //! | `evidence` | what was seen |
 //! | `findings` | what it amounts to: figures, series, criteria |
 
@@ -18,6 +19,7 @@ mod evidence;
 mod findings;
 pub mod outage;
 pub mod overload;
+pub mod skew_cpu;
 pub mod spike;
 
 pub use evidence::{Evidence, Outcome, Sample, Shot, quantile};

@@ -12,7 +12,7 @@ pub use tls::{Imposture, SHARE as TLS_SHARE, TlsKnobs, UpstreamTls, is_spoken as
 use crate::dice::Dice;
 use ringpool::Config;
 use ringpool::config::{Class, EndpointAddress, UpstreamConfig};
-use ringpool::simulation::{Faults, Weather};
+use ringpool::simulation::{Costs, Faults, Weather};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -39,8 +39,10 @@ pub struct Knobs {
     pub trouble: TroubleKnobs,
     /// How long servers take to set a connection up, and no longer to answer for it.
     pub setup: Duration,
-    /// How long they take to answer, where chance does not decide.
+    /// How long they take to answer, in one piece, where chance does not decide.
     pub service: Option<Duration>,
+    /// What shards' work costs of their time.
+    pub costs: Costs,
     /// Times out of 1024 that a shard which is awake is passed over in a round.
     pub skip: u16,
     /// Settings that are replaced on the way.
@@ -172,6 +174,7 @@ impl Knobs {
             trouble: trouble(dice),
             setup: Duration::ZERO,
             service: None,
+            costs: Costs::default(),
             skip: *dice.pick(&[0, 100, 400]),
             tls: None,
         };

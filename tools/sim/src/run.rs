@@ -133,6 +133,7 @@ impl Run {
         let config = knobs.config.clone();
         let mut engine = Engine::with_tls(config, knobs.shards, knobs.seed, network, keys)
             .expect("every seed's configuration is valid");
+        engine.set_costs(knobs.costs);
         for shard in 0..knobs.shards {
             engine.set_faults(shard, knobs.faults);
         }
@@ -304,7 +305,8 @@ impl Run {
             }
             moved |= trouble.is_some() || self.lose_a_shard();
         }
-        if !moved {
+        // Nor is anything at rest while a shard is in the middle of a turn.
+        if !moved && !self.engine.is_at_work() {
             self.quiet();
         }
         moved

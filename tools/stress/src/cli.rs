@@ -45,6 +45,8 @@ impl Default for Command {
             name: Some("demo".to_owned()),
             json: None,
             duration: None,
+            rounds: None,
+            calls: None,
         })
     }
 }
@@ -127,6 +129,12 @@ pub(crate) struct ScenarioOptions {
     /// How long to measure in each phase of demo and floor [default: 3s]
     #[arg(long, value_name = "D", value_parser = duration_some)]
     pub(crate) duration: Option<Duration>,
+    /// How many rounds floor [default: 5] and one-pool [default: 36] run
+    #[arg(long, value_name = "N", value_parser = rounds)]
+    pub(crate) rounds: Option<usize>,
+    /// How many stolen calls moves waits for [default: 250000]
+    #[arg(long, value_name = "N", value_parser = calls)]
+    pub(crate) calls: Option<u64>,
 }
 
 /// `on` or `off`.
@@ -197,6 +205,14 @@ fn connections(text: &str) -> Result<usize, String> {
 
 fn shards(text: &str) -> Result<usize, String> {
     within(text, 1, 1024).map(|n| n as usize)
+}
+
+fn rounds(text: &str) -> Result<usize, String> {
+    within(text, 1, 100_000).map(|n| n as usize)
+}
+
+fn calls(text: &str) -> Result<u64, String> {
+    within(text, 1, crate::backend::NONCES_MAX / 2)
 }
 
 fn body_size(text: &str) -> Result<u64, String> {
@@ -305,6 +321,9 @@ mod tests {
             "stress serve --threads 0",
             "stress serve --body -1",
             "stress scenario demo --duration 0ms",
+            "stress scenario one-pool --rounds 0",
+            "stress scenario moves --calls 0",
+            "stress scenario moves --calls 99999999999",
             "stress dance",
         ] {
             let error = parse(line).expect_err(line);

@@ -28,6 +28,9 @@ pub(crate) struct LoadPlan {
     pub(crate) warmup: Duration,
     /// Whether a connection may serve more than one request.
     pub(crate) reuse: bool,
+    /// Whether all connections are kept, and waited for before the load; without reuse they never are. Else they
+    /// come as they are needed, twice as many at most.
+    pub(crate) warm: bool,
     /// Requests per second over all callers; `None` is a closed loop.
     pub(crate) rate: Option<f64>,
     /// Trust these certificates (PEM) and no others; `None` is the public roots.
@@ -82,6 +85,10 @@ pub(crate) struct LoadResult {
     pub(crate) waits: u64,
     /// Idle connections that were closed.
     pub(crate) evictions: u64,
+    /// Calls that another shard ran than the one where they came in.
+    pub(crate) steals: u64,
+    /// Calls of tasks on a shard that were sent to another one, a home of the upstream.
+    pub(crate) forwarded: u64,
     /// Full TLS handshakes, over the whole load, as the connections that they belong to.
     pub(crate) handshakes_full: u64,
     /// Resumed TLS handshakes, over the whole load.
@@ -107,6 +114,8 @@ impl Default for LoadResult {
             dials: 0,
             waits: 0,
             evictions: 0,
+            steals: 0,
+            forwarded: 0,
             handshakes_full: 0,
             handshakes_resumed: 0,
             handshake_seconds_avoided: 0.0,

@@ -55,6 +55,7 @@ fn run(options: RunOptions) -> Result<ExitCode, Failure> {
         duration: options.duration,
         warmup: options.warmup,
         reuse: options.reuse.is_on(),
+        warm: true,
         rate: options.rate,
         ca: options.insecure_ca.map(Vec::from),
         way: options.from,
@@ -79,6 +80,8 @@ fn scenario(options: ScenarioOptions) -> Result<ExitCode, Failure> {
     measure::raise_descriptor_limit();
     let stage = Stage {
         duration: options.duration.unwrap_or(Duration::from_secs(3)),
+        rounds: options.rounds,
+        calls: options.calls,
         progress: Progress::on_stderr(),
         interrupt: Interrupt::install()?,
     };

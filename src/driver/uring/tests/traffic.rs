@@ -242,3 +242,22 @@ fn one_peer_that_floods_cannot_fill_every_buffer_in_one_turn() {
     // What is left comes in the turns after.
     assert_eq!(bench.read(key, 64 * 1024), [b'x'; 64 * 1024]);
 }
+
+#[test]
+fn a_socket_is_silent_until_something_came() {
+    let (mut bench, listener) = (Bench::new(), listener());
+    let (key, mut peer) = bench.pair(&listener);
+    assert!(bench.driver.is_silent(key));
+    peer.write_all(b"unread").unwrap();
+    assert!(!bench.driver.is_silent(key));
+    bench.driver.receive(key);
+    assert_eq!(&*bench.data(key), b"unread");
+    assert!(bench.driver.is_silent(key), "it was read");
+    peer.shutdown(std::net::Shutdown::Write).unwrap();
+    assert!(!bench.driver.is_silent(key), "an end is news");
+    assert!(
+        !bench
+            .driver
+            .is_silent(Key::from_parts(key.index(), key.generation() + 1))
+    );
+}

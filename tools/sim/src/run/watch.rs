@@ -138,7 +138,8 @@ impl Pause {
         if failed != self.failed {
             (self.failed, self.since, self.permit_seen) = (failed, now, false);
         }
-        // One of the engine's may come and go to another upstream within one turn.
+        // Its own came back when the dial failed. Whoever takes that within the same turn is another upstream, and the
+        // engine is full: the shard asks when its pause is over.
         self.permit_seen |= is_left(permits) || permits.engine_in_use == permits.engine_max;
     }
 

@@ -3,12 +3,13 @@
 //! | file | what |
 //! |---|---|
 //! | `storm` | everything at once, as the seed picks it |
-//! | `spike`, `outage`, `overload` | one thing at a time, with figures and criteria of its own |
+//! | `spike`, `outage`, `overload`, `skew_cpu` | one thing at a time, with figures and criteria of its own |
 //! | `quiet` | the world of those: nothing goes wrong in it unless they say so |
 
 mod outage;
 mod overload;
 mod quiet;
+mod skew_cpu;
 mod spike;
 mod storm;
 
@@ -36,6 +37,7 @@ pub const SCENARIOS: &[Scenario] = &[
     spike::COLD,
     outage::OUTAGE,
     overload::OVERLOAD,
+    skew_cpu::SKEW_CPU,
 ];
 
 /// The one of this name.

@@ -7,7 +7,7 @@ use crate::knobs::{Knobs, LoadKnobs, Mischief, TroubleKnobs, UpstreamKnobs};
 use crate::load::{Order, Upload, Way};
 use ringpool::Config;
 use ringpool::config::{Class, UpstreamConfig};
-use ringpool::simulation::{Faults, Weather};
+use ringpool::simulation::{Costs, Faults, Weather};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -74,6 +74,7 @@ pub fn world(
         },
         setup: Duration::ZERO,
         service: Some(service),
+        costs: Costs::default(),
         skip: 0,
     }
 }

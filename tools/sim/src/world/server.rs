@@ -138,7 +138,10 @@ impl HttpServer {
                 Plan::mischievous(dice, &knobs.mischief, limits)
             }
         };
-        plan.think = knobs.service.unwrap_or(plan.think);
+        if let Some(service) = knobs.service {
+            plan.think = service;
+            plan.interim = 0;
+        }
         plan
     }
 

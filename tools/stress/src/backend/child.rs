@@ -3,20 +3,24 @@
 //! The child ends when its standard input closes: however this process ends, no orphan is left.
 //! It is only ever killed through its own handle.
 
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::nonces::PATH;
 use crate::failure::{EXIT_MACHINE, Failure};
 
 /// How long the child may take to become ready.
 const READY_WITHIN: Duration = Duration::from_secs(10);
+
+/// The pause between two looks at whether it has read all that was sent.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// How the child serves; see `stress serve`.
 #[derive(Clone, Debug, Default)]
@@ -83,6 +87,30 @@ impl Backend {
         }
     }
 
+    /// Which nonces it has seen, once it has read all that was sent on connections of ours: when it has no other
+    /// one than this.
+    pub(crate) fn nonces(&mut self) -> Result<NoncesSeen, Failure> {
+        let begun = Instant::now();
+        loop {
+            self.check()?;
+            let told = ask_nonces(self.plain)
+                .map_err(|e| Failure::Run(format!("the backend does not tell its nonces: {e}")))?;
+            let figure = |key: &str| told.get(key).and_then(Value::as_u64);
+            if figure("open") == Some(1) {
+                return Ok(NoncesSeen {
+                    seen: figure("seen").unwrap_or_default(),
+                    again: figure("again").unwrap_or_default(),
+                });
+            }
+            if begun.elapsed() > READY_WITHIN {
+                return Err(Failure::Run(format!(
+                    "the backend still serves others: {told}"
+                )));
+            }
+            thread::sleep(LOOK);
+        }
+    }
+
     /// An error if the backend has ended, which it should not while this lives.
     pub(crate) fn check(&mut self) -> Result<(), Failure> {
         match self.process.0.try_wait() {
@@ -93,6 +121,15 @@ impl Backend {
             Err(e) => Err(Failure::Run(format!("cannot ask after the backend: {e}"))),
         }
     }
+}
+
+/// What a backend has seen of nonces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct NoncesSeen {
+    /// Requests that had one.
+    pub(crate) seen: u64,
+    /// Those whose nonce had come before.
+    pub(crate) again: u64,
 }
 
 /// The child's handle, killed and reaped on drop.
@@ -151,6 +188,20 @@ fn first_line(stdout: ChildStdout) -> mpsc::Receiver<String> {
         }
     });
     receive
+}
+
+/// One exchange, blocking.
+fn ask_nonces(address: SocketAddr) -> io::Result<Value> {
+    let mut socket = TcpStream::connect(address)?;
+    socket.set_read_timeout(Some(READY_WITHIN))?;
+    write!(
+        socket,
+        "GET {PATH} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut response = String::new();
+    socket.read_to_string(&mut response)?;
+    let body = response.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    serde_json::from_str(body).map_err(io::Error::other)
 }
 
 fn addresses(line: &str) -> Option<(SocketAddr, SocketAddr, Vec<u8>)> {

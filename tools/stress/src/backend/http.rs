@@ -4,9 +4,11 @@
 //! not understood gets its status and the end of the connection.
 
 use std::io::{self, Write};
+use std::sync::atomic::Ordering;
 
 use super::Service;
 use super::body::{Body, Malformed};
+use super::nonces::NONCE;
 use super::plain::Channel;
 use super::request::{Refused, Request};
 
@@ -119,16 +121,23 @@ impl<C: Channel> Conversation<'_, C> {
     }
 
     async fn answer(&mut self, request: &Request) -> io::Result<()> {
-        let size = request.size.unwrap_or(self.service.body);
         let connection = match (request.close, request.old) {
             (true, _) => "Connection: close\r\n",
             (false, true) => "Connection: keep-alive\r\n",
             (false, false) => "",
         };
-        write!(
-            self.output,
-            "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n{connection}Content-Length: {size}\r\n\r\n"
-        )?;
+        if let Some(nonce) = request.nonce {
+            self.service.nonces.see(nonce);
+            let fields = format!("{connection}{NONCE}: {nonce}\r\n");
+            return self.answer_text(request, &fields, &nonce.to_string()).await;
+        }
+        if request.asks_nonces {
+            let open = self.service.open.load(Ordering::Relaxed);
+            let told = self.service.nonces.tell(open).to_string();
+            return self.answer_text(request, connection, &told).await;
+        }
+        let size = request.size.unwrap_or(self.service.body);
+        self.begin_answer(connection, size)?;
         let mut left = if request.head_only { 0 } else { size };
         while left > 0 {
             let piece = left.min(BLOCK.len() as u64) as usize;
@@ -137,6 +146,24 @@ impl<C: Channel> Conversation<'_, C> {
             self.flush_if_large().await?;
         }
         self.flush_if_large().await
+    }
+
+    async fn answer_text(&mut self, request: &Request, fields: &str, text: &str) -> io::Result<()> {
+        self.begin_answer(fields, text.len() as u64)?;
+        if request.apart {
+            self.flush().await?;
+        }
+        if !request.head_only {
+            self.output.extend_from_slice(text.as_bytes());
+        }
+        self.flush_if_large().await
+    }
+
+    fn begin_answer(&mut self, fields: &str, size: u64) -> io::Result<()> {
+        write!(
+            self.output,
+            "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n{fields}Content-Length: {size}\r\n\r\n"
+        )
     }
 
     /// Receives more, everything owed sent before; false at the end of the stream.

@@ -6,7 +6,9 @@
 
 mod body;
 mod child;
+mod counting;
 mod http;
+mod nonces;
 mod plain;
 mod request;
 mod tls;
@@ -27,8 +29,11 @@ use crate::certificates::Certificates;
 use crate::cli::ServeOptions;
 use crate::failure::Failure;
 use crate::measure;
+use nonces::Nonces;
 
-pub(crate) use child::{Backend, BackendOptions};
+pub(crate) use child::{Backend, BackendOptions, NoncesSeen};
+pub(crate) use counting::{Counted, Counting};
+pub(crate) use nonces::{APART, NONCE, NONCES_MAX};
 
 /// The largest body that `--body` and `?size=N` may ask for: 1 TiB.
 pub(crate) const BODY_MAX: u64 = 1 << 40;
@@ -41,6 +46,7 @@ const RING_ENTRIES: u32 = 1024;
 const ACCEPT_REST: Duration = Duration::from_millis(10);
 
 /// What every connection of one thread needs to know.
+#[derive(Clone)]
 struct Service {
     delay: Duration,
     handshake_delay: Duration,
@@ -49,6 +55,7 @@ struct Service {
     /// Connections open in the whole process.
     open: Arc<AtomicUsize>,
     connections_max: usize,
+    nonces: Arc<Nonces>,
 }
 
 /// One thread's listeners. All threads listen on the same two addresses (SO_REUSEPORT), and the
@@ -85,16 +92,19 @@ pub(crate) fn serve(options: &ServeOptions) -> Result<(), Failure> {
 
     let (tell, told) = mpsc::channel();
     watch_signals(tell.clone())?;
-    let open = Arc::new(AtomicUsize::new(0));
+    let service = Service {
+        delay: options.delay,
+        handshake_delay: options.handshake_delay,
+        body: options.body,
+        tls,
+        open: Arc::default(),
+        connections_max: options.connections_max,
+        nonces: Arc::default(),
+    };
     for listeners in listeners {
-        let (options, tls, open, tell) = (
-            options.clone(),
-            Arc::clone(&tls),
-            Arc::clone(&open),
-            tell.clone(),
-        );
+        let (service, tell) = (service.clone(), tell.clone());
         spawn("backend", move || {
-            let failure = serve_on_thread(listeners, &options, tls, open, &tell);
+            let failure = serve_on_thread(listeners, service, &tell);
             let _ = tell.send(Told::ThreadFailed(failure));
         })?;
     }
@@ -184,25 +194,12 @@ fn listen(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
 }
 
 /// Serves until the process ends; returns only if it cannot begin.
-fn serve_on_thread(
-    listeners: Listeners,
-    options: &ServeOptions,
-    tls: Arc<ServerConfig>,
-    open: Arc<AtomicUsize>,
-    tell: &Sender<Told>,
-) -> Failure {
+fn serve_on_thread(listeners: Listeners, service: Service, tell: &Sender<Told>) -> Failure {
     let runtime = match start_runtime() {
         Ok(runtime) => runtime,
         Err(error) => return ring_refused(&error),
     };
-    let service = Rc::new(Service {
-        delay: options.delay,
-        handshake_delay: options.handshake_delay,
-        body: options.body,
-        tls,
-        open,
-        connections_max: options.connections_max,
-    });
+    let service = Rc::new(service);
     let _ = tell.send(Told::ThreadReady);
     runtime.block_on(async move {
         tokio_uring::spawn(accept(listeners.tls, Rc::clone(&service), Kind::Tls));

@@ -7,6 +7,7 @@ use httparse::{EMPTY_HEADER, Header, Status};
 
 use super::BODY_MAX;
 use super::body::Body;
+use super::nonces::NONCES_MAX;
 
 /// The largest head, in bytes.
 pub(super) const HEAD_MAX: usize = 16 << 10;
@@ -26,6 +27,12 @@ pub(super) struct Request {
     pub(super) head_only: bool,
     /// The size asked for by `?size=N`.
     pub(super) size: Option<u64>,
+    /// What the answer must repeat: `?nonce=N`.
+    pub(super) nonce: Option<u64>,
+    /// Whether that answer's body is sent apart from its head.
+    pub(super) apart: bool,
+    /// Whether it asks what nonces have been seen.
+    pub(super) asks_nonces: bool,
     /// Whether the connection closes after the answer.
     pub(super) close: bool,
     /// HTTP/1.0, where staying open must be said.
@@ -63,6 +70,9 @@ impl Request {
             expects: false,
             head_only: method == "HEAD",
             size: None,
+            nonce: None,
+            apart: false,
+            asks_nonces: false,
             close: version == 0,
             old: version == 0,
         };
@@ -77,9 +87,13 @@ impl Request {
     fn read_target(&mut self, target: &str) -> Result<(), Refused> {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         self.close |= path == "/close";
+        self.apart = path == super::nonces::APART;
+        self.asks_nonces = path == super::nonces::PATH;
         for pair in query.split('&') {
             if let Some(size) = pair.strip_prefix("size=") {
                 self.size = Some(number(size.as_bytes(), BODY_MAX)?);
+            } else if let Some(nonce) = pair.strip_prefix("nonce=") {
+                self.nonce = Some(number(nonce.as_bytes(), NONCES_MAX - 1)?);
             }
         }
         Ok(())
@@ -189,6 +203,19 @@ mod tests {
             (chunks.body, chunks.expects, chunks.size),
             (Body::CHUNKED, true, Some(5))
         );
+    }
+
+    #[test]
+    fn a_nonce_is_a_number_within_bounds() {
+        let nonce = |target: &str| {
+            let parsed = parse(&format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n"));
+            parsed.map(|request| request.and_then(|request| request.nonce))
+        };
+        assert_eq!(nonce("/?nonce=7"), Ok(Some(7)));
+        assert_eq!(nonce("/"), Ok(None));
+        assert_eq!(nonce("/?nonce=x"), Err(Refused::Malformed));
+        let beyond = format!("/?nonce={NONCES_MAX}");
+        assert_eq!(nonce(&beyond), Err(Refused::Malformed));
     }
 
     #[test]

@@ -6,20 +6,31 @@
 //!
 //! | file | concept |
 //! |---|---|
+//! | `bursts` | random bursts to many upstreams |
 //! | `course` | when the measured window opened and closed |
 //! | `caller` | the loop of one caller, and waiting for all of them |
+//! | `entering` | calls that all enter one shard of two |
+//! | `fuse` | callers that lose patience |
+//! | `moves` | calls that a sibling runs, with nonces, some dropped |
 //! | `pace` | starts at a fixed rate |
 //! | `play` | calls that are kept one by one, for the scenarios that are judged by them |
 //! | `tally` | what callers count |
 
 mod anywhere;
+mod bursts;
 mod caller;
 mod course;
+mod entering;
+mod fuse;
+mod moves;
 mod on_shard;
 mod pace;
 mod play;
 mod tally;
 
+pub(crate) use bursts::{Burst, Bursts, bursts};
+pub(crate) use entering::{CONNECTIONS_EACH, Entered, Entering, Ran, enter};
+pub(crate) use moves::{Moved, moves};
 pub(crate) use play::{Calls, Play, Played, play};
 
 use std::sync::Arc;
@@ -55,7 +66,7 @@ pub(crate) fn run(
 ) -> Result<LoadResult, DriveError> {
     let (config, path) = configure(plan)?;
     let engine = Engine::start(config).map_err(refused)?;
-    if plan.reuse {
+    if plan.reuse && plan.warm {
         reach(&engine, interrupt)?;
     }
     let course = Arc::new(Course::default());
@@ -102,8 +113,12 @@ fn configure(plan: &LoadPlan) -> Result<(Config, Arc<str>), DriveError> {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let connections = u32::try_from(plan.connections).unwrap_or(u32::MAX);
     let target = UpstreamConfig {
-        connections_max: connections,
-        idle_min: if plan.reuse { connections } else { 0 },
+        connections_max: connections * if plan.warm { 1 } else { 2 },
+        idle_min: if plan.reuse && plan.warm {
+            connections
+        } else {
+            0
+        },
         // Without reuse we close first, and each local port rests in TIME_WAIT. On loopback the
         // kernel gives it back after a second (tcp_tw_reuse = 2, the default), which is enough for
         // some 28,000 connections a second; to other hosts ports may run out, as kind `dial`.
@@ -214,6 +229,8 @@ fn figures(tally: Tally, before: &Snapshot, after: &Snapshot, end: &Snapshot) ->
         dials: since(|s| s.dials),
         waits: since(|s| s.waits),
         evictions: since(Snapshot::evictions),
+        steals: since(|s| s.steals),
+        forwarded: since(|s| s.forwarded),
         handshakes_full: end.handshakes_full,
         handshakes_resumed: end.handshakes_resumed,
         handshake_seconds_avoided: avoided.as_secs_f64(),

@@ -39,6 +39,8 @@ pub(crate) struct Play<'a> {
     pub(crate) url: String,
     /// Who signs its certificate, in PEM, where it has one.
     pub(crate) ca: Option<&'a [u8]>,
+    /// Shards of the engine.
+    pub(crate) shards: usize,
     /// The upstream's settings, made from where it is.
     pub(crate) settings: &'a dyn Fn(UpstreamConfig) -> UpstreamConfig,
     /// Whether warm connections are waited for.
@@ -68,6 +70,8 @@ pub(crate) struct Played {
     pub(crate) evidence: Evidence,
     /// How long a connection took on average, if any was made.
     pub(crate) setup: Option<Duration>,
+    /// The share of checkouts that found a connection, if there was any.
+    pub(crate) hit_rate: Option<f64>,
     /// Calls that could not even be begun.
     pub(crate) missed: u64,
 }
@@ -81,7 +85,7 @@ pub(crate) fn play<T>(
 ) -> Result<(Played, T), DriveError> {
     let settings = (play.settings)(upstream_at(&play.url, play.ca)?);
     let config = Config {
-        shards: 1,
+        shards: play.shards,
         mailbox_max: MAILBOX,
         ..Config::with_upstream(UPSTREAM, settings)
     };
@@ -120,6 +124,7 @@ pub(crate) fn play<T>(
     let played = Played {
         evidence,
         setup: end.dial_time.checked_div(made),
+        hit_rate: end.hit_rate(),
         missed,
     };
     Ok((played, during))

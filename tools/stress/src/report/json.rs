@@ -70,6 +70,8 @@ fn figures(phase: &Phase) -> Map<String, Value> {
             "dials": result.dials,
             "waits": result.waits,
             "evictions": result.evictions,
+            "steals": result.steals,
+            "forwarded": result.forwarded,
         },
         "handshakes": {
             "full": result.handshakes_full,

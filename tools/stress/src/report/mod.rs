@@ -244,6 +244,7 @@ pub(crate) mod tests {
             duration: Duration::from_secs(2),
             warmup: Duration::ZERO,
             reuse: variant != "no reuse",
+            warm: true,
             rate: None,
             ca: None,
             way: WayIn::Shards,

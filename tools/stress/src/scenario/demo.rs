@@ -36,6 +36,7 @@ fn run(stage: &Stage) -> Result<Report, Failure> {
         duration: stage.duration,
         warmup: WARMUP,
         reuse,
+        warm: true,
         rate: None,
         ca: Some(backend.ca.clone()),
         way: WayIn::Shards,

@@ -1,9 +1,18 @@
 //! The registry of scenarios. Later work adds a file here and a line to [`SCENARIOS`].
 
+mod beside;
+mod cap;
 mod demo;
 mod floor;
+mod local;
+mod lost_shard;
+mod moves;
+mod one_pool;
 mod outage;
 mod overload;
+mod paired;
+mod quiet;
+mod skew;
 mod spike;
 
 use std::time::Duration;
@@ -24,6 +33,13 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     spike::COLD,
     outage::SCENARIO,
     overload::SCENARIO,
+    one_pool::SCENARIO,
+    quiet::SCENARIO,
+    local::SCENARIO,
+    cap::SCENARIO,
+    skew::SCENARIO,
+    lost_shard::SCENARIO,
+    moves::SCENARIO,
 ];
 
 /// As finely as scenarios that are judged call by call can tell time here: timers of 1 ms at both ends, a step of the
@@ -44,6 +60,10 @@ pub(crate) struct Scenario {
 pub(crate) struct Stage {
     /// How long to measure in each phase, where the scenario has no length of its own.
     pub(crate) duration: Duration,
+    /// How many rounds, if the user says so.
+    pub(crate) rounds: Option<usize>,
+    /// How many calls, if the user says so.
+    pub(crate) calls: Option<u64>,
     pub(crate) progress: Progress,
     pub(crate) interrupt: Interrupt,
 }

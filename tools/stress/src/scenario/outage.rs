@@ -22,6 +22,7 @@ fn run(stage: &Stage) -> Result<Report, Failure> {
     let play = Play {
         url: format!("http://{}/", backend.plain),
         ca: None,
+        shards: 1,
         settings: &outage::settings,
         warm: true,
         calls: Calls::Paced {

@@ -66,6 +66,7 @@ fn measure_capacity(url: &str, stage: &Stage) -> Result<f64, Failure> {
         duration: Duration::from_secs(2),
         warmup: Duration::from_millis(200),
         reuse: true,
+        warm: true,
         rate: None,
         ca: None,
         way: WayIn::Anywhere,
@@ -79,6 +80,7 @@ fn load(url: &str, rate: f64, class: fn(usize) -> Class, stage: &Stage) -> Resul
     let play = Play {
         url: url.to_owned(),
         ca: None,
+        shards: 1,
         settings: &overload::settings,
         warm: true,
         calls: Calls::Paced { rate, class },

@@ -56,6 +56,7 @@ impl Rounds {
                 let play = Play {
                     url: format!("https://{}/", backend.tls),
                     ca: Some(&backend.ca),
+                    shards: 1,
                     settings,
                     warm,
                     calls: Calls::AtOnce(callers),
