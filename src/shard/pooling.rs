@@ -32,8 +32,8 @@ impl<D: Driver> Core<D> {
             return;
         };
         state.check_need();
-        if state.share.starved.is_some() && state.need.is_none() {
-            self.check_starving(upstream);
+        if state.share.starved.is_some() {
+            self.check_starving_for_own(upstream);
         }
         let Some(state) = self.upstreams.get_mut(upstream) else {
             return;

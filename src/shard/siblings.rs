@@ -37,8 +37,7 @@ impl<D: Driver> Core<D> {
         }
     }
 
-    /// Somebody waits whose call cannot move, or less is in use here than before: those who starve may have to ask
-    /// after all.
+    /// Somebody waits whose call cannot move: those who starve may have to ask after all.
     pub(super) fn check_starving(&mut self, upstream: Key) {
         let Some(state) = self.upstreams.get(upstream) else {
             return;
@@ -51,6 +50,19 @@ impl<D: Driver> Core<D> {
         }
     }
 
+    /// Something has changed in the pool: with less in use here than before, those who starve for the upstream's own
+    /// permits may have to ask after all.
+    pub(super) fn check_starving_for_own(&mut self, upstream: Key) {
+        let starved = self
+            .upstreams
+            .get(upstream)
+            .map(|state| (state.share.starved, state.need));
+        // For one of the engine's it has asked at once, or has given up a connection of its own.
+        if let Some((Some((Exhausted::Upstream | Exhausted::Reserved, _)), None)) = starved {
+            self.check_starving(upstream);
+        }
+    }
+
     /// Whether a connection has to be given up elsewhere for those who wait here.
     fn must_ask(&self, upstream: Key, exhausted: Exhausted) -> bool {
         let Some(state) = self.upstreams.get(upstream) else {
@@ -60,9 +72,13 @@ impl<D: Driver> Core<D> {
         if !policy.sharing.give_up {
             return false;
         }
-        // Those few whose calls cannot move are next on the connections in use here, unless that takes long.
         let staying = state.share.staying;
-        let all_may_move = policy.sharing.steal && !state.pool.is_worth_a_dial(staying);
+        let none_stays = match exhausted {
+            // Those few whose calls cannot move are next on the connections in use here, unless that takes long.
+            Exhausted::Upstream | Exhausted::Reserved => !state.pool.is_worth_a_dial(staying),
+            Exhausted::Engine => staying == 0,
+        };
+        let all_may_move = policy.sharing.steal && none_stays;
         let stuck = state.share.starved.is_some_and(|(_, since)| {
             // As long as the pool takes to say it again.
             self.now >= since + policy.dial_backoff_max
