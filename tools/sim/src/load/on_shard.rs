@@ -18,16 +18,22 @@ pub type News = (u64, Option<Ending>);
 /// Makes the call and tells how it ended. A task that is dropped with its shard tells nothing.
 pub async fn run(shard: Shard, upstream: String, order: Order, nonce: u64, news: Sender<News>) {
     let ending = match order.patience {
-        Some(patience) => within(&shard, patience, make(&shard, &upstream, &order, nonce)).await,
-        None => Some(make(&shard, &upstream, &order, nonce).await),
+        Some(patience) => {
+            let made = within(&shard, patience, make(&shard, &upstream, &order, nonce)).await;
+            made.flatten()
+        }
+        None => make(&shard, &upstream, &order, nonce).await,
     };
     // Nobody listens any more when the run is over.
     let _ = news.send((nonce, ending));
 }
 
-async fn make(shard: &Shard, upstream: &str, order: &Order, nonce: u64) -> Ending {
+async fn make(shard: &Shard, upstream: &str, order: &Order, nonce: u64) -> Option<Ending> {
+    if order.method == "LINE" && order.hasty {
+        return blurt(shard, upstream, nonce).await;
+    }
     if order.method == "LINE" {
-        return talk(shard, upstream, nonce).await;
+        return Some(talk(shard, upstream, nonce).await);
     }
     let made = match order.way {
         Way::Exchange(_) | Way::Malformed(_) => {
@@ -53,10 +59,24 @@ async fn make(shard: &Shard, upstream: &str, order: &Order, nonce: u64) -> Endin
             response.map(answer_of)
         }
     };
-    match made {
+    Some(match made {
         Ok(answer) => Ending::Answered(answer),
         Err(error) => Ending::Failed(Failure::of(&error)),
+    })
+}
+
+/// Says a line and gives the connection back before that can be out: nobody may get it after that.
+async fn blurt(shard: &Shard, upstream: &str, nonce: u64) -> Option<Ending> {
+    let mut lease = match shard.checkout(upstream).await {
+        Ok(lease) => lease,
+        Err(error) => return Some(Ending::Failed(Failure::of(&error))),
+    };
+    let line = Bytes::from(format!("{nonce} {upstream}\n"));
+    if let Err(error) = lease.write(line).await {
+        return Some(raw::cut(error.to_string()));
     }
+    lease.release();
+    None
 }
 
 async fn talk(shard: &Shard, upstream: &str, nonce: u64) -> Ending {

@@ -23,6 +23,8 @@ pub struct Order {
     pub upload: Upload,
     /// Whether it asks for an interim response first.
     pub expects: bool,
+    /// Whether it gives a raw connection back without waiting for anything, from a task on a shard.
+    pub hasty: bool,
     /// How much it matters, if it says so.
     pub class: Option<Class>,
     /// After this long the caller has had enough.
@@ -70,6 +72,8 @@ impl Order {
         order.wants = dice.magnitude(0, load.body_max) as usize;
         if knobs.upstreams[order.upstream].raw {
             order.method = "LINE";
+            let on_shard = !matches!(order.way, Way::Outside(_));
+            order.hasty = on_shard && dice.one_in(8);
         } else if dice.chance(load.uploads) {
             order.method = *dice.pick(&METHODS_WITH_BODY);
             order.brings = dice.magnitude(1, load.body_max) as usize;
@@ -131,6 +135,7 @@ impl Order {
             brings: 0,
             upload: Upload::Whole,
             expects: false,
+            hasty: false,
             class: None,
             patience: None,
             pause: None,

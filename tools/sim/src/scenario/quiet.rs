@@ -89,6 +89,7 @@ pub fn call(class: Class) -> Order {
         brings: 0,
         upload: Upload::Whole,
         expects: false,
+        hasty: false,
         class: Some(class),
         patience: None,
         pause: None,
