@@ -79,7 +79,7 @@ pub trait Driver: 'static {
 
     /// Whether the kernel holds neither bytes nor an end for the socket that no event has told of yet; to be asked
     /// when nothing is [`pending`](Driver::pending). A system call: for a socket whose receive is not armed, or was
-    /// only just.
+    /// armed anew.
     fn is_silent(&self, key: Key) -> bool;
 
     /// How many received buffers of this socket are still held by somebody.
@@ -154,6 +154,9 @@ pub enum Event<B> {
         outcome: Received<B>,
         /// Whether receiving goes on by itself.
         more: bool,
+        /// The kernel held more for the socket when it told this (`IORING_CQE_F_SOCK_NONEMPTY`, Linux 5.19; where a
+        /// kind of socket does not say, never). It tells so much at once of one socket, and the rest after others' turn.
+        nonempty: bool,
     },
     /// A send has ended.
     Sent {

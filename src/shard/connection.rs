@@ -29,8 +29,10 @@ pub(crate) struct Connection<B> {
     /// The right to be open; returns when the slot is freed.
     pub(crate) permit: Option<Permit>,
     pub(crate) operations: Operations,
-    /// The look at the driver's events, counted, after which its receive was armed last.
-    pub(crate) armed_after: u64,
+    /// Its receive was armed anew: until the kernel was asked, more may have come than events have told of.
+    pub(crate) behind: bool,
+    /// The kernel held more when it told what came last.
+    pub(crate) nonempty: bool,
     pub(crate) inbound: Inbound<B>,
     pub(crate) outbound: Outbound,
     pub(crate) tls: Option<Box<Session>>,
@@ -132,7 +134,8 @@ impl<B> Connection<B> {
             deadline: Time::NEVER,
             timer: None,
             expired: false,
-            armed_after: 0,
+            behind: false,
+            nonempty: false,
             releasing: false,
             endpoint: None,
             place: None,

@@ -16,7 +16,20 @@ use std::io;
 impl<D: Driver> Core<D> {
     pub(super) fn on_event(&mut self, event: Event<D::Buffer>) {
         match event {
-            Event::Received { key, outcome, more } => self.on_received(key, outcome, more),
+            Event::Received {
+                key,
+                outcome,
+                more,
+                nonempty,
+            } => {
+                if let Some(connection) = self.connections.get_mut(key) {
+                    connection.nonempty = nonempty;
+                    if connection.releasing {
+                        self.deferred.push_back(Deferred::Release(key));
+                    }
+                }
+                self.on_received(key, outcome, more);
+            }
             Event::Sent {
                 key,
                 buffer,

@@ -11,12 +11,22 @@ use crate::slab::Key;
 /// So many unread pieces are too many, however small: a peer may send byte by byte.
 pub(crate) const PIECES_MAX: usize = 64;
 
+/// Whether events have told all that came for a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    All,
+    /// An event that will tell more is sure to come, if the receive is armed.
+    NotYet,
+    /// There are events to be looked at first.
+    Unknown,
+}
+
 impl<D: Driver> Core<D> {
     pub(super) fn arm_receive(&mut self, key: Key) {
         if let Some(connection) = self.connections.get_mut(key) {
             debug_assert!(!connection.operations.receive, "one receive at a time");
             connection.operations.receive = true;
-            connection.armed_after = self.looks;
+            connection.behind = true;
             if connection.state() == State::Idle {
                 self.rearmed_after = self.looks;
             }
@@ -31,8 +41,8 @@ impl<D: Driver> Core<D> {
         self.driver.pending() || self.rearmed_after == self.looks
     }
 
-    /// Whether the kernel may hold bytes for a connection that no look brings, as its receive is not armed, or
-    /// has not been for long enough.
+    /// Whether the kernel may hold bytes for a connection that no event has told of: its receive is not armed, or was
+    /// armed anew with much there already, or more came at once than is told at once.
     #[inline]
     pub(super) fn is_deaf(&self, connection: &Connection<D::Buffer>) -> bool {
         let operations = &connection.operations;
@@ -40,7 +50,23 @@ impl<D: Driver> Core<D> {
         connection.inbound.is_empty()
             && (!operations.receive
                 || operations.cancels > 0
-                || connection.armed_after == self.looks)
+                || connection.behind
+                || connection.nonempty)
+    }
+
+    /// Asks the kernel whether events have told all that came for a connection.
+    pub(super) fn ask_kernel(&mut self, key: Key) -> Told {
+        if self.driver.pending() {
+            return Told::Unknown;
+        }
+        if !self.driver.is_silent(key) {
+            return Told::NotYet;
+        }
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.behind = false;
+            connection.nonempty = false;
+        }
+        Told::All
     }
 
     /// Arms the receive again after it ended, if the connection is one that listens.

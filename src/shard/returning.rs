@@ -5,6 +5,7 @@
 use super::checkout::Deferred;
 use super::connection::{Event, State};
 use super::core::Core;
+use super::receiving::Told;
 use crate::driver::Driver;
 use crate::pool::{ComesFree, Input};
 use crate::slab::Key;
@@ -65,11 +66,14 @@ impl<D: Driver> Core<D> {
             .connections
             .get(key)
             .is_some_and(|one| self.is_deaf(one));
-        if deaf && !self.driver.pending() && self.driver.is_silent(key) {
+        if deaf && self.ask_kernel(key) == Told::All {
             // Known now and here: nobody waits for a look, or dials meanwhile, because an answer was long.
             let rearmed_after = self.rearmed_after;
             self.resume_paused(key);
             self.rearmed_after = rearmed_after;
+            if let Some(connection) = self.connections.get_mut(key) {
+                connection.behind = false;
+            }
             self.release_to_pool(key);
         } else if deaf {
             self.resume_paused(key);
@@ -101,13 +105,18 @@ impl<D: Driver> Core<D> {
             self.release_to_pool(key);
         } else if connection.operations.cancels > 0 {
             // The end of that brings it here again.
-        } else if connection.operations.receive {
-            self.release_later(key);
-        } else {
+        } else if !connection.operations.receive {
             // There is no buffer to look with, and may be none for long.
             self.tally.discards += 1;
             self.leave_pool(key);
             self.condemn(key);
+        } else {
+            match self.ask_kernel(key) {
+                Told::All => self.release_to_pool(key),
+                // What it tells brings it here again.
+                Told::NotYet => {}
+                Told::Unknown => self.release_later(key),
+            }
         }
     }
 

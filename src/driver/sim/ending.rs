@@ -93,7 +93,14 @@ pub(super) fn connected(key: Key, result: io::Result<()>) -> Event<SimBuffer> {
 }
 
 pub(super) fn received(key: Key, outcome: Received<SimBuffer>, more: bool) -> Event<SimBuffer> {
-    Event::Received { key, outcome, more }
+    // It holds nothing back: events are late at most.
+    let nonempty = false;
+    Event::Received {
+        key,
+        outcome,
+        more,
+        nonempty,
+    }
 }
 
 pub(super) fn sent(key: Key, buffer: SendBuffer, result: io::Result<usize>) -> Event<SimBuffer> {

@@ -250,7 +250,12 @@ impl Sockets {
                 if matches!(outcome, Received::NoBuffers) {
                     self.out_of_buffers += 1;
                 }
-                events.push(Event::Received { key, outcome, more });
+                events.push(Event::Received {
+                    key,
+                    outcome,
+                    more,
+                    nonempty: cqueue::sock_nonempty(completion.flags()),
+                });
             }
             Kind::Send => {
                 slot.in_flight &= !SEND;

@@ -22,12 +22,20 @@ fn a_slice_of_the_seeds_finds_nothing() {
 }
 
 /// Seeds that found something, as long as they tell the same story: what it was stands beside each.
-const FOUND: [(u64, &str); 2] = [
+const FOUND: [(u64, &str); 4] = [
     (
         3978,
         "a need told before a shard had anything to give up was not looked at when it had",
     ),
     (5763, "the same, among three shards"),
+    (
+        1_218_244,
+        "a slow reader's receive was armed anew, and had told of a part when the connection was released",
+    ),
+    (
+        1_444_897,
+        "the same: the next call was answered by the rest",
+    ),
 ];
 
 #[test]

@@ -261,3 +261,45 @@ fn a_socket_is_silent_until_something_came() {
             .is_silent(Key::from_parts(key.index(), key.generation() + 1))
     );
 }
+
+/// The kernel tells so much of one socket at once and lets others have their turn: what it told last says that there
+/// is more, and nobody may take silence for the end.
+#[test]
+fn what_the_kernel_holds_back_is_told_of() {
+    let mut bench = Bench::with(&Settings {
+        entries: 64,
+        completions: 256,
+        buffers: 128,
+        buffer_size: 64,
+    });
+    let listener = listener();
+    let (key, mut peer) = bench.pair(&listener);
+    peer.write_all(&[7; 64 * 100]).unwrap();
+    drop(peer);
+    let mut seen = 0;
+    bench.driver.receive(key);
+    loop {
+        bench.driver.enter(Wait::EventOr(PATIENCE)).unwrap();
+        let mut events = Vec::new();
+        bench.driver.reap(&mut events);
+        let mut last = None;
+        for event in events {
+            if let Event::Received {
+                outcome, nonempty, ..
+            } = event
+            {
+                seen += match &outcome {
+                    Received::Data(buffer) => buffer.len(),
+                    _ => 0,
+                };
+                last = Some((matches!(outcome, Received::End), nonempty));
+            }
+        }
+        match last.expect("there is more") {
+            (true, _) => break,
+            (false, nonempty) => assert!(nonempty, "after {seen} bytes the end is still to come"),
+        }
+    }
+    assert_eq!(seen, 64 * 100);
+    bench.close(key);
+}
