@@ -155,6 +155,10 @@ impl<D: Driver> Core<D> {
             // About to leave the engine, which is no longer answerable for it then.
             return;
         }
+        if connection.cut {
+            // Its holder still has it, and its settings were replaced once more.
+            return;
+        }
         connection.on(Event::Cut);
         connection.cut = true;
         connection.fault.get_or_insert_with(replaced);

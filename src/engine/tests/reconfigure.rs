@@ -306,6 +306,30 @@ fn a_holder_may_let_go_at_any_moment_of_being_cut() {
     }
 }
 
+/// Settings are replaced once more while its socket is being closed.
+#[test]
+fn a_connection_is_cut_off_once() {
+    let mut rig = Rig::new(config(1, |upstream| {
+        upstream.drain_timeout = SECOND;
+        upstream.url = "tcp://192.0.2.1:80".parse().unwrap();
+    }));
+    rig.web.serve(1, 128);
+    let mut lease = rig.lease("a");
+    rig.reconfigure("a", renew).unwrap();
+    rig.clock.advance(2 * SECOND);
+    rig.shards[0].turn(true).unwrap();
+    assert_eq!(rig.web.open(), 1, "it is being cancelled");
+    let again = |settings: &mut UpstreamConfig| settings.user_timeout = Some(78 * SECOND);
+    rig.reconfigure("a", again).unwrap();
+    rig.pass(2 * SECOND);
+    assert_eq!(rig.figures(0).tally.evicted_by_policy, 1);
+    assert_eq!(read_error(&mut lease), Some(ErrorKind::Closed));
+    drop(lease);
+    rig.settle();
+    assert_eq!(rig.figures(0).connections, 0);
+    rig.stop();
+}
+
 #[test]
 fn what_idles_is_renewed_within_the_bound() {
     let mut rig = Rig::new(config(1, |upstream| upstream.drain_timeout = 3 * SECOND));

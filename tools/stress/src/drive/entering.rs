@@ -1,10 +1,12 @@
 //! Calls that all enter one shard of two, at a fixed rate, and are kept one by one.
 //!
 //! Owns the engine of such a run and what was seen of it. It must never judge. Each call is a task of its own on the
-//! first shard, so that a slow answer slows nobody's asking; what has no answer when the time is over has none.
+//! first shard, so that a slow answer slows nobody's asking; what has no answer when the time is over has none. A shard
+//! that takes the place of a lost one goes on with the calls that are due.
 
-use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ringpool::config::{Config, ShedConfig, UpstreamConfig};
@@ -18,8 +20,13 @@ use crate::load::DriveError;
 /// Connections of each of the two shards, warm; no more may be opened.
 pub(crate) const CONNECTIONS_EACH: u32 = 32;
 const SHARDS: usize = 2;
+/// The shard that all calls enter, and the one that helps it.
+pub(crate) const ENTRANCE: usize = 0;
+pub(crate) const HELPER: usize = 1;
 /// How finely starts are timed.
 const TICK: Duration = Duration::from_millis(1);
+/// A call whose task is gone, and with it whoever waits for an answer.
+pub(crate) const LOST: &str = "lost";
 /// Longer than a run, and than anyone waits in it: nothing is refused, or given up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -34,8 +41,8 @@ pub(crate) struct Entering<'a> {
     /// Calls a second.
     pub(crate) rate: f64,
     pub(crate) lasts: Duration,
-    /// After so long the second shard panics.
-    pub(crate) panic_after: Option<Duration>,
+    /// After so long this shard panics.
+    pub(crate) panic: Option<(usize, Duration)>,
 }
 
 /// One call.
@@ -45,7 +52,7 @@ pub(crate) struct Entered {
     pub(crate) intended: Duration,
     pub(crate) began: Duration,
     pub(crate) ended: Duration,
-    /// The shard that ran it, or the kind of the error.
+    /// The shard that ran it, or the kind of the error; [`LOST`] if it went with the shard of its task.
     pub(crate) outcome: Result<usize, &'static str>,
 }
 
@@ -59,7 +66,7 @@ pub(crate) struct Ran {
     /// Dials since the connections were warm.
     pub(crate) dials: u64,
     pub(crate) steals: u64,
-    /// When the second shard panicked.
+    /// When a shard panicked.
     pub(crate) panicked: Option<Duration>,
     /// Shards that were lost.
     pub(crate) losses: u64,
@@ -71,28 +78,28 @@ pub(crate) fn enter(plan: &Entering<'_>, interrupt: &Interrupt) -> Result<Ran, D
     reach(&engine, interrupt)?;
     let before = snapshot(&engine)?;
     let begun = Instant::now();
-    let (rate, until) = (plan.rate, begun + plan.lasts);
-    let calls = engine.spawn_on_each(move |shard| async move {
-        match shard.index() {
-            0 => offer(shard, rate, begun, until).await,
-            _ => Ok((Vec::new(), 0)),
+    let record = Arc::new(Record::new(begun, plan));
+    let kept = record.clone();
+    let tasks = engine.spawn_on_each(move |shard| {
+        let record = kept.clone();
+        async move {
+            match shard.index() {
+                ENTRANCE => offer(shard, record).await,
+                _ => Ok(()),
+            }
         }
     });
-    let mut panicked = None;
-    if let Some(after) = plan.panic_after {
+    let mut ran = Ran::default();
+    if let Some((shard, after)) = plan.panic {
         wait(after, interrupt);
-        panicked = Some(begun.elapsed());
-        engine.panic_shard(1);
+        ran.panicked = Some(begun.elapsed());
+        engine.panic_shard(shard);
     }
-    let mut ran = Ran {
-        panicked,
-        ..Ran::default()
-    };
-    for told in block_on(calls) {
-        let (calls, begun) = told.and_then(|told| told).map_err(DriveError::broken)?;
-        ran.calls.extend(calls);
-        ran.begun += begun;
+    for told in block_on(tasks) {
+        told.and_then(|told| told).map_err(DriveError::broken)?;
     }
+    ran.calls = record.take();
+    ran.begun = record.begun.load(Ordering::Relaxed);
     let after = snapshot(&engine)?;
     ran.dials = after.dials.saturating_sub(before.dials);
     ran.steals = after.steals - before.steals;
@@ -125,46 +132,87 @@ fn configure(plan: &Entering<'_>) -> Result<Config, DriveError> {
     })
 }
 
-struct Scene {
-    upstream: Upstream,
+/// What outlasts the shard whose calls they are.
+struct Record {
     began: Instant,
-    calls: RefCell<Vec<Entered>>,
+    rate: f64,
+    lasts: Duration,
+    begun: AtomicU64,
+    /// Only the entrance's thread writes, and after its end the driver reads: it is never waited for.
+    calls: Mutex<Vec<Entered>>,
+}
+
+impl Record {
+    fn new(began: Instant, plan: &Entering<'_>) -> Record {
+        Record {
+            began,
+            rate: plan.rate,
+            lasts: plan.lasts,
+            begun: AtomicU64::new(0),
+            calls: Mutex::default(),
+        }
+    }
+
+    fn keep(&self, call: Entered) {
+        let calls = self.calls.lock();
+        // A panic elsewhere on the shard leaves whole calls behind.
+        let mut calls = calls.unwrap_or_else(PoisonError::into_inner);
+        calls.push(call);
+    }
+
+    fn take(&self) -> Vec<Entered> {
+        let calls = self.calls.lock();
+        let mut calls = calls.unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *calls)
+    }
 }
 
 /// Begins what is due until the time is over.
-async fn offer(
-    shard: Shard,
-    rate: f64,
-    began: Instant,
-    until: Instant,
-) -> Result<(Vec<Entered>, u64), Error> {
-    let scene = Rc::new(Scene {
-        upstream: shard.upstream(UPSTREAM)?,
-        began,
-        calls: RefCell::default(),
-    });
-    let mut count = 0;
-    while Instant::now() < until {
-        let due = (began.elapsed().as_secs_f64() * rate) as u64;
+async fn offer(shard: Shard, record: Arc<Record>) -> Result<(), Error> {
+    let upstream = Rc::new(shard.upstream(UPSTREAM)?);
+    let mut count = record.begun.load(Ordering::Relaxed);
+    while record.began.elapsed() < record.lasts {
+        let due = (record.began.elapsed().as_secs_f64() * record.rate) as u64;
         while count < due {
-            let intended = Duration::from_secs_f64(count as f64 / rate);
-            shard.spawn(call(Rc::clone(&scene), intended));
+            let intended = Duration::from_secs_f64(count as f64 / record.rate);
+            shard.spawn(call(upstream.clone(), record.clone(), intended));
             count += 1;
         }
+        record.begun.store(count, Ordering::Relaxed);
         shard.sleep(TICK).await;
     }
-    Ok((scene.calls.take(), count))
+    Ok(())
 }
 
-async fn call(scene: Rc<Scene>, intended: Duration) {
-    let began = scene.began.elapsed();
-    let outcome = get(&scene.upstream).await;
-    scene.calls.borrow_mut().push(Entered {
+async fn call(upstream: Rc<Upstream>, record: Arc<Record>, intended: Duration) {
+    let began = record.began.elapsed();
+    let mut kept = Kept {
+        record,
         intended,
         began,
-        ended: scene.began.elapsed(),
-        outcome: outcome.map_err(|error| error.kind().name()),
-    });
+        outcome: Err(LOST),
+    };
+    let outcome = get(&upstream).await;
+    kept.outcome = outcome.map_err(|error| error.kind().name());
+}
+
+/// Keeps a call when its task ends, whatever ends it.
+struct Kept {
+    record: Arc<Record>,
+    intended: Duration,
+    began: Duration,
+    outcome: Result<usize, &'static str>,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.record.keep(Entered {
+            intended: self.intended,
+            began: self.began,
+            ended: self.record.began.elapsed(),
+            outcome: self.outcome,
+        });
+    }
 }
 
 /// The shard that it ran on.

@@ -29,7 +29,7 @@ mod play;
 mod tally;
 
 pub(crate) use bursts::{Burst, Bursts, bursts};
-pub(crate) use entering::{CONNECTIONS_EACH, Entered, Entering, Ran, enter};
+pub(crate) use entering::{CONNECTIONS_EACH, ENTRANCE, Entered, Entering, HELPER, Ran, enter};
 pub(crate) use moves::{Moved, moves};
 pub(crate) use play::{Calls, Play, Played, play};
 

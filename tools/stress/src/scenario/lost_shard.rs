@@ -1,5 +1,5 @@
-//! `lost-shard`: in the middle of `skew`, with stealing, the shard that runs the other one's calls panics. Its own calls
-//! fail, nobody else's; another one takes its place, and carries its part again.
+//! `lost-shard`: in the middle of `skew`, with stealing, a shard panics: in one run the one that helps, in another one
+//! that which all calls enter. Its own calls fail, nobody else's; another one takes its place, and carries its part again.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use scenarios::{Bound, Findings, Unit};
 use super::skew::{LASTS, RATE, SERVICE, failed, lag};
 use super::{GRAIN, Scenario, Stage};
 use crate::backend::{Backend, BackendOptions};
-use crate::drive::{self, CONNECTIONS_EACH, Entered, Entering, Ran};
+use crate::drive::{self, CONNECTIONS_EACH, ENTRANCE, Entered, Entering, HELPER, Ran};
 use crate::failure::Failure;
 use crate::report::Report;
 
@@ -30,116 +30,154 @@ fn run(stage: &Stage) -> Result<Report, Failure> {
         delay: SERVICE,
         ..BackendOptions::default()
     })?;
-    let shown = stage.progress.phase("a shard is lost", LASTS);
     let url = format!("https://{}", backend.tls);
-    let plan = Entering {
-        url: &url,
-        ca: &backend.ca,
-        steal: true,
-        give_up: true,
-        rate: RATE,
-        lasts: LASTS,
-        panic_after: Some(AFTER),
-    };
     // A backtrace, where the environment asks for one, takes a tenth of a second on the thread that panics.
     std::panic::set_hook(Box::new(|_| {}));
-    let ran = drive::enter(&plan, &stage.interrupt);
+    let lose = |what, shard| {
+        let shown = stage.progress.phase(what, LASTS);
+        let plan = Entering {
+            url: &url,
+            ca: &backend.ca,
+            steal: true,
+            give_up: true,
+            rate: RATE,
+            lasts: LASTS,
+            panic: Some((shard, AFTER)),
+        };
+        let ran = drive::enter(&plan, &stage.interrupt);
+        drop(shown);
+        ran
+    };
+    let helper = lose("the helper is lost", HELPER);
+    let entrance = lose("the entrance is lost", ENTRANCE);
     drop(std::panic::take_hook());
-    let ran = ran?;
-    drop(shown);
+    let mut findings = judge(&helper?, &entrance?);
     backend.check()?;
-    let mut findings = judge(&ran);
     if stage.interrupt.requested() {
         findings.invalid.push("interrupted".to_owned());
     }
     Ok(Report::of_findings(SCENARIO.name, findings))
 }
 
-fn judge(ran: &Ran) -> Findings {
-    let at = ran.panicked.unwrap_or(AFTER);
-    let answered = |shard: Option<usize>, from: Duration, to: Duration| {
-        ran.calls.iter().filter(move |call| {
-            let by = call
-                .outcome
-                .is_ok_and(|by| shard.is_none_or(|shard| shard == by));
-            by && call.ended >= from && call.ended < to
-        })
-    };
-    let rate = |from: Duration, to: Duration| {
-        let span = to.saturating_sub(from).as_secs_f64().max(1e-3);
-        answered(None, from, to).count() as f64 / span
-    };
-    // It may have answered in the moment of the panic; its successor cannot have in less than a call takes.
-    let back = answered(Some(1), at + SERVICE, LASTS).map(|call| call.ended);
-    let back = back.min().map_or(LASTS, |first| first.saturating_sub(at));
-    let mut findings = Findings::new(&["calls"]);
-    let before = rate(Duration::from_millis(500), at);
-    for (name, unit, value) in [
-        ("begun", Unit::Count, ran.begun as f64),
-        ("answered a second before", Unit::Count, before),
-        (
-            "in the 100 ms after",
-            Unit::Count,
-            rate(at, at + BACK_WITHIN),
-        ),
-        (
-            "in the last second",
-            Unit::Count,
-            rate(LASTS - Duration::from_secs(1), LASTS),
-        ),
-        ("dials", Unit::Count, ran.dials as f64),
-        (
-            "began late, p99",
-            Unit::Millis,
-            lag(ran).as_secs_f64() * 1e3,
-        ),
-    ] {
-        findings.figure(name, unit, &[Some(value)]);
-    }
-    let steps = (LASTS.as_secs_f64() / STEP.as_secs_f64()) as u32;
-    let count = |n: u32| answered(None, STEP * n, STEP * (n + 1)).count() as f64;
-    findings.series.push(scenarios::Series {
-        name: "answered",
-        from: -at.as_secs_f64(),
-        step: STEP,
-        values: (0..steps).map(count).collect(),
-    });
+/// Answered calls that ended then.
+fn answered(ran: &Ran, from: Duration, to: Duration) -> impl Iterator<Item = (&Entered, usize)> {
+    let calls = ran.calls.iter();
+    let answered = calls.filter_map(|call| call.outcome.ok().map(|by| (call, by)));
+    answered.filter(move |(call, _)| call.ended >= from && call.ended < to)
+}
 
+/// Answers a second.
+fn rate(ran: &Ran, from: Duration, to: Duration) -> f64 {
+    let span = to.saturating_sub(from).as_secs_f64().max(1e-3);
+    answered(ran, from, to).count() as f64 / span
+}
+
+fn lost_at(ran: &Ran) -> Duration {
+    ran.panicked.unwrap_or(AFTER)
+}
+
+/// From the panic to the first answer of the successor, for calls that `whose` names.
+fn back(ran: &Ran, whose: impl Fn(&Entered, usize) -> bool) -> Duration {
+    let at = lost_at(ran);
+    // It may have answered in the moment of the panic; its successor cannot have in less than a call takes.
+    let ends = answered(ran, at + SERVICE, LASTS).filter(|(call, by)| whose(call, *by));
+    let first = ends.map(|(call, _)| call.ended).min();
+    first.map_or(LASTS, |first| first.saturating_sub(at))
+}
+
+/// Calls that failed though they were not under way when the shard was lost.
+fn strangers(ran: &Ran) -> usize {
+    let at = lost_at(ran);
+    // A call of the shard that was lost fails then, and at no other time.
+    let stranger = |call: &&Entered| {
+        call.outcome.is_err() && (call.began > at || call.ended > at + BACK_WITHIN)
+    };
+    ran.calls.iter().filter(stranger).count()
+}
+
+fn judge(helper: &Ran, entrance: &Ran) -> Findings {
+    let mut findings = Findings::new(&["helper lost", "entrance lost"]);
+    let both = [helper, entrance];
+    let begin = Duration::from_millis(500);
+    let mut row = |name, unit, of: &dyn Fn(&Ran) -> f64| {
+        findings.figure(name, unit, &both.map(|ran| Some(of(ran))));
+    };
+    row("begun", Unit::Count, &|ran| ran.begun as f64);
+    row("answered a second before", Unit::Count, &|ran| {
+        rate(ran, begin, lost_at(ran))
+    });
+    row("in the 100 ms after", Unit::Count, &|ran| {
+        rate(ran, lost_at(ran), lost_at(ran) + BACK_WITHIN)
+    });
+    row("in the last second", Unit::Count, &|ran| {
+        rate(ran, LASTS - Duration::from_secs(1), LASTS)
+    });
+    row("dials", Unit::Count, &|ran| ran.dials as f64);
+    row("began late, p99", Unit::Millis, &|ran| {
+        lag(ran).as_secs_f64() * 1e3
+    });
+    let steps = (LASTS.as_secs_f64() / STEP.as_secs_f64()) as u32;
+    for (name, ran) in [("helper lost", helper), ("entrance lost", entrance)] {
+        let count = |n: u32| answered(ran, STEP * n, STEP * (n + 1)).count() as f64;
+        findings.series.push(scenarios::Series {
+            name,
+            from: -lost_at(ran).as_secs_f64(),
+            step: STEP,
+            values: (0..steps).map(count).collect(),
+        });
+    }
+
+    for (key, says, ran) in [
+        ("helper_lost", "shards lost, the helper", helper),
+        ("entrance_lost", "shards lost, the entrance", entrance),
+    ] {
+        let lost = ran.losses as f64;
+        findings.must(key, says, Unit::Count, lost, Bound::Within(1.0, 1.0));
+    }
     findings.must(
-        "lost",
-        "shards lost",
+        "helper_failed",
+        format!("failed with the helper ({})", kinds(&helper.calls)),
         Unit::Count,
-        ran.losses as f64,
-        Bound::Within(1.0, 1.0),
-    );
-    findings.must(
-        "failed",
-        format!("failed ({})", kinds(&ran.calls)),
-        Unit::Count,
-        failed(ran),
+        failed(helper),
         // Of its calls so many can be under way: one on each connection.
         Bound::AtMost(f64::from(CONNECTIONS_EACH)),
     );
-    let strangers = ran.calls.iter().filter(|call| {
-        // A call of the shard that was lost fails then, and at no other time.
-        call.outcome.is_err() && (call.began > at || call.ended > at + BACK_WITHIN)
-    });
+    // All calls are made by tasks of the entrance, which go with it.
+    let at = lost_at(entrance);
+    let calls = entrance.calls.iter();
+    let under_way = calls.filter(|call| call.began <= at && call.ended >= at);
+    findings.must(
+        "entrance_failed",
+        format!("failed with the entrance ({})", kinds(&entrance.calls)),
+        Unit::Count,
+        failed(entrance),
+        Bound::AtMost(under_way.count() as f64),
+    );
     findings.must(
         "others",
         "failed that were not under way then",
         Unit::Count,
-        strangers.count() as f64,
+        (strangers(helper) + strangers(entrance)) as f64,
         Bound::AtMost(0.0),
     );
-    findings.must(
-        "back",
-        "from the panic to the successor's first answer",
-        Unit::Millis,
-        back.as_secs_f64() * 1e3,
-        Bound::AtMost(BACK_WITHIN.as_secs_f64() * 1e3),
-    );
-    if lag(ran) > GRAIN * 4 {
-        let late = lag(ran).as_secs_f64() * 1e3;
+    let first = [
+        (
+            "helper_back",
+            "to the first answer of the helper's successor",
+            back(helper, |_, by| by == HELPER),
+        ),
+        (
+            "entrance_back",
+            "to the first answer of the entrance's successor",
+            back(entrance, |call, _| call.began > at),
+        ),
+    ];
+    for (key, says, back) in first {
+        let bound = Bound::AtMost(BACK_WITHIN.as_secs_f64() * 1e3);
+        findings.must(key, says, Unit::Millis, back.as_secs_f64() * 1e3, bound);
+    }
+    if lag(helper) > GRAIN * 4 {
+        let late = lag(helper).as_secs_f64() * 1e3;
         findings.invalid.push(format!(
             "one call in a hundred began {late:.1} ms late or more"
         ));
@@ -177,15 +215,19 @@ mod tests {
         }
     }
 
-    fn conclude(calls: Vec<Entered>, losses: u64) -> Conclusion {
-        judge(&Ran {
+    fn ran(calls: Vec<Entered>, losses: u64) -> Ran {
+        Ran {
             begun: calls.len() as u64,
             calls,
             losses,
             panicked: Some(AFTER),
             ..Ran::default()
-        })
-        .outcome()
+        }
+    }
+
+    fn conclude(helper: Vec<Entered>, losses: u64) -> Conclusion {
+        let entrance = vec![call(1495, 1501, Err("lost")), call(1540, 1560, Ok(1))];
+        judge(&ran(helper, losses), &ran(entrance, 1)).outcome()
     }
 
     #[test]
@@ -207,5 +249,19 @@ mod tests {
         assert_eq!(conclude(stranger, 1), Conclusion::Fail);
         let many = vec![good[0]; CONNECTIONS_EACH as usize + 1];
         assert_eq!(conclude([&good[..], &many].concat(), 1), Conclusion::Fail);
+    }
+
+    #[test]
+    fn with_the_entrance_all_that_is_under_way_may_fail_and_nothing_else() {
+        let helper = ran(vec![call(1540, 1560, Ok(1))], 1);
+        let conclude = |calls: &[Entered]| judge(&helper, &ran(calls.to_vec(), 1)).outcome();
+        let lost = call(1495, 1501, Err("lost"));
+        let next = call(1540, 1560, Ok(0));
+        assert_eq!(conclude(&[lost, lost, next]), Conclusion::Pass);
+        let earlier = call(1400, 1450, Err("lost"));
+        assert_eq!(conclude(&[lost, earlier, next]), Conclusion::Fail);
+        let stranger = call(1550, 1560, Err("closed"));
+        assert_eq!(conclude(&[lost, stranger, next]), Conclusion::Fail);
+        assert_eq!(conclude(&[lost, call(1700, 1706, Ok(0))]), Conclusion::Fail);
     }
 }

@@ -75,7 +75,7 @@ fn sides(stage: &Stage, handshake: Duration, sharings: &[Sharing]) -> Result<Vec
             give_up,
             rate: RATE,
             lasts: LASTS,
-            panic_after: None,
+            panic: None,
         };
         runs.push(drive::enter(&plan, &stage.interrupt)?);
         drop(shown);
