@@ -1,4 +1,4 @@
-//! Random bursts of calls to many upstreams, from outside.
+//! Random bursts of calls to many upstreams, from outside and from tasks on every shard.
 //!
 //! Owns the engine of such a run and what its callers counted. It must never judge.
 
@@ -13,15 +13,17 @@ use std::time::{Duration, Instant};
 
 use http_body::Body as _;
 use ringpool::config::{Config, ShedConfig, UpstreamConfig};
-use ringpool::{Body, Engine, Error, Trip, Upstream};
+use ringpool::on_shard::{self, Head, Shard};
+use ringpool::{Body, Engine, Error, Trip, Upstream, block_on};
 use tokio::task::{LocalSet, spawn_local};
 
+use super::descriptors::Descriptors;
 use super::fuse::Chance;
 use super::{refused, upstream_at};
 use crate::interrupt::Interrupt;
 use crate::load::DriveError;
 
-/// How often a burst begins.
+/// How often a burst begins outside; on each shard as many times as rarely as there are shards.
 const BEAT: Duration = Duration::from_millis(2);
 /// Calls in one.
 const BURST_MAX: u64 = 16;
@@ -35,7 +37,9 @@ const LOOK: Duration = Duration::from_millis(5);
 pub(crate) struct Bursts<'a> {
     pub(crate) to: &'a [SocketAddr],
     pub(crate) shards: usize,
+    /// For each upstream, and for the engine.
     pub(crate) connections_max: u32,
+    pub(crate) engine_connections_max: u32,
     pub(crate) lasts: Duration,
 }
 
@@ -47,6 +51,10 @@ pub(crate) struct Burst {
     pub(crate) failed: BTreeMap<&'static str, u64>,
     /// The longest wait for a connection.
     pub(crate) wait_max: Duration,
+    /// The most descriptors of sockets to one upstream, as the kernel counts.
+    pub(crate) descriptors_peak: u64,
+    /// And to all of them.
+    pub(crate) descriptors_peak_all: u64,
     /// The most permits that one upstream had, as far as was seen.
     pub(crate) permits_peak: u64,
     /// The most sockets that the engine had, as far as was seen.
@@ -58,6 +66,30 @@ pub(crate) struct Burst {
 }
 
 impl Burst {
+    fn end(&mut self, outcome: Result<Duration, Error>) {
+        match outcome {
+            Ok(wait) => {
+                self.answered += 1;
+                self.wait_max = self.wait_max.max(wait);
+            }
+            Err(error) => *self.failed.entry(error.kind().name()).or_default() += 1,
+        }
+    }
+
+    fn under_way(&self) -> u64 {
+        self.begun - self.answered - self.failed.values().sum::<u64>()
+    }
+
+    /// What others have counted, too.
+    fn add(&mut self, other: Burst) {
+        self.begun += other.begun;
+        self.answered += other.answered;
+        self.wait_max = self.wait_max.max(other.wait_max);
+        for (kind, count) in other.failed {
+            *self.failed.entry(kind).or_default() += count;
+        }
+    }
+
     fn note(&mut self, permits: u64, sockets: u64) {
         self.permits_peak = self.permits_peak.max(permits);
         self.sockets_peak = self.sockets_peak.max(sockets);
@@ -79,13 +111,22 @@ pub(crate) fn bursts(plan: &Bursts<'_>, interrupt: &Interrupt) -> Result<Burst, 
         under_way: Cell::new(0),
         seen: RefCell::default(),
     });
+    let descriptors = Descriptors::watch(plan.to).map_err(DriveError::broken)?;
+    let (lasts, shards) = (plan.lasts, plan.shards as u32);
+    let targets = plan.to.len();
+    let tasks = engine.spawn_on_each(move |shard| on_shard(shard, targets, shards, lasts));
     let local = LocalSet::new();
     local.spawn_local(look(Rc::clone(&scene), Arc::clone(&engine)));
-    let lasts = plan.lasts;
     local.block_on(&runtime, perform(Rc::clone(&scene), lasts, interrupt));
+    for told in block_on(tasks) {
+        let counted = told.and_then(|told| told).map_err(DriveError::broken)?;
+        scene.seen.borrow_mut().add(counted);
+    }
     let at_end = ringpool::block_on(engine.snapshot()).map_err(DriveError::broken)?;
     let mut seen = scene.seen.take();
     (seen.dials, seen.steals) = (at_end.dials, at_end.steals);
+    let peak = descriptors.peak().map_err(DriveError::broken)?;
+    (seen.descriptors_peak, seen.descriptors_peak_all) = (peak.one, peak.all);
     seen.given_up = at_end.upstreams.values().map(|one| one.given_up).sum();
     Ok(seen)
 }
@@ -93,6 +134,7 @@ pub(crate) fn bursts(plan: &Bursts<'_>, interrupt: &Interrupt) -> Result<Burst, 
 fn configure(plan: &Bursts<'_>) -> Result<Config, DriveError> {
     let mut config = Config {
         shards: plan.shards,
+        connections_max: plan.engine_connections_max,
         ..Config::default()
     };
     for (n, at) in plan.to.iter().enumerate() {
@@ -121,17 +163,22 @@ struct Scene {
     seen: RefCell<Burst>,
 }
 
+/// The next burst: to whom, and of how many calls.
+fn draw(chance: &mut Chance, targets: usize) -> (usize, u64) {
+    let all = targets as u64;
+    let among = match chance.below(2) {
+        0 => all,
+        _ => FAVOURITES.min(all),
+    };
+    (chance.below(among) as usize, 1 + chance.below(BURST_MAX))
+}
+
 /// Begins bursts until the time is over, and waits for the last of them.
 async fn perform(scene: Rc<Scene>, lasts: Duration, interrupt: &Interrupt) {
     let (begun, mut chance) = (Instant::now(), Chance(7));
     while begun.elapsed() < lasts && !interrupt.requested() {
-        let all = scene.upstreams.len() as u64;
-        let among = match chance.below(2) {
-            0 => all,
-            _ => FAVOURITES.min(all),
-        };
-        let to = chance.below(among) as usize;
-        for _ in 0..=chance.below(BURST_MAX) {
+        let (to, calls) = draw(&mut chance, scene.upstreams.len());
+        for _ in 0..calls {
             scene.seen.borrow_mut().begun += 1;
             scene.under_way.set(scene.under_way.get() + 1);
             spawn_local(call(Rc::clone(&scene), to));
@@ -146,15 +193,46 @@ async fn perform(scene: Rc<Scene>, lasts: Duration, interrupt: &Interrupt) {
 
 async fn call(scene: Rc<Scene>, to: usize) {
     let outcome = get(&scene.upstreams[to]).await;
-    let mut seen = scene.seen.borrow_mut();
-    match outcome {
-        Ok(wait) => {
-            seen.answered += 1;
-            seen.wait_max = seen.wait_max.max(wait);
-        }
-        Err(error) => *seen.failed.entry(error.kind().name()).or_default() += 1,
-    }
+    scene.seen.borrow_mut().end(outcome);
     scene.under_way.set(scene.under_way.get() - 1);
+}
+
+/// The same from one of the shards.
+async fn on_shard(
+    shard: Shard,
+    targets: usize,
+    shards: u32,
+    lasts: Duration,
+) -> Result<Burst, Error> {
+    let names = (0..targets).map(name);
+    let upstreams: Result<Vec<on_shard::Upstream>, Error> =
+        names.map(|name| shard.upstream(&name)).collect();
+    let upstreams: Vec<Rc<on_shard::Upstream>> = upstreams?.into_iter().map(Rc::new).collect();
+    let (begun, mut chance) = (Instant::now(), Chance(shard.index() as u64 + 100));
+    let seen = Rc::new(RefCell::new(Burst::default()));
+    while begun.elapsed() < lasts {
+        let (to, calls) = draw(&mut chance, targets);
+        for _ in 0..calls {
+            seen.borrow_mut().begun += 1;
+            let (upstream, seen) = (upstreams[to].clone(), seen.clone());
+            shard.spawn(async move {
+                let outcome = exchange(&upstream).await;
+                seen.borrow_mut().end(outcome);
+            });
+        }
+        shard.sleep(BEAT * shards).await;
+    }
+    while seen.borrow().under_way() > 0 {
+        shard.sleep(LOOK).await;
+    }
+    Ok(seen.take())
+}
+
+/// How long it waited for a connection.
+async fn exchange(upstream: &on_shard::Upstream) -> Result<Duration, Error> {
+    let mut exchange = upstream.exchange(Head::get("/")).await?;
+    while exchange.chunk().await?.is_some() {}
+    Ok(exchange.trip().wait)
 }
 
 /// How long it waited for a connection.

@@ -20,6 +20,7 @@ mod anywhere;
 mod bursts;
 mod caller;
 mod course;
+mod descriptors;
 mod entering;
 mod fuse;
 mod moves;
