@@ -68,6 +68,8 @@ pub enum ErrorKind {
     Breaker,
     /// The engine refuses: a cap on connections or upstreams is reached, or descriptors ran out.
     Refused,
+    /// The configuration's `access` does not let the engine connect there.
+    Forbidden,
     /// The engine is draining or has stopped.
     Draining,
 }
@@ -286,6 +288,7 @@ fn is_passing(kind: ErrorKind) -> bool {
         | ErrorKind::Tls(_)
         | ErrorKind::Protocol
         | ErrorKind::Limit
+        | ErrorKind::Forbidden
         | ErrorKind::Draining => false,
     }
 }
@@ -356,6 +359,7 @@ impl ErrorKind {
             ErrorKind::Shed => "shed",
             ErrorKind::Breaker => "breaker",
             ErrorKind::Refused => "refused",
+            ErrorKind::Forbidden => "forbidden",
             ErrorKind::Draining => "draining",
         }
     }

@@ -32,7 +32,9 @@ fn root() -> &'static Path {
 
 fn all_structs() -> BTreeMap<String, Settings> {
     let files = fs::read_dir(root().join("src/config")).expect("src/config");
-    let mut paths: Vec<PathBuf> = files.map(|file| file.expect("an entry").path()).collect();
+    // What is below has the types of values, and no settings.
+    let paths = files.map(|file| file.expect("an entry").path());
+    let mut paths: Vec<PathBuf> = paths.filter(|path| path.is_file()).collect();
     paths.sort();
     let texts = paths
         .iter()

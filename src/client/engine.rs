@@ -74,6 +74,7 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Upstream::call`]; also [`Request`](ErrorKind::Request) if the URL is not absolute, and
+    /// [`Forbidden`](ErrorKind::Forbidden) if `access` in the configuration does not let the engine connect there;
     /// [`Refused`](ErrorKind::Refused) if there are too many upstreams and all are in use.
     pub async fn call<B: Into<Body>>(
         &self,

@@ -55,8 +55,20 @@ pub(super) fn config(config: &Config) -> Result<(), Error> {
         }
         mistakes.prefix = format!("upstreams.{name}.");
         upstream(settings, config, &mut mistakes);
+        access(settings, config, &mut mistakes);
     }
     mistakes.into_result()
+}
+
+/// Where a named upstream is has to be a place that the engine may connect to, as far as that can be known.
+fn access(settings: &UpstreamConfig, config: &Config, mistakes: &mut Mistakes) {
+    let field = match settings.endpoints.is_empty() {
+        true => "url",
+        false => "endpoints",
+    };
+    for denied in config.access.judge_upstream(settings) {
+        mistakes.add(field, format!("may not be connected to: {denied}"));
+    }
 }
 
 /// What is reserved within the engine has to leave every upstream something: a caller for whom nothing

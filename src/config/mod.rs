@@ -5,6 +5,7 @@
 //! Every field has a default; a file need only name what differs. Durations are written `"50s"`;
 //! where a limit may be absent, `"off"` says so. Unknown fields are refused.
 
+mod access;
 mod address;
 mod call;
 mod check;
@@ -15,6 +16,7 @@ mod sharing;
 mod upstream;
 mod url;
 
+pub use access::{AccessConfig, Destination, DestinationError};
 pub use address::EndpointAddress;
 pub use call::CallOptions;
 pub use class::Class;
@@ -78,6 +80,8 @@ pub struct Config {
     /// Default 8 (128 KiB): enough for a fast link while the reader is busy for a millisecond. More
     /// lets a slow reader take buffers from others; fewer pauses fast bodies.
     pub receive_buffers_per_connection: u16,
+    /// Where the engine may connect to.
+    pub access: AccessConfig,
     /// What upstreams made on the fly for absolute URLs go by; its `url` is ignored.
     pub defaults: UpstreamConfig,
     /// The named upstreams, with their settings. Empty, the default, leaves absolute URLs to call
@@ -100,6 +104,7 @@ impl Default for Config {
             receive_buffers: 256,
             receive_buffer_size: 16 * 1024,
             receive_buffers_per_connection: 8,
+            access: AccessConfig::default(),
             defaults: UpstreamConfig::default(),
             upstreams: BTreeMap::new(),
         }

@@ -2,8 +2,10 @@
 //!
 //! Owns: what is made once, at start. Never: stands on the path of a call that a shard makes itself.
 
+mod access;
 pub(crate) mod cores;
 mod ends;
+
 mod reconfigure;
 pub(crate) mod registry;
 pub(crate) mod resolver;
@@ -92,7 +94,7 @@ impl<D: Driver> EngineShared<D> {
             next_id: AtomicU64::new(1),
             choices: AtomicU64::new(0),
             clock,
-            resolver,
+            resolver: access::judged(&config.access, resolver),
             desk: Arc::new(Desk::new(shards)),
             standing: Standing::default(),
             stopping: AtomicBool::new(false),
@@ -149,7 +151,8 @@ impl<D: Driver> EngineShared<D> {
     /// `begin` makes of it is dropped.
     ///
     /// # Errors
-    /// [`Refused`](ErrorKind::Refused) if there are too many and all are in use.
+    /// [`Forbidden`](ErrorKind::Forbidden) if the engine may not connect there; [`Refused`](ErrorKind::Refused) if
+    /// there are too many and all are in use.
     pub(crate) fn by_url<G>(
         &self,
         url: &UpstreamUrl,
@@ -163,6 +166,8 @@ impl<D: Driver> EngineShared<D> {
             url: url.clone(),
             ..self.config.defaults.clone()
         };
+        let judged = self.config.access.judge_url(url);
+        judged.map_err(|denied| Error::new(ErrorKind::Forbidden, denied.to_string()))?;
         check_tls_name(&settings)?;
         let made = self.make_upstream(url.to_string().into(), settings)?;
         let (upstream, guard, given_up) = self.registry.find_or_add(url, made, &begin)?;

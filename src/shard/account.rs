@@ -53,6 +53,7 @@ pub(super) fn speaks_against_endpoint(kind: ErrorKind) -> bool {
         | ErrorKind::Shed
         | ErrorKind::Breaker
         | ErrorKind::Refused
+        | ErrorKind::Forbidden
         | ErrorKind::Draining => false,
     }
 }

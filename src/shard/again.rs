@@ -57,6 +57,7 @@ impl Failure {
             | ErrorKind::Shed
             | ErrorKind::Breaker
             | ErrorKind::Refused
+            | ErrorKind::Forbidden
             | ErrorKind::Draining => Failure::Final,
         }
     }
@@ -82,6 +83,7 @@ impl Failure {
             | ErrorKind::Shed
             | ErrorKind::Breaker
             | ErrorKind::Refused
+            | ErrorKind::Forbidden
             | ErrorKind::Draining => Failure::Final,
         }
     }

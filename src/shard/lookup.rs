@@ -1,6 +1,7 @@
 //! Asking for an upstream's addresses: the shard's side. Who answers, and how, is the engine's affair.
 
 use super::upstream::UpstreamId;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,6 +29,18 @@ pub(crate) struct Resolved {
     /// At least one address, or why there is none.
     pub(crate) result: io::Result<Vec<SocketAddr>>,
 }
+
+/// All that a name resolved to is where the engine may not connect to; an [`io::Error`] carries it.
+#[derive(Debug)]
+pub(crate) struct Forbidden(pub(crate) String);
+
+impl fmt::Display for Forbidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Forbidden {}
 
 /// For engines that never meet a name.
 #[cfg(test)]

@@ -3,13 +3,14 @@
 //! Owns: dials that wait for a name. Never: resolves, or has more than one look-up per name under way.
 
 use super::core::Core;
-use super::lookup::{Lookup, Resolved};
+use super::lookup::{Forbidden, Lookup, Resolved};
 use super::mailbox::Control;
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind};
 use crate::pool::{EndpointId, Input};
 use crate::slab::Key;
 use std::collections::BTreeSet;
+use std::io;
 
 /// The answer to one look-up.
 pub(crate) struct Answer {
@@ -69,11 +70,12 @@ impl<D: Driver> Core<D> {
         let addresses = match answer.resolved.result {
             Ok(addresses) if !addresses.is_empty() => Some(addresses),
             Ok(_) => {
-                state.resolve_error = Some(format!("{host} has no address"));
+                let what = format!("{host} has no address");
+                state.resolve_error = Some((ErrorKind::Resolve, what));
                 None
             }
             Err(error) => {
-                state.resolve_error = Some(format!("cannot resolve {host}: {error}"));
+                state.resolve_error = Some(cannot_resolve(host, &error));
                 None
             }
         };
@@ -120,13 +122,25 @@ impl<D: Driver> Core<D> {
         // Those who have given up meanwhile are not among them; the answer is kept all the same.
         let waiting = std::mem::take(&mut state.resolving);
         let known = state.addresses.is_known();
-        let why = state.resolve_error.clone().unwrap_or_default();
+        let why = state.resolve_error.clone();
+        let (kind, why) = why.unwrap_or((ErrorKind::Resolve, String::new()));
         for key in waiting {
             if known {
                 self.dial_next(key);
             } else {
-                self.fail_dial(key, Error::new(ErrorKind::Resolve, why.clone()));
+                self.fail_dial(key, Error::new(kind, why.clone()));
             }
         }
+    }
+}
+
+fn cannot_resolve(host: &str, error: &io::Error) -> (ErrorKind, String) {
+    let inner = error.get_ref();
+    match inner.is_some_and(|inner| inner.is::<Forbidden>()) {
+        true => (ErrorKind::Forbidden, format!("{host}: {error}")),
+        false => (
+            ErrorKind::Resolve,
+            format!("cannot resolve {host}: {error}"),
+        ),
     }
 }

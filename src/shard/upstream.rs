@@ -11,7 +11,7 @@ use super::policy::Policy;
 use super::sharing::offers::Offers;
 use super::sharing::share::Share;
 use crate::config::{UpstreamConfig, UpstreamUrl};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::pool::{Counter, Exhausted, Limits, Permits, Pool, Quota};
 use crate::random::Random;
 use crate::slab::Key;
@@ -218,7 +218,7 @@ pub(crate) struct UpstreamState {
     /// Connections that wait for a look-up.
     pub(crate) resolving: Vec<Key>,
     /// Why the last look-up failed that did.
-    pub(crate) resolve_error: Option<String>,
+    pub(crate) resolve_error: Option<(ErrorKind, String)>,
     /// Its part in what shards do for each other.
     pub(super) share: Share,
     /// What the pool is known to starve for, over all shards.

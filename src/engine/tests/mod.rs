@@ -5,6 +5,7 @@ mod rig;
 mod tasks;
 mod web;
 
+mod access;
 mod calls;
 mod caps;
 mod classes;

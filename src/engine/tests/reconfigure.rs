@@ -13,7 +13,7 @@ use std::task::{Context as TaskContext, Poll, Waker};
 
 impl Rig {
     /// Changes the settings of an upstream; returns when both shards have taken them.
-    fn reconfigure(
+    pub(super) fn reconfigure(
         &mut self,
         upstream: &str,
         change: impl FnOnce(&mut UpstreamConfig),

@@ -40,7 +40,8 @@ const TRANSITIONS: &[(&str, &str)] = &[
     ("closing", FREE),
 ];
 
-/// Endings that there are. Not among them: `timeout_ready`, which is the engine's start and no call's; `config`, which no call meets whose upstream is there.
+/// Endings that there are. Not among them: `timeout_ready`, which is the engine's start and no call's; `config`, which no call meets whose upstream is there;
+/// `forbidden`, which is decided before there is anything to simulate.
 const ENDINGS: &[&str] = &[
     "ok",
     "given_up",
