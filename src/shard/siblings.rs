@@ -95,6 +95,8 @@ impl<D: Driver> Core<D> {
 
     fn ask(&mut self, upstream: Key, exhausted: Exhausted) {
         self.note_need(upstream, exhausted);
+        // What is in use here, of other upstreams, may idle before anything does elsewhere.
+        self.needs_left |= is_everybodys(exhausted);
         for (sibling, mailbox) in self.mailboxes.iter().enumerate() {
             if sibling != self.index {
                 mailbox.announce_need();

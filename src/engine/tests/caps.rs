@@ -139,6 +139,28 @@ fn over_the_engines_cap_another_upstream_gives_up() {
 }
 
 /// Both shards, two upstreams, engine cap 2: everything changes hands all the time.
+/// The same on one shard, where the connection is in use when the other one's caller begins to wait: no time goes by
+/// once it is not.
+#[test]
+fn what_comes_to_idle_is_given_up_for_another_upstream() {
+    for shards in [1, 2] {
+        let mut policy = config(2, |_| {});
+        policy.connections_max = 1;
+        let mut rig = Rig::of(shards, policy);
+        rig.web.serve(1, 1);
+        rig.web.serve(2, 1);
+        let mut first = rig.call(0, "a", "/hold/first");
+        rig.settle();
+        let mut second = rig.call(0, "b", "/second");
+        rig.settle();
+        assert!(!second.is_answered());
+        assert_eq!(rig.web.let_go(), 1);
+        rig.settle();
+        assert!(first.is_answered() && second.is_answered(), "{shards}");
+        rig.stop();
+    }
+}
+
 #[test]
 fn the_engines_cap_holds_under_bursts() {
     for seed in 0..20 {
