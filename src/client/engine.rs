@@ -136,12 +136,15 @@ impl Engine {
     /// shard decides by them: handles made before see them at their next call, and what has begun goes
     /// on by the settings it began with.
     ///
-    /// Everything may change but `url` and `tls`, which say what the upstream is.
+    /// Everything may change but `url`, `tls.server_name` and `tls.alpn`, which say what the upstream is.
     /// - `connections_max` and the reserves hold at once. Where more is open than they allow, nothing is
     ///   dialled; idle connections close, and those in use when they are released.
-    /// - Where connections are made otherwise (`keepalive`, `user_timeout`) or elsewhere (`endpoints`),
+    /// - Where connections are made otherwise (`keepalive`, `user_timeout`, `tls`) or elsewhere (`endpoints`),
     ///   those that are open are replaced within `drain_timeout`. One still in use then is closed,
     ///   and whoever uses it gets [`Closed`](ErrorKind::Closed).
+    /// - Where TLS trusts others or proves something else (`tls.roots`, `tls.client_certificate`), handshakes go by
+    ///   that at once, and tickets of before are dropped. Files that `tls` names are read anew, here, on
+    ///   the caller's thread, whether or not their names have changed.
     ///
     /// Upstreams made on the fly for absolute URLs have no name and cannot be reconfigured; they go by
     /// `defaults`.
@@ -158,6 +161,17 @@ impl Engine {
             taken.await.map_err(|_| mailbox.refusal())?;
         }
         Ok(())
+    }
+
+    /// Reads the files that the upstream's `tls` settings name anew: after a certificate, its key or the roots were renewed
+    /// in place. The same as [`reconfigure`](Engine::reconfigure) with the settings in force. Where the files say what they
+    /// said before, nothing changes. Write new files under other names and rename them: what is read half-written is refused.
+    ///
+    /// # Errors
+    /// As there: what was read before stays in force then.
+    pub async fn reload(&self, upstream: &str) -> Result<(), Error> {
+        let settings = self.shared.named(upstream)?.settings();
+        self.reconfigure(upstream, (*settings).clone()).await
     }
 
     /// Runs a task on every shard, on its thread: `task` is called once on each, and the future that

@@ -13,6 +13,7 @@ mod class;
 mod policy;
 mod serial;
 mod sharing;
+mod tls;
 mod upstream;
 mod url;
 
@@ -24,7 +25,8 @@ pub use policy::{
     AttemptConfig, BalanceConfig, BreakerConfig, RetryConfig, ShedConfig, WarmConfig,
 };
 pub use sharing::SharingConfig;
-pub use upstream::{KeepaliveConfig, TlsConfig, TrustRoots, UpstreamConfig};
+pub use tls::{ClientCertificate, Pem, TlsConfig, TrustRoots};
+pub use upstream::{KeepaliveConfig, UpstreamConfig};
 pub use url::{Scheme, UpstreamUrl, UrlError};
 
 use serde::{Deserialize, Serialize};

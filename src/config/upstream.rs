@@ -7,9 +7,9 @@ use super::policy::{
 };
 use super::serial;
 use super::sharing::SharingConfig;
+use super::tls::TlsConfig;
 use super::url::UpstreamUrl;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// Settings of one upstream: where it is, and the policy for connections to it.
@@ -240,49 +240,4 @@ impl Default for KeepaliveConfig {
             count: 3,
         }
     }
-}
-
-/// TLS settings of one upstream.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct TlsConfig {
-    /// Who may sign the server's certificate. Default: the web's certificate authorities, compiled
-    /// in, so that no file has to be in place. For an internal authority set its own: nobody else
-    /// may sign then, which is safer.
-    pub roots: TrustRoots,
-    /// The name that the certificate must be for, and that is sent as SNI. Empty, the default,
-    /// takes the URL's host: what was asked for is what has to be proven. Set it where the URL has
-    /// an address, or a name that the certificate is not for.
-    pub server_name: String,
-    /// Protocols offered by ALPN (RFC 7301), best first. Empty, the default, offers `http/1.1` for
-    /// `https` and none for `tls`: what is offered has to be what is spoken. Set it where a server
-    /// of a raw protocol asks for a name.
-    pub alpn: Vec<String>,
-    /// Whether sessions are resumed with tickets. Default true: it saves about a quarter of a
-    /// handshake's CPU and the certificate's bytes. A ticket stays within its identity. Without it
-    /// every connection proves the certificate anew, at the cost of a full handshake.
-    pub resumption: bool,
-}
-
-impl Default for TlsConfig {
-    fn default() -> TlsConfig {
-        TlsConfig {
-            roots: TrustRoots::WebPki,
-            server_name: String::new(),
-            alpn: Vec::new(),
-            resumption: true,
-        }
-    }
-}
-
-/// Who may sign a server's certificate.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TrustRoots {
-    /// Mozilla's set, compiled in (webpki-roots).
-    WebPki,
-    /// The certificates in this PEM file, read when the engine starts.
-    PemFile(PathBuf),
-    /// The certificates in this PEM text.
-    Pem(String),
 }

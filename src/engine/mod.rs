@@ -5,6 +5,7 @@
 mod access;
 pub(crate) mod cores;
 mod ends;
+mod identity;
 
 mod reconfigure;
 pub(crate) mod registry;
@@ -16,7 +17,7 @@ pub(crate) mod threads;
 #[cfg(test)]
 mod tests;
 
-use crate::config::{Config, TrustRoots, UpstreamConfig, UpstreamUrl};
+use crate::config::{Config, UpstreamConfig, UpstreamUrl};
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind};
 use crate::pool::{Counter, Permits};
@@ -31,7 +32,7 @@ use crate::shard::mailbox::{Control, Errand, Gate, Mailbox, Work};
 use crate::shard::sharing::movable::Movable;
 use crate::shard::upstream::{UpstreamId, UpstreamShared, quota};
 use crate::time::clock::Clock;
-use crate::tls::{ClientTls, Identity, Roots, TicketStore};
+use crate::tls::TicketStore;
 use registry::Registry;
 use standing::Standing;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -168,7 +169,7 @@ impl<D: Driver> EngineShared<D> {
         };
         let judged = self.config.access.judge_url(url);
         judged.map_err(|denied| Error::new(ErrorKind::Forbidden, denied.to_string()))?;
-        check_tls_name(&settings)?;
+        identity::check_name(&settings)?;
         let made = self.make_upstream(url.to_string().into(), settings)?;
         let (upstream, guard, given_up) = self.registry.find_or_add(url, made, &begin)?;
         if let Some(id) = given_up {
@@ -246,11 +247,7 @@ impl<D: Driver> EngineShared<D> {
         name: Arc<str>,
         settings: UpstreamConfig,
     ) -> Result<Arc<UpstreamShared>, Error> {
-        let tls = if settings.url.is_tls() {
-            Some(self.client_tls(&name, &settings)?)
-        } else {
-            None
-        };
+        let tls = self.client_tls(&name, &settings)?;
         let id = UpstreamId(self.next_id.fetch_add(1, Ordering::Relaxed));
         let shards = self.mailboxes.len();
         let (all, unreserved) = (self.connections.clone(), self.unreserved.clone());
@@ -258,60 +255,6 @@ impl<D: Driver> EngineShared<D> {
         let upstream = UpstreamShared::new(id, name, settings, tls, permits, shards);
         Ok(Arc::new(upstream))
     }
-
-    fn client_tls(&self, name: &Arc<str>, settings: &UpstreamConfig) -> Result<ClientTls, Error> {
-        let wrong = |what: String| Error::new(ErrorKind::Config, what).at_upstream(name);
-        let roots = match &settings.tls.roots {
-            TrustRoots::WebPki => Roots::WebPki,
-            TrustRoots::Pem(text) => Roots::Pem(text.as_bytes().into()),
-            TrustRoots::PemFile(path) => {
-                let read = std::fs::read(path);
-                let bytes = read.map_err(|error| {
-                    wrong(format!(
-                        "cannot read the roots in {}: {error}",
-                        path.display()
-                    ))
-                    .caused_by(error)
-                })?;
-                Roots::Pem(bytes.into())
-            }
-        };
-        let server_name = match settings.tls.server_name.as_str() {
-            "" => settings.url.host().unwrap_or_default().to_owned(),
-            name => name.to_owned(),
-        };
-        let alpn: Vec<Vec<u8>> = if settings.tls.alpn.is_empty() && settings.url.is_http() {
-            vec![b"http/1.1".to_vec()]
-        } else {
-            settings
-                .tls
-                .alpn
-                .iter()
-                .map(|name| name.clone().into_bytes())
-                .collect()
-        };
-        let identity = Identity {
-            server_name,
-            alpn,
-            roots,
-            resumption: settings.tls.resumption,
-        };
-        ClientTls::new(identity, &self.tickets).map_err(|error| {
-            wrong(format!("its TLS settings are of no use: {error}")).caused_by(error)
-        })
-    }
-}
-
-/// The URL's host is the caller's own word: where TLS has no use for it, the request is wrong, not the
-/// configuration.
-fn check_tls_name(settings: &UpstreamConfig) -> Result<(), Error> {
-    let host = settings.url.host().unwrap_or_default();
-    let is_name = !settings.url.is_tls() || !settings.tls.server_name.is_empty();
-    if is_name || crate::tls::is_server_name(host) {
-        return Ok(());
-    }
-    let what = format!("TLS takes no {host:?} for a server's name");
-    Err(Error::new(ErrorKind::Request, what))
 }
 
 /// How many connections these upstreams have reserved for themselves. A valid configuration has no

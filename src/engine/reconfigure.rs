@@ -9,6 +9,7 @@ use crate::driver::Driver;
 use crate::error::{Error, ErrorKind};
 use crate::shard::mailbox::Control;
 use crate::shard::upstream::UpstreamShared;
+use crate::tls::ClientTls;
 use futures_channel::oneshot;
 use std::sync::{Arc, PoisonError};
 
@@ -36,10 +37,14 @@ impl<D: Driver> EngineShared<D> {
         let name = upstream.name.to_string();
         config.upstreams.insert(name, settings.clone());
         check_identity(&upstream.settings(), &settings, config.validate().err())?;
+        let tls = self.client_tls(&upstream.name, &settings)?;
         let unreserved = config.connections_max - reserved(config.upstreams.values());
         let settings = Arc::new(settings);
         self.unreserved.set_max(unreserved);
-        upstream.replace_settings(&settings);
+        let before = upstream.replace_settings(&settings, tls.clone());
+        if let Some(before) = before.filter(|before| !is_same(before, tls.as_ref())) {
+            self.tickets.forget(&before);
+        }
         let mut answers = Vec::new();
         for mailbox in self.mailboxes.iter() {
             let (done, answer) = oneshot::channel();
@@ -50,6 +55,10 @@ impl<D: Driver> EngineShared<D> {
     }
 }
 
+fn is_same(before: &ClientTls, after: Option<&ClientTls>) -> bool {
+    after.is_some_and(|after| before.identity() == after.identity())
+}
+
 /// What makes an upstream's connections interchangeable has to stay as it is: a handle that reached one
 /// server must not reach another one under the same name.
 fn check_identity(
@@ -58,9 +67,14 @@ fn check_identity(
     mistakes: Option<Error>,
 ) -> Result<(), Error> {
     let mut all: Vec<String> = mistakes.iter().map(Error::to_string).collect();
+    let (tls_before, tls_after) = (&before.tls, &after.tls);
     let changed = [
         ("url", before.url != after.url),
-        ("tls", before.tls != after.tls),
+        (
+            "tls.server_name",
+            tls_before.server_name != tls_after.server_name,
+        ),
+        ("tls.alpn", tls_before.alpn != tls_after.alpn),
     ];
     for (field, _) in changed.iter().filter(|(_, changed)| *changed) {
         all.push(format!(

@@ -167,7 +167,7 @@ impl<D: Driver> Core<D> {
         let tls = self
             .upstreams
             .get(connection.upstream)
-            .and_then(|state| state.shared.tls.as_ref());
+            .and_then(|state| state.tls.as_ref());
         let Some(client) = tls else {
             self.established(key);
             return;

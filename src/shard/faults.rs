@@ -74,6 +74,7 @@ fn failure(error: &TlsError) -> TlsFailure {
         | TlsError::KeysExhausted
         | TlsError::NotOpen
         | TlsError::Roots(_)
+        | TlsError::Credentials(_)
         | TlsError::ServerName(_)
         | TlsError::Alpn => TlsFailure::Protocol,
     }

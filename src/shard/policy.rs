@@ -16,6 +16,7 @@ use crate::error::{Error, ErrorKind};
 use crate::pool::Input;
 use crate::slab::Key;
 use crate::time::Time;
+use crate::tls::ClientTls;
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
@@ -56,7 +57,11 @@ impl<D: Driver> Core<D> {
         };
         let before = state.policy.current();
         state.policy.replace(settings);
-        let renewed = socket_options(&before) != socket_options(settings);
+        let tls = shared.tls();
+        let identity = |tls: &Option<ClientTls>| tls.as_ref().map(|tls| tls.identity().clone());
+        let proves_otherwise = identity(&state.tls) != identity(&tls);
+        state.tls = tls;
+        let renewed = proves_otherwise || socket_options(&before) != socket_options(settings);
         let moved = before.endpoints != settings.endpoints;
         if moved {
             state.addresses.replace(settings);

@@ -49,12 +49,10 @@ impl Outside {
 pub(crate) struct UpstreamShared {
     pub(crate) id: UpstreamId,
     pub(crate) name: Arc<str>,
-    /// Where it is and what is spoken there. With `tls` its identity, which never changes.
+    /// Where it is and what is spoken there, which never changes.
     pub(crate) url: UpstreamUrl,
     /// What the Host header says.
     pub(crate) authority: String,
-    /// For `https` and `tls`.
-    pub(crate) tls: Option<ClientTls>,
     pub(crate) permits: Permits,
     /// The upstream's own part of `permits`.
     pub(crate) connections: Arc<Counter>,
@@ -64,10 +62,17 @@ pub(crate) struct UpstreamShared {
     offers: OnceLock<Arc<Offers>>,
     /// The settings in force. A shard looks when it meets the upstream for the first time, and is told
     /// of changes.
-    settings: Mutex<Arc<UpstreamConfig>>,
+    in_force: Mutex<InForce>,
     /// Where calls for it go to: the shards that keep connections warm, and if none does the preferred
     /// one, so that a quiet upstream keeps few connections in one place; more when they are needed.
     pub(crate) homes: Homes,
+}
+
+/// What may be replaced while the upstream is in use.
+struct InForce {
+    settings: Arc<UpstreamConfig>,
+    /// For `https` and `tls`.
+    tls: Option<ClientTls>,
 }
 
 impl UpstreamShared {
@@ -82,7 +87,6 @@ impl UpstreamShared {
         UpstreamShared {
             id,
             authority: config.url.authority(),
-            tls,
             connections: permits.upstream().clone(),
             permits,
             outside: (0..shards).map(|_| CachePadded::default()).collect(),
@@ -90,7 +94,10 @@ impl UpstreamShared {
             homes: Homes::new(by_preference(&name, shards), warm(&config), &config.sharing),
             name,
             url: config.url.clone(),
-            settings: Mutex::new(Arc::new(config)),
+            in_force: Mutex::new(InForce {
+                settings: Arc::new(config),
+                tls,
+            }),
         }
     }
 
@@ -121,20 +128,30 @@ impl UpstreamShared {
 
     /// The settings in force. Locks: not for a shard's hot path.
     pub(crate) fn settings(&self) -> Arc<UpstreamConfig> {
-        self.lock().clone()
+        self.lock().settings.clone()
+    }
+
+    /// What connects by TLS from now on, where that is spoken. Locks, as [`settings`](UpstreamShared::settings).
+    pub(crate) fn tls(&self) -> Option<ClientTls> {
+        self.lock().tls.clone()
     }
 
     /// Puts other settings in force for whoever looks from now on: shards that know the upstream have
-    /// to be told.
-    pub(crate) fn replace_settings(&self, settings: &Arc<UpstreamConfig>) {
+    /// to be told. What connected by TLS before is returned.
+    pub(crate) fn replace_settings(
+        &self,
+        settings: &Arc<UpstreamConfig>,
+        tls: Option<ClientTls>,
+    ) -> Option<ClientTls> {
         self.permits.set_quota(quota(settings));
         self.homes.configure(warm(settings), &settings.sharing);
-        *self.lock() = settings.clone();
+        let settings = settings.clone();
+        std::mem::replace(&mut *self.lock(), InForce { settings, tls }).tls
     }
 
-    fn lock(&self) -> MutexGuard<'_, Arc<UpstreamConfig>> {
+    fn lock(&self) -> MutexGuard<'_, InForce> {
         // It is a single store that is locked.
-        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+        self.in_force.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many connections shard `shard` keeps warm.
@@ -210,6 +227,8 @@ pub(crate) struct UpstreamState {
     pub(super) homing: Homing,
     /// The settings that decisions here go by.
     pub(crate) policy: Rc<Policy>,
+    /// What dials from here connect by, where TLS is spoken.
+    pub(crate) tls: Option<ClientTls>,
     /// When the pool's timer is armed for, and its key.
     pub(crate) tick: Option<(Time, TimerKey)>,
     /// When connections made under replaced settings are closed.
@@ -247,6 +266,7 @@ impl UpstreamState {
             account: Account::new(&settings.retry),
             homing: Homing::new(now, shared.homes.contains(shard)),
             share: Share::new(&shared),
+            tls: shared.tls(),
             shared,
             policy: Rc::new(Policy::new(&settings)),
             tick: None,

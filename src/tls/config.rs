@@ -3,7 +3,8 @@
 //! Owns: [`Identity`], the roots it trusts, and the rustls configuration made from both.
 //! Never: shares a configuration between identities that differ in anything.
 
-use super::error::{RootsProblem, TlsError};
+use super::credentials::Credentials;
+use super::error::{CredentialsProblem, RootsProblem, TlsError};
 use super::tickets::{IdentityTickets, TicketStore};
 use rustls::RootCertStore;
 use rustls::client::{ClientConfig, Resumption, WebPkiServerVerifier};
@@ -26,6 +27,8 @@ pub struct Identity {
     pub alpn: Vec<Vec<u8>>,
     /// Whom to trust.
     pub roots: Roots,
+    /// What to show a server that asks who we are; without it, nothing.
+    pub credentials: Option<Credentials>,
     /// Whether to keep tickets and resume with them.
     pub resumption: bool,
 }
@@ -57,6 +60,7 @@ struct Prepared {
     identity: Identity,
     server_name: ServerName<'static>,
     config: Arc<ClientConfig>,
+    tickets: Option<Arc<IdentityTickets>>,
 }
 
 /// Whether a certificate can be for this name.
@@ -69,8 +73,8 @@ impl ClientTls {
     /// resumes a session only with the very verifier that judged it first.
     ///
     /// # Errors
-    /// [`TlsError::ServerName`], [`TlsError::Alpn`] and [`TlsError::Roots`], for an identity that
-    /// can never connect.
+    /// [`TlsError::ServerName`], [`TlsError::Alpn`], [`TlsError::Roots`] and [`TlsError::Credentials`], for an
+    /// identity that can never connect.
     pub fn new(identity: Identity, store: &TicketStore) -> Result<ClientTls, TlsError> {
         if let Some(known) = store.known(&identity) {
             return Ok(known);
@@ -89,21 +93,31 @@ impl ClientTls {
             ),
         };
         let (provider, clock) = (store.provider().clone(), store.wall_clock().clone());
-        let mut config = ClientConfig::builder_with_details(provider, clock)
+        let builder = ClientConfig::builder_with_details(provider, clock)
             .with_safe_default_protocol_versions()?
-            .with_webpki_verifier(verifier)
-            .with_no_client_auth();
+            .with_webpki_verifier(verifier);
+        let mut config = match &identity.credentials {
+            None => builder.with_no_client_auth(),
+            Some(credentials) => {
+                let (chain, key) = credentials.parse().map_err(TlsError::Credentials)?;
+                let made = builder.with_client_auth_cert(chain, key);
+                made.map_err(|error| TlsError::Credentials(CredentialsProblem::Unusable(error)))?
+            }
+        };
         config.alpn_protocols = identity.alpn.clone();
         config.enable_early_data = false;
-        config.resumption = if identity.resumption {
-            Resumption::store(Arc::new(IdentityTickets::new(server_name.clone())))
-        } else {
-            Resumption::disabled()
+        let tickets = identity
+            .resumption
+            .then(|| Arc::new(IdentityTickets::new(server_name.clone())));
+        config.resumption = match &tickets {
+            Some(tickets) => Resumption::store(tickets.clone()),
+            None => Resumption::disabled(),
         };
         let prepared = ClientTls(Arc::new(Prepared {
             identity,
             server_name,
             config: Arc::new(config),
+            tickets,
         }));
         Ok(store.keep(prepared))
     }
@@ -119,6 +133,13 @@ impl ClientTls {
 
     pub(super) fn config(&self) -> &Arc<ClientConfig> {
         &self.0.config
+    }
+
+    /// Drops the tickets that there are.
+    pub(super) fn purge(&self) {
+        if let Some(tickets) = &self.0.tickets {
+            tickets.clear();
+        }
     }
 
     /// Whether nobody but the one who asks holds it.
@@ -178,6 +199,7 @@ mod tests {
             server_name: "example.test".into(),
             alpn: Vec::new(),
             roots,
+            credentials: None,
             resumption: true,
         }
     }
@@ -219,6 +241,46 @@ mod tests {
         ));
         ClientTls::new(identity(pem(&good)), &TicketStore::new()).unwrap();
         ClientTls::new(identity(Roots::WebPki), &TicketStore::new()).unwrap();
+    }
+
+    #[test]
+    fn credentials_of_no_use_are_typed_errors_that_show_no_key() {
+        let made = || rcgen::generate_simple_self_signed(["a.test".to_string()]).unwrap();
+        let (own, other) = (made(), made());
+        let with = |chain: &str, key: &str| Identity {
+            credentials: Some(Credentials {
+                chain: chain.as_bytes().into(),
+                key: key.as_bytes().into(),
+            }),
+            ..identity(Roots::WebPki)
+        };
+        let (pem, key) = (own.cert.pem(), own.signing_key.serialize_pem());
+        ClientTls::new(with(&pem, &key), &TicketStore::new()).unwrap();
+        let both = format!("{key}{pem}");
+        ClientTls::new(with(&both, &both), &TicketStore::new()).unwrap();
+        let problem = |chain: &str, key: &str| match refusal(with(chain, key)) {
+            TlsError::Credentials(problem) => problem,
+            other => panic!("{other}"),
+        };
+        assert_eq!(problem(&key, &key), CredentialsProblem::NoCertificate);
+        assert_eq!(problem(&pem, &pem), CredentialsProblem::NoKey);
+        assert_eq!(
+            problem(&pem, &key[..key.len() / 2]),
+            CredentialsProblem::NoKey
+        );
+        let encrypted = key.replace("PRIVATE", "ENCRYPTED PRIVATE");
+        assert_eq!(problem(&pem, &encrypted), CredentialsProblem::NoKey);
+        let foreign = other.signing_key.serialize_pem();
+        let unusable = problem(&pem, &foreign);
+        assert_eq!(unusable.to_string(), "the key is not the certificate's");
+        let cut = format!("{pem}{}", &pem[..pem.len() / 2]);
+        assert!(matches!(problem(&cut, &key), CredentialsProblem::Pem(1, _)));
+        let shown = format!("{:?}", with(&pem, &key));
+        let secret = key.lines().nth(1).expect("base64");
+        assert!(
+            !shown.contains(secret) && shown.contains("Credentials("),
+            "{shown}"
+        );
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub enum TlsError {
     NotOpen,
     /// The trusted roots that were given are of no use.
     Roots(RootsProblem),
+    /// The certificate and key that were given for ourselves are of no use.
+    Credentials(CredentialsProblem),
     /// This is neither a DNS name nor an IP address.
     ServerName(String),
     /// A protocol's name in the ALPN list is empty or longer than 255 bytes (RFC 7301, section 3.1).
@@ -62,6 +64,20 @@ pub enum RootsProblem {
     Pem(usize, String),
     /// This one (counted from 0) is not a certificate.
     Certificate(usize, String),
+}
+
+/// What is wrong with a certificate and key of our own.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum CredentialsProblem {
+    /// There is no certificate in the chain's PEM.
+    NoCertificate,
+    /// It is not PEM (RFC 7468), from this certificate on (counted from 0).
+    Pem(usize, String),
+    /// There is no private key in the key's PEM, in PKCS #8, PKCS #1 or SEC 1, that is not encrypted.
+    NoKey,
+    /// They do not go together, or are of a kind that cannot be used.
+    Unusable(rustls::Error),
 }
 
 impl TlsError {
@@ -122,6 +138,7 @@ impl fmt::Display for TlsError {
             TlsError::KeysExhausted => f.write_str("the connection's TLS keys are used up"),
             TlsError::NotOpen => f.write_str("TLS is not open for sending"),
             TlsError::Roots(problem) => write!(f, "trusted roots unusable: {problem}"),
+            TlsError::Credentials(problem) => write!(f, "client certificate unusable: {problem}"),
             TlsError::ServerName(name) => {
                 write!(f, "neither a DNS name nor an IP address: {name:?}")
             }
@@ -153,17 +170,37 @@ impl fmt::Display for RootsProblem {
     }
 }
 
+impl fmt::Display for CredentialsProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CredentialsProblem::NoCertificate => f.write_str("no certificate in the PEM"),
+            CredentialsProblem::Pem(nth, why) => {
+                write!(f, "malformed PEM at certificate {nth}: {why}")
+            }
+            CredentialsProblem::NoKey => {
+                f.write_str("no private key in the PEM, or one that is encrypted")
+            }
+            CredentialsProblem::Unusable(rustls::Error::InconsistentKeys(_)) => {
+                f.write_str("the key is not the certificate's")
+            }
+            CredentialsProblem::Unusable(error) => write!(f, "{error}"),
+        }
+    }
+}
+
 impl Error for TlsError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             TlsError::Certificate(_, error)
             | TlsError::NotTls(error)
-            | TlsError::Protocol(error) => Some(error),
+            | TlsError::Protocol(error)
+            | TlsError::Credentials(CredentialsProblem::Unusable(error)) => Some(error),
             TlsError::Alert(_)
             | TlsError::Flood
             | TlsError::KeysExhausted
             | TlsError::NotOpen
             | TlsError::Roots(_)
+            | TlsError::Credentials(_)
             | TlsError::ServerName(_)
             | TlsError::Alpn => None,
         }

@@ -9,6 +9,7 @@
 //! tickets.
 
 mod config;
+mod credentials;
 mod error;
 mod session;
 mod tickets;
@@ -17,6 +18,7 @@ mod tickets;
 mod tests;
 
 pub use config::{ClientTls, Identity, Roots, is_server_name};
+pub use credentials::Credentials;
 pub use error::{CertificateProblem, TlsError};
 pub use session::Session;
 pub use tickets::TicketStore;

@@ -100,6 +100,17 @@ impl TicketStore {
         self.lock().find(identity)
     }
 
+    /// Forgets an identity that has been replaced, and drops its tickets. Who uses it goes on, and whoever sets it up
+    /// again begins without tickets.
+    pub fn forget(&self, client: &ClientTls) {
+        let mut known = self.lock();
+        if let Some(at) = known.set_up.remove(client.identity()) {
+            known.clients.remove(&at);
+        }
+        drop(known);
+        client.purge();
+    }
+
     /// Remembers `client`, or gives the one that somebody else made meanwhile.
     pub(super) fn keep(&self, client: ClientTls) -> ClientTls {
         let mut known = self.lock();
@@ -189,6 +200,12 @@ pub(super) struct IdentityTickets {
 }
 
 impl IdentityTickets {
+    /// Drops all that there are.
+    pub(super) fn clear(&self) {
+        while self.tls13.take().is_some() {}
+        while self.tls12.pop().is_some() {}
+    }
+
     pub(super) fn new(server_name: ServerName<'static>) -> IdentityTickets {
         IdentityTickets {
             server_name,
@@ -313,6 +330,7 @@ mod tests {
             server_name: name.into(),
             alpn: Vec::new(),
             roots: Roots::WebPki,
+            credentials: None,
             resumption: true,
         }
     }

@@ -1,8 +1,8 @@
 //! Certificates made for one test: an authority, and what it signs.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    date_time_ymd,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
 };
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -49,6 +49,15 @@ impl Authority {
         self.sign_for(&["127.0.0.1", "backend.test"], Validity::Now)
     }
 
+    /// For a client, with this serial number, good now.
+    pub fn sign_client(&self, serial: u64) -> Certificate {
+        let params = CertificateParams::new(vec!["client.test".to_owned()]);
+        let mut params = params.expect("a name");
+        params.serial_number = Some(serial.into());
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.made(params)
+    }
+
     pub fn sign_for(&self, names: &[&str], validity: Validity) -> Certificate {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let mut params = CertificateParams::new(names).expect("names");
@@ -59,6 +68,10 @@ impl Authority {
         };
         params.not_before = date_time_ymd(years.0, 1, 1);
         params.not_after = date_time_ymd(years.1, 1, 1);
+        self.made(params)
+    }
+
+    fn made(&self, params: CertificateParams) -> Certificate {
         let key = KeyPair::generate().expect("a key");
         let signed = params.signed_by(&key, &self.issuer).expect("a signature");
         Certificate {

@@ -5,6 +5,7 @@
 mod common;
 
 mod certificates;
+mod client_certificates;
 mod handshakes;
 mod leases;
 mod records;

@@ -95,14 +95,19 @@ fn all_mistakes_are_told_and_nothing_changes() {
     let before = rig.upstream("a").settings();
     let refused = rig.reconfigure("a", |settings| {
         settings.url = "http://192.0.2.9".parse().unwrap();
-        settings.tls.resumption = false;
+        settings.tls.server_name = "other.test".into();
         settings.dials_max = 0;
         settings.connections_reserved = 5;
     });
     let error = refused.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     let text = error.to_string();
-    for part in ["url cannot", "tls cannot", "a.dials_max", "add up to, 11"] {
+    for part in [
+        "url cannot",
+        "tls.server_name cannot",
+        "a.dials_max",
+        "add up to, 11",
+    ] {
         assert!(text.contains(part), "{text}");
     }
     assert_eq!(rig.upstream("a").settings(), before);

@@ -66,6 +66,7 @@ impl Authority {
             server_name: "a.test".into(),
             alpn: vec![b"http/1.1".to_vec()],
             roots: self.roots(),
+            credentials: None,
             resumption: true,
         }
     }

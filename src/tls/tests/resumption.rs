@@ -1,6 +1,7 @@
 //! Tickets: who may use them, and how often.
 
 use super::*;
+use crate::tls::Credentials;
 use rustls::version::{TLS12, TLS13};
 
 fn is_resumed(client: &ClientTls, server: &Arc<ServerConfig>) -> bool {
@@ -67,6 +68,30 @@ fn a_tls12_session_is_used_by_many() {
     }
 }
 
+fn credentials() -> Credentials {
+    let made = rcgen::generate_simple_self_signed(["client.test".to_string()]).unwrap();
+    Credentials {
+        chain: made.cert.pem().as_bytes().into(),
+        key: made.signing_key.serialize_pem().as_bytes().into(),
+    }
+}
+
+#[test]
+fn a_forgotten_identity_has_no_ticket_left() {
+    let authority = Authority::new();
+    for version in [&TLS13, &TLS12] {
+        let server = Arc::new(authority.server_with(&[version], (2000, 4000)));
+        let store = TicketStore::new();
+        let first = ClientTls::new(authority.identity(), &store).unwrap();
+        assert!(!is_resumed(&first, &server));
+        assert!(is_resumed(&first, &server));
+        store.forget(&first);
+        assert!(!is_resumed(&first, &server));
+        let again = ClientTls::new(authority.identity(), &store).unwrap();
+        assert!(!again.is_same(&first) && !is_resumed(&again, &server));
+    }
+}
+
 #[test]
 fn identities_that_differ_in_anything_share_no_ticket() {
     let authority = Authority::new();
@@ -76,6 +101,14 @@ fn identities_that_differ_in_anything_share_no_ticket() {
     };
     let mut other_spelling = pem.to_vec();
     other_spelling.push(b'\n');
+    // A field more has to have its place below.
+    let Identity {
+        server_name: _,
+        alpn: _,
+        roots: _,
+        credentials: _,
+        resumption: _,
+    } = &base;
     let others = [
         Identity {
             server_name: "b.test".into(),
@@ -87,6 +120,10 @@ fn identities_that_differ_in_anything_share_no_ticket() {
         },
         Identity {
             roots: Roots::Pem(other_spelling.into()),
+            ..base.clone()
+        },
+        Identity {
+            credentials: Some(credentials()),
             ..base.clone()
         },
         Identity {
