@@ -31,6 +31,8 @@ pub(crate) struct LoadPlan {
     /// Whether all connections are kept, and waited for before the load; without reuse they never are. Else they
     /// come as they are needed, twice as many at most.
     pub(crate) warm: bool,
+    /// Whether TLS sessions are resumed.
+    pub(crate) resume: bool,
     /// Requests per second over all callers; `None` is a closed loop.
     pub(crate) rate: Option<f64>,
     /// Trust these certificates (PEM) and no others; `None` is the public roots.

@@ -56,6 +56,7 @@ fn run(options: RunOptions) -> Result<ExitCode, Failure> {
         warmup: options.warmup,
         reuse: options.reuse.is_on(),
         warm: true,
+        resume: true,
         rate: options.rate,
         ca: options.insecure_ca.map(Vec::from),
         way: options.from,

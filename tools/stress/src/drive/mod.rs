@@ -113,7 +113,7 @@ fn configure(plan: &LoadPlan) -> Result<(Config, Arc<str>), DriveError> {
     };
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let connections = u32::try_from(plan.connections).unwrap_or(u32::MAX);
-    let target = UpstreamConfig {
+    let mut target = UpstreamConfig {
         connections_max: connections * if plan.warm { 1 } else { 2 },
         idle_min: if plan.reuse && plan.warm {
             connections
@@ -130,6 +130,7 @@ fn configure(plan: &LoadPlan) -> Result<(Config, Arc<str>), DriveError> {
         dials_max: connections.min(DIALS_MAX),
         ..upstream_at(&format!("{scheme}://{authority}"), plan.ca.as_deref())?
     };
+    target.tls.resumption = plan.resume;
     let defaults = Config::default();
     let config = Config {
         shards: plan.shards,

@@ -245,6 +245,7 @@ pub(crate) mod tests {
             warmup: Duration::ZERO,
             reuse: variant != "no reuse",
             warm: true,
+            resume: true,
             rate: None,
             ca: None,
             way: WayIn::Shards,

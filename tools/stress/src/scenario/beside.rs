@@ -106,6 +106,7 @@ impl<'a> Beside<'a> {
             warmup: WARMUP,
             reuse: true,
             warm: true,
+            resume: true,
             rate: None,
             ca: None,
             way: WayIn::Shards,

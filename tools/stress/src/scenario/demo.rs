@@ -37,6 +37,7 @@ fn run(stage: &Stage) -> Result<Report, Failure> {
         warmup: WARMUP,
         reuse,
         warm: true,
+        resume: true,
         rate: None,
         ca: Some(backend.ca.clone()),
         way: WayIn::Shards,

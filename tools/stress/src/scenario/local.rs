@@ -34,6 +34,7 @@ fn run(stage: &Stage) -> Result<Report, Failure> {
         reuse: true,
         // One home at first; the other shard becomes one by what it does.
         warm: false,
+        resume: true,
         rate: None,
         ca: None,
         way: WayIn::Shards,

@@ -12,6 +12,7 @@ mod outage;
 mod overload;
 mod paired;
 mod quiet;
+mod resumption;
 mod skew;
 mod spike;
 
@@ -35,6 +36,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     overload::SCENARIO,
     one_pool::SCENARIO,
     quiet::SCENARIO,
+    resumption::SCENARIO,
     local::SCENARIO,
     cap::SCENARIO,
     skew::SCENARIO,

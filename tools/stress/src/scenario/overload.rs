@@ -67,6 +67,7 @@ fn measure_capacity(url: &str, stage: &Stage) -> Result<f64, Failure> {
         warmup: Duration::from_millis(200),
         reuse: true,
         warm: true,
+        resume: true,
         rate: None,
         ca: None,
         way: WayIn::Anywhere,
