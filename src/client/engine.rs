@@ -11,6 +11,7 @@ use crate::driver::uring::Uring;
 use crate::engine::resolver::SystemResolver;
 use crate::engine::standing::StandingTask;
 use crate::engine::threads::Threads;
+use crate::engine::watch::FileWatch;
 use crate::engine::{EngineShared, cores};
 use crate::error::{Error, ErrorKind, Phase};
 use crate::shard::mailbox::Control;
@@ -28,6 +29,8 @@ use std::time::Duration;
 /// Dropping it stops the shards, closes every connection and waits until that is done; calls still under
 /// way fail with [`Draining`](ErrorKind::Draining). [`drain`](Engine::drain) lets them end first.
 pub struct Engine {
+    // Before `threads`: it ends looking at files.
+    watch: Option<FileWatch>,
     // Before `shared`: it ends the threads.
     threads: Threads,
     shared: Arc<EngineShared<Uring>>,
@@ -53,7 +56,11 @@ impl Engine {
             TicketStore::new(),
         )?);
         let threads = Threads::start(&shared)?;
-        Ok(Engine { threads, shared })
+        Ok(Engine {
+            watch: FileWatch::start(&shared)?,
+            threads,
+            shared,
+        })
     }
 
     /// How many shards there are.
@@ -157,6 +164,11 @@ impl Engine {
     pub async fn reconfigure(&self, upstream: &str, config: UpstreamConfig) -> Result<(), Error> {
         let known = self.shared.named(upstream)?;
         let shards = self.shared.reconfigure(&known, config)?;
+        self.taken_up(shards).await
+    }
+
+    /// Waits until every shard has taken something up.
+    async fn taken_up(&self, shards: Vec<oneshot::Receiver<()>>) -> Result<(), Error> {
         for (taken, mailbox) in shards.into_iter().zip(self.shared.mailboxes.iter()) {
             taken.await.map_err(|_| mailbox.refusal())?;
         }
@@ -164,14 +176,16 @@ impl Engine {
     }
 
     /// Reads the files that the upstream's `tls` settings name anew: after a certificate, its key or the roots were renewed
-    /// in place. The same as [`reconfigure`](Engine::reconfigure) with the settings in force. Where the files say what they
-    /// said before, nothing changes. Write new files under other names and rename them: what is read half-written is refused.
+    /// in place. As [`reconfigure`](Engine::reconfigure) with the settings in force; where the files say what they said before, nothing
+    /// changes. The engine looks for changes by itself (`reload_interval`); this does not wait for that. Write new
+    /// files under other names and rename them: what is read half-written is refused. How it went is in the snapshot, too.
     ///
     /// # Errors
     /// As there: what was read before stays in force then.
     pub async fn reload(&self, upstream: &str) -> Result<(), Error> {
-        let settings = self.shared.named(upstream)?.settings();
-        self.reconfigure(upstream, (*settings).clone()).await
+        let known = self.shared.named(upstream)?;
+        let shards = self.shared.reload(&known)?;
+        self.taken_up(shards).await
     }
 
     /// Runs a task on every shard, on its thread: `task` is called once on each, and the future that
@@ -209,6 +223,9 @@ impl Engine {
                 Err(error) => snapshot.add_down(mailbox.index(), mailbox.losses(), &error),
             }
         }
+        for upstream in self.shared.directory.values() {
+            snapshot.add_reloads(&upstream.name, upstream.reloads.told());
+        }
         Ok(snapshot)
     }
 
@@ -224,6 +241,7 @@ impl Engine {
 
     /// Stops the engine and waits until nothing is left of it. The same as dropping it.
     pub fn stop(self) {
+        drop(self.watch);
         drop(self.threads);
     }
 

@@ -4,6 +4,7 @@ use crate::error::Error;
 use crate::pool::CloseReason;
 use crate::shard::figures::ShardFigures;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What the engine has counted since its start, and what it holds now: added up over its shards, each
@@ -73,6 +74,8 @@ pub struct Snapshot {
     pub driver: DriverFigures,
     /// By upstream's name.
     pub upstreams: BTreeMap<String, UpstreamFigures>,
+    /// By upstream's name, why the files that its `tls` settings name could not be used when they were read last.
+    pub reload_errors: BTreeMap<String, String>,
     /// How many shards are in these figures.
     pub shards: usize,
     /// How each shard is, those that stay down included.
@@ -174,6 +177,10 @@ pub struct UpstreamFigures {
     pub evicted_age: u64,
     /// Connections closed because of their number of uses.
     pub evicted_uses: u64,
+    /// Times that files which its `tls` settings name were read anew and brought something new into force.
+    pub reloads: u64,
+    /// Times that they could not be used: what was read before stayed in force.
+    pub reloads_failed: u64,
 }
 
 impl Snapshot {
@@ -189,6 +196,18 @@ impl Snapshot {
             + self.evicted_peer_closed
             + self.evicted_stray_bytes
             + self.evicted_failed
+    }
+
+    /// Adds how an upstream's files fared: news, failures, and why the last of those stands.
+    pub(crate) fn add_reloads(&mut self, name: &str, told: (u64, u64, Option<Arc<str>>)) {
+        let (done, failed, why) = told;
+        if done + failed > 0 {
+            let figures = self.upstreams.entry(name.to_owned()).or_default();
+            (figures.reloads, figures.reloads_failed) = (done, failed);
+        }
+        if let Some(why) = why {
+            self.reload_errors.insert(name.to_owned(), why.to_string());
+        }
     }
 
     /// Adds a shard that stays down.

@@ -35,6 +35,7 @@ pub(super) fn config(config: &Config) -> Result<(), Error> {
         1,
         most.max(1).into(),
     );
+    mistakes.not_zero(&[("reload_interval", config.reload_interval)]);
     mistakes.prefix = "defaults.".into();
     upstream(&config.defaults, config, &mut mistakes);
     if config.defaults.connections_reserved > 0 {

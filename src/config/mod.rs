@@ -31,6 +31,7 @@ pub use url::{Scheme, UpstreamUrl, UrlError};
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Settings of a whole engine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -82,6 +83,12 @@ pub struct Config {
     /// Default 8 (128 KiB): enough for a fast link while the reader is busy for a millisecond. More
     /// lets a slow reader take buffers from others; fewer pauses fast bodies.
     pub receive_buffers_per_connection: u16,
+    /// How often the files that named upstreams' `tls` settings name are looked at, by a thread that is there only if there
+    /// are any; what has changed, and stayed so for two looks, is read as by [`Engine::reload`](crate::Engine::reload). Default 1 s: a
+    /// renewed certificate is in use within two or three seconds, for a stat(2) or two. Longer looks less often; `"off"` leaves it to
+    /// `reload`.
+    #[serde(with = "serial::duration_or_off")]
+    pub reload_interval: Option<Duration>,
     /// Where the engine may connect to.
     pub access: AccessConfig,
     /// What upstreams made on the fly for absolute URLs go by; its `url` is ignored.
@@ -106,6 +113,7 @@ impl Default for Config {
             receive_buffers: 256,
             receive_buffer_size: 16 * 1024,
             receive_buffers_per_connection: 8,
+            reload_interval: Some(Duration::from_secs(1)),
             access: AccessConfig::default(),
             defaults: UpstreamConfig::default(),
             upstreams: BTreeMap::new(),

@@ -48,8 +48,8 @@ impl Default for TlsConfig {
 pub enum TrustRoots {
     /// Mozilla's set, compiled in (webpki-roots).
     WebPki,
-    /// The certificates in this PEM file, read when the engine starts, when the upstream is reconfigured, and by
-    /// [`Engine::reload`](crate::Engine::reload).
+    /// The certificates in this PEM file, read when the engine starts, when the upstream is reconfigured, and when it
+    /// has changed (`reload_interval`; [`Engine::reload`](crate::Engine::reload)).
     PemFile(PathBuf),
     /// The certificates in this PEM text.
     Pem(String),
@@ -69,8 +69,8 @@ pub struct ClientCertificate {
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pem {
-    /// In this file; read when the engine starts, when the upstream is reconfigured, and by
-    /// [`Engine::reload`](crate::Engine::reload).
+    /// In this file; read when the engine starts, when the upstream is reconfigured, and when it has changed
+    /// (`reload_interval`; [`Engine::reload`](crate::Engine::reload)).
     PemFile(PathBuf),
     /// Here. A configuration with a key in it is a secret.
     Pem(String),

@@ -13,6 +13,7 @@ pub(crate) mod resolver;
 pub(crate) mod restart;
 pub(crate) mod standing;
 pub(crate) mod threads;
+pub(crate) mod watch;
 
 #[cfg(test)]
 mod tests;

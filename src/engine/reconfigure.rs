@@ -7,7 +7,7 @@ use super::{EngineShared, reserved};
 use crate::config::UpstreamConfig;
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind};
-use crate::shard::mailbox::Control;
+use crate::shard::mailbox::{Control, Mailbox};
 use crate::shard::upstream::UpstreamShared;
 use crate::tls::ClientTls;
 use futures_channel::oneshot;
@@ -39,19 +39,50 @@ impl<D: Driver> EngineShared<D> {
         check_identity(&upstream.settings(), &settings, config.validate().err())?;
         let tls = self.client_tls(&upstream.name, &settings)?;
         let unreserved = config.connections_max - reserved(config.upstreams.values());
-        let settings = Arc::new(settings);
         self.unreserved.set_max(unreserved);
+        Ok(self.put_in_force(upstream, Arc::new(settings), tls))
+    }
+
+    /// Reads the files that the upstream's TLS settings name anew. Where they say what they said before, nothing changes,
+    /// and no shard is asked.
+    ///
+    /// # Errors
+    /// What is wrong with the files: what was read before stays in force.
+    pub(crate) fn reload(
+        &self,
+        upstream: &Arc<UpstreamShared>,
+    ) -> Result<Vec<oneshot::Receiver<()>>, Error> {
+        let one_at_a_time = self.reconfiguring.lock();
+        let _one_at_a_time = one_at_a_time.unwrap_or_else(PoisonError::into_inner);
+        let settings = upstream.settings();
+        let tls = self.client_tls(&upstream.name, &settings);
+        let tls = tls.inspect_err(|error| upstream.reloads.failed(error))?;
+        let before = upstream.tls();
+        let news = before.is_some_and(|before| !is_same(&before, tls.as_ref()));
+        upstream.reloads.succeeded(news);
+        match news {
+            true => Ok(self.put_in_force(upstream, settings, tls)),
+            false => Ok(Vec::new()),
+        }
+    }
+
+    /// What each shard answers when it has taken it up is returned.
+    fn put_in_force(
+        &self,
+        upstream: &Arc<UpstreamShared>,
+        settings: Arc<UpstreamConfig>,
+        tls: Option<ClientTls>,
+    ) -> Vec<oneshot::Receiver<()>> {
         let before = upstream.replace_settings(&settings, tls.clone());
         if let Some(before) = before.filter(|before| !is_same(before, tls.as_ref())) {
             self.tickets.forget(&before);
         }
-        let mut answers = Vec::new();
-        for mailbox in self.mailboxes.iter() {
+        let tell = |mailbox: &Arc<Mailbox<D>>| {
             let (done, answer) = oneshot::channel();
             mailbox.control(Control::Configure(upstream.clone(), settings.clone(), done));
-            answers.push(answer);
-        }
-        Ok(answers)
+            answer
+        };
+        self.mailboxes.iter().map(tell).collect()
     }
 }
 

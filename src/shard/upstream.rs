@@ -20,7 +20,7 @@ use crate::time::wheel::TimerKey;
 use crate::tls::ClientTls;
 use crossbeam::utils::CachePadded;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Names an upstream over the whole engine; never used twice.
@@ -63,9 +63,43 @@ pub(crate) struct UpstreamShared {
     /// The settings in force. A shard looks when it meets the upstream for the first time, and is told
     /// of changes.
     in_force: Mutex<InForce>,
+    pub(crate) reloads: Reloads,
     /// Where calls for it go to: the shards that keep connections warm, and if none does the preferred
     /// one, so that a quiet upstream keeps few connections in one place; more when they are needed.
     pub(crate) homes: Homes,
+}
+
+/// How the files that an upstream's TLS settings name fared when they were read anew.
+#[derive(Default)]
+pub(crate) struct Reloads {
+    /// Brought something new into force.
+    done: AtomicU64,
+    failed: AtomicU64,
+    /// Why the last one failed, until one succeeds.
+    why: Mutex<Option<Arc<str>>>,
+}
+
+impl Reloads {
+    pub(crate) fn succeeded(&self, news: bool) {
+        self.done.fetch_add(u64::from(news), Ordering::Relaxed);
+        *self.lock() = None;
+    }
+
+    pub(crate) fn failed(&self, why: &Error) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+        *self.lock() = Some(why.to_string().into());
+    }
+
+    /// How many brought news, how many failed, and why the last one did if it was the last.
+    pub(crate) fn told(&self) -> (u64, u64, Option<Arc<str>>) {
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        (count(&self.done), count(&self.failed), self.lock().clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<str>>> {
+        // It is a single store that is locked.
+        self.why.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What may be replaced while the upstream is in use.
@@ -94,6 +128,7 @@ impl UpstreamShared {
             homes: Homes::new(by_preference(&name, shards), warm(&config), &config.sharing),
             name,
             url: config.url.clone(),
+            reloads: Reloads::default(),
             in_force: Mutex::new(InForce {
                 settings: Arc::new(config),
                 tls,

@@ -109,11 +109,13 @@ impl Files {
         self.0.join(name)
     }
 
-    /// Puts a certificate and its key in place, each at once.
+    /// Puts a certificate and its key in place, each at once; and both in one file.
     fn put(&self, certificate: &Certificate) {
+        let both = format!("{}{}", certificate.pem, certificate.key_pem);
         for (name, text) in [
             ("chain.pem", &certificate.pem),
             ("key.pem", &certificate.key_pem),
+            ("both.pem", &both),
         ] {
             fs::write(self.at("new"), text).unwrap();
             fs::rename(self.at("new"), self.at(name)).unwrap();
@@ -244,7 +246,9 @@ fn a_broken_file_leaves_the_old_certificate_in_force() {
         chain: Pem::PemFile(files.at("chain.pem")),
         key: Pem::PemFile(files.at("key.pem")),
     };
-    let engine = engine(1, showing(&nginx, &authority, Some(certificate)));
+    let mut upstream = showing(&nginx, &authority, Some(certificate));
+    upstream.drain_timeout = Duration::from_millis(50);
+    let engine = engine(1, upstream);
     assert_eq!(serial(&told(&engine).1), 7);
     fs::write(files.at("chain.pem"), "half of a certi").unwrap();
     let error = run(engine.reload("backend")).unwrap_err();
@@ -261,4 +265,67 @@ fn a_broken_file_leaves_the_old_certificate_in_force() {
     until(&engine, "the new one is shown", |_| {
         serial(&told(&engine).1) == 8
     });
+}
+
+/// As [`showing`], with a file that is looked at all the time.
+fn watching(nginx: &Nginx, authority: &Authority, files: &Files) -> Engine {
+    let certificate = ClientCertificate {
+        chain: Pem::PemFile(files.at("both.pem")),
+        key: Pem::PemFile(files.at("both.pem")),
+    };
+    let mut upstream = showing(nginx, authority, Some(certificate));
+    upstream.drain_timeout = Duration::from_millis(50);
+    let config = Config::with_upstream("backend", upstream);
+    Engine::start(Config {
+        shards: 1,
+        reload_interval: Some(Duration::from_millis(20)),
+        ..config
+    })
+    .unwrap()
+}
+
+#[test]
+fn files_that_change_are_read_anew() {
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let Some(nginx) = asking_nginx(&authority, &clients) else {
+        return;
+    };
+    let files = Files::new("watched");
+    files.put(&clients.sign_client(1));
+    let engine = watching(&nginx, &authority, &files);
+    for nth in 2..5 {
+        assert_eq!(serial(&told(&engine).1), nth - 1);
+        files.put(&clients.sign_client(nth));
+        until(&engine, "the new one is shown", |_| {
+            serial(&told(&engine).1) == nth
+        });
+    }
+    let seen = run(engine.snapshot()).unwrap();
+    let backend = &seen.upstreams["backend"];
+    assert_eq!((backend.reloads, backend.reloads_failed), (3, 0));
+}
+
+#[test]
+fn a_file_that_changes_to_nothing_of_use_is_told_of() {
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let Some(nginx) = asking_nginx(&authority, &clients) else {
+        return;
+    };
+    let files = Files::new("spoiled");
+    files.put(&clients.sign_client(1));
+    let engine = watching(&nginx, &authority, &files);
+    fs::remove_file(files.at("both.pem")).unwrap();
+    until(&engine, "it is told", |seen| {
+        let why = seen.reload_errors.get("backend");
+        why.is_some_and(|why| why.contains("both.pem"))
+    });
+    assert_eq!(serial(&told(&engine).1), 1, "the old one is in force");
+    files.put(&clients.sign_client(2));
+    until(&engine, "all is well again", |seen| {
+        seen.reload_errors.is_empty() && seen.upstreams["backend"].reloads == 1
+    });
+    assert_eq!(
+        run(engine.snapshot()).unwrap().upstreams["backend"].reloads_failed,
+        1
+    );
 }
