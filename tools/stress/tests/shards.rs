@@ -63,11 +63,14 @@ fn skew_compares_three_ways_and_loses_no_call() {
 #[test]
 fn a_lost_shard_costs_its_own_calls_only() {
     let (_, report) = outcome("scenario lost-shard --json -");
-    assert_eq!(criterion(&report, "lost")["value"], 1.0, "{report}");
-    assert!(
-        criterion(&report, "failed")["value"].as_f64() <= Some(32.0),
-        "{report}"
-    );
+    for lost in ["helper_lost", "entrance_lost"] {
+        assert_eq!(criterion(&report, lost)["value"], 1.0, "{report}");
+    }
+    for failed in ["helper_failed", "entrance_failed", "others"] {
+        let failed = criterion(&report, failed);
+        let most = failed["bound"]["at_most"].as_f64();
+        assert!(failed["value"].as_f64() <= most, "{report}");
+    }
 }
 
 #[test]
@@ -80,7 +83,7 @@ fn little_load_needs_few_connections() {
 #[test]
 fn caps_hold_in_bursts() {
     let (_, report) = outcome("scenario cap --json -");
-    for key in ["peer", "permits"] {
+    for key in ["peer", "descriptors", "permits"] {
         let value = criterion(&report, key)["value"].as_f64();
         assert!(value <= Some(3.0), "{key}: {report}");
     }

@@ -22,6 +22,8 @@ pub(super) const SCENARIO: Scenario = Scenario {
 const AFTER: Duration = Duration::from_millis(1500);
 /// Within so long the successor has answered a call.
 const BACK_WITHIN: Duration = Duration::from_millis(100);
+/// By then a shard that is told to has panicked: until then its calls begin as before, and are lost.
+const HEARD_WITHIN: Duration = Duration::from_millis(4);
 /// How long one step of the counts is.
 const STEP: Duration = Duration::from_millis(20);
 
@@ -90,7 +92,7 @@ fn strangers(ran: &Ran) -> usize {
     let at = lost_at(ran);
     // A call of the shard that was lost fails then, and at no other time.
     let stranger = |call: &&Entered| {
-        call.outcome.is_err() && (call.began > at || call.ended > at + BACK_WITHIN)
+        call.outcome.is_err() && (call.began > at + HEARD_WITHIN || call.ended > at + BACK_WITHIN)
     };
     ran.calls.iter().filter(stranger).count()
 }
@@ -145,7 +147,7 @@ fn judge(helper: &Ran, entrance: &Ran) -> Findings {
     // All calls are made by tasks of the entrance, which go with it.
     let at = lost_at(entrance);
     let calls = entrance.calls.iter();
-    let under_way = calls.filter(|call| call.began <= at && call.ended >= at);
+    let under_way = calls.filter(|call| call.began <= at + HEARD_WITHIN && call.ended >= at);
     findings.must(
         "entrance_failed",
         format!("failed with the entrance ({})", kinds(&entrance.calls)),
