@@ -10,6 +10,7 @@ mod handshakes;
 mod leases;
 mod records;
 mod resumption;
+mod warm;
 
 use bytes::Bytes;
 use common::bounded::{engine, run, until};
