@@ -24,6 +24,10 @@ const AFTER: Duration = Duration::from_millis(1500);
 const BACK_WITHIN: Duration = Duration::from_millis(100);
 /// By then a shard that is told to has panicked: until then its calls begin as before, and are lost.
 const HEARD_WITHIN: Duration = Duration::from_millis(4);
+/// The least share of what is offered that has to be carried for calls not to wait.
+const KEPT_UP_MIN: f64 = 0.95;
+/// From then on the load is steady.
+const FROM: Duration = Duration::from_millis(500);
 /// How long one step of the counts is.
 const STEP: Duration = Duration::from_millis(20);
 
@@ -53,8 +57,15 @@ fn run(stage: &Stage) -> Result<Report, Failure> {
     let helper = lose("the helper is lost", HELPER);
     let entrance = lose("the entrance is lost", ENTRANCE);
     drop(std::panic::take_hook());
-    let mut findings = judge(&helper?, &entrance?);
+    let (helper, entrance) = (helper?, entrance?);
     backend.check()?;
+    let mut findings = judge(&helper, &entrance);
+    let carried = rate(&helper, FROM, lost_at(&helper));
+    if carried < RATE * KEPT_UP_MIN {
+        findings.invalid.push(format!(
+            "only {carried:.0} of {RATE:.0} calls a second were answered before: more wait on the helper than it has connections"
+        ));
+    }
     if stage.interrupt.requested() {
         findings.invalid.push("interrupted".to_owned());
     }
@@ -100,13 +111,12 @@ fn strangers(ran: &Ran) -> usize {
 fn judge(helper: &Ran, entrance: &Ran) -> Findings {
     let mut findings = Findings::new(&["helper lost", "entrance lost"]);
     let both = [helper, entrance];
-    let begin = Duration::from_millis(500);
     let mut row = |name, unit, of: &dyn Fn(&Ran) -> f64| {
         findings.figure(name, unit, &both.map(|ran| Some(of(ran))));
     };
     row("begun", Unit::Count, &|ran| ran.begun as f64);
     row("answered a second before", Unit::Count, &|ran| {
-        rate(ran, begin, lost_at(ran))
+        rate(ran, FROM, lost_at(ran))
     });
     row("in the 100 ms after", Unit::Count, &|ran| {
         rate(ran, lost_at(ran), lost_at(ran) + BACK_WITHIN)
