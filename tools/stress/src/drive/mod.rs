@@ -22,6 +22,7 @@ mod caller;
 mod course;
 mod descriptors;
 mod entering;
+mod first;
 mod fuse;
 mod moves;
 mod on_shard;
@@ -31,6 +32,7 @@ mod tally;
 
 pub(crate) use bursts::{Burst, Bursts, bursts};
 pub(crate) use entering::{CONNECTIONS_EACH, ENTRANCE, Entered, Entering, HELPER, Ran, enter};
+pub(crate) use first::{Crowd, FromStart, from_start};
 pub(crate) use moves::{Moved, moves};
 pub(crate) use play::{Calls, Play, Played, play};
 

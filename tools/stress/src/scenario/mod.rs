@@ -3,6 +3,7 @@
 mod beside;
 mod cap;
 mod demo;
+mod first_burst;
 mod floor;
 mod local;
 mod lost_shard;
@@ -37,6 +38,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     one_pool::SCENARIO,
     quiet::SCENARIO,
     resumption::SCENARIO,
+    first_burst::SCENARIO,
     local::SCENARIO,
     cap::SCENARIO,
     skew::SCENARIO,
