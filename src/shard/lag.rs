@@ -34,6 +34,12 @@ impl Lag {
         }
     }
 
+    /// Whether the last turn left something undone: another one follows at once.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(super) fn is_behind(&self) -> bool {
+        self.behind_since.is_some()
+    }
+
     pub(super) fn get(&self) -> Duration {
         Duration::from_nanos(self.nanos)
     }
