@@ -21,15 +21,7 @@ impl<D: Driver> Core<D> {
                 outcome,
                 more,
                 nonempty,
-            } => {
-                if let Some(connection) = self.connections.get_mut(key) {
-                    connection.nonempty = nonempty;
-                    if connection.releasing {
-                        self.deferred.push_back(Deferred::Release(key));
-                    }
-                }
-                self.on_received(key, outcome, more);
-            }
+            } => self.on_received(key, outcome, more, nonempty),
             Event::Sent {
                 key,
                 buffer,
@@ -50,10 +42,14 @@ impl<D: Driver> Core<D> {
         }
     }
 
-    fn on_received(&mut self, key: Key, outcome: Received<D::Buffer>, more: bool) {
+    fn on_received(&mut self, key: Key, outcome: Received<D::Buffer>, more: bool, nonempty: bool) {
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
+        connection.nonempty = nonempty;
+        if connection.releasing {
+            self.deferred.push_back(Deferred::Release(key));
+        }
         if !more {
             connection.operations.receive = false;
         }

@@ -58,8 +58,9 @@ impl<D: Driver> Core<D> {
         let before = state.policy.current();
         state.policy.replace(settings);
         let tls = shared.tls();
-        let identity = |tls: &Option<ClientTls>| tls.as_ref().map(|tls| tls.identity().clone());
-        let proves_otherwise = identity(&state.tls) != identity(&tls);
+        let [before_tls, after_tls] =
+            [&state.tls, &tls].map(|tls| tls.as_ref().map(ClientTls::identity));
+        let proves_otherwise = before_tls != after_tls;
         state.tls = tls;
         let renewed = proves_otherwise || socket_options(&before) != socket_options(settings);
         let moved = before.endpoints != settings.endpoints;

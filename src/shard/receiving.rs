@@ -11,12 +11,12 @@ use crate::slab::Key;
 /// So many unread pieces are too many, however small: a peer may send byte by byte.
 pub(crate) const PIECES_MAX: usize = 64;
 
-/// Whether events have told all that came for a connection.
+/// What the kernel holds for a connection that no event has told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Told {
-    All,
-    /// An event that will tell more is sure to come, if the receive is armed.
-    NotYet,
+pub(super) enum Untold {
+    Nothing,
+    /// An event that tells it is sure to come, if the receive is armed.
+    Some,
     /// There are events to be looked at first.
     Unknown,
 }
@@ -54,19 +54,19 @@ impl<D: Driver> Core<D> {
                 || connection.nonempty)
     }
 
-    /// Asks the kernel whether events have told all that came for a connection.
-    pub(super) fn ask_kernel(&mut self, key: Key) -> Told {
+    /// Asks the kernel what it holds for a connection that no event has told of.
+    pub(super) fn ask_kernel(&mut self, key: Key) -> Untold {
         if self.driver.pending() {
-            return Told::Unknown;
+            return Untold::Unknown;
         }
         if !self.driver.is_silent(key) {
-            return Told::NotYet;
+            return Untold::Some;
         }
         if let Some(connection) = self.connections.get_mut(key) {
             connection.behind = false;
             connection.nonempty = false;
         }
-        Told::All
+        Untold::Nothing
     }
 
     /// Arms the receive again after it ended, if the connection is one that listens.

@@ -5,7 +5,7 @@
 use super::checkout::Deferred;
 use super::connection::{Event, State};
 use super::core::Core;
-use super::receiving::Told;
+use super::receiving::Untold;
 use crate::driver::Driver;
 use crate::pool::{ComesFree, Input};
 use crate::slab::Key;
@@ -66,7 +66,7 @@ impl<D: Driver> Core<D> {
             .connections
             .get(key)
             .is_some_and(|one| self.is_deaf(one));
-        if deaf && self.ask_kernel(key) == Told::All {
+        if deaf && self.ask_kernel(key) == Untold::Nothing {
             // Known now and here: nobody waits for a look, or dials meanwhile, because an answer was long.
             let rearmed_after = self.rearmed_after;
             self.resume_paused(key);
@@ -112,10 +112,10 @@ impl<D: Driver> Core<D> {
             self.condemn(key);
         } else {
             match self.ask_kernel(key) {
-                Told::All => self.release_to_pool(key),
+                Untold::Nothing => self.release_to_pool(key),
                 // What it tells brings it here again.
-                Told::NotYet => {}
-                Told::Unknown => self.release_later(key),
+                Untold::Some => {}
+                Untold::Unknown => self.release_later(key),
             }
         }
     }

@@ -40,19 +40,6 @@ fn showing(
     upstream
 }
 
-/// Status and body of one call.
-fn told(engine: &Engine) -> (u16, String) {
-    run(async {
-        let upstream = engine.upstream("backend").unwrap();
-        let request = http::Request::get("/").body(()).unwrap();
-        let response = upstream.call(request).await.expect("an answer");
-        let status = response.status().as_u16();
-        let body = response.into_body().collect().await.expect("a body");
-        let body = String::from_utf8_lossy(&body.to_bytes()).into_owned();
-        (status, body)
-    })
-}
-
 /// How nginx writes a serial number.
 fn serial(body: &str) -> u64 {
     let word = body.split(' ').next().unwrap_or_default();

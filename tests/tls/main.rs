@@ -93,3 +93,16 @@ fn telling_nginx(directives: &str) -> Option<(Nginx, Authority)> {
     let nginx = nginx(&authority.sign(), &format!("{directives} {tells}"))?;
     Some((nginx, authority))
 }
+
+/// Status and body of one call.
+fn told(engine: &Engine) -> (u16, String) {
+    run(async {
+        let upstream = engine.upstream("backend").unwrap();
+        let request = http::Request::get("/").body(()).unwrap();
+        let response = upstream.call(request).await.expect("an answer");
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.expect("a body");
+        let body = String::from_utf8_lossy(&body.to_bytes()).into_owned();
+        (status, body)
+    })
+}

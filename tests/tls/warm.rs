@@ -21,21 +21,10 @@ fn the_first_call_after_a_long_idle_time_meets_no_handshake() {
             seen.connections_opened >= before.connections_opened + 2
                 && seen.upstreams["backend"].idle >= 2
         });
-        let (status, _) = call(&engine);
+        let (status, _) = told(&engine);
         assert_eq!(status, 200);
         let after = run(engine.snapshot()).unwrap();
         let met = |seen: &ringpool::Snapshot| (seen.hits, seen.misses);
         assert_eq!(met(&after), (seen.hits + 1, seen.misses));
     }
-}
-
-fn call(engine: &Engine) -> (u16, Bytes) {
-    run(async {
-        let upstream = engine.upstream("backend").unwrap();
-        let request = http::Request::get("/").body(()).unwrap();
-        let response = upstream.call(request).await.expect("an answer");
-        let status = response.status().as_u16();
-        let body = response.into_body().collect().await.expect("a body");
-        (status, body.to_bytes())
-    })
 }

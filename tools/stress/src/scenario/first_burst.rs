@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use scenarios::{Bound, Findings, Unit, quantile};
 
+use super::paired::median;
 use super::{Scenario, Stage};
 use crate::backend::{Backend, BackendOptions};
 use crate::drive::{self, Crowd, FromStart};
@@ -72,7 +73,7 @@ fn p99(burst: &Crowd) -> f64 {
 fn first_and_others(rounds: &[Vec<Crowd>]) -> [f64; 2] {
     let first = rounds.iter().filter_map(|bursts| bursts.first());
     let others = rounds.iter().flat_map(|bursts| bursts.iter().skip(1));
-    [median(first.map(p99)), median(others.map(p99))]
+    [median(first.map(p99)), median(others.map(p99))].map(|median| median.unwrap_or(f64::NAN))
 }
 
 fn judge(warm: &[Vec<Crowd>], cold: &[Vec<Crowd>]) -> Findings {
@@ -132,12 +133,6 @@ fn judge(warm: &[Vec<Crowd>], cold: &[Vec<Crowd>]) -> Findings {
     findings
 }
 
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_unstable_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,7 +141,6 @@ mod tests {
     fn burst(ms: u64, handshakes: u64) -> Crowd {
         Crowd {
             latencies: vec![Duration::from_millis(ms); CALLS],
-            failed: 0,
             handshakes,
         }
     }

@@ -21,7 +21,7 @@ use std::time::Duration;
 use scenarios::{Bound, Findings, Unit};
 
 use super::beside::{Beside, CONNECTIONS, cpu};
-use super::paired::Interval;
+use super::paired::{Interval, median};
 use super::{Scenario, Stage};
 use crate::failure::Failure;
 use crate::load::LoadResult;
@@ -206,12 +206,6 @@ fn judge(rounds: &[Round]) -> Findings {
 /// Requests a second.
 fn rate(phase: &Phase) -> f64 {
     phase.result.throughput().unwrap_or_default()
-}
-
-fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_unstable_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
 }
 
 #[cfg(test)]

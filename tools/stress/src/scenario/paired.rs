@@ -1,6 +1,6 @@
 //! The mean of what paired rounds gave, and how sure it is.
 //!
-//! Owns the interval. Never: knows what was measured. Factors are averaged as logarithms, since a round that is
+//! Owns the interval, and the median for whoever shows one. Never: knows what was measured. Factors are averaged as logarithms, since a round that is
 //! twice as dear and one that is half as dear are equally far off.
 
 /// A geometric mean of factors, and between which two the true one lies with 95 % confidence.
@@ -38,6 +38,13 @@ fn student(freedom: usize) -> f64 {
     let expansion = |n: f64| 1.95996 + 2.37227 / n + 2.82250 / (n * n) + 2.55585 / (n * n * n);
     let known = FIRST.get(freedom.saturating_sub(1)).copied();
     known.unwrap_or_else(|| expansion(freedom as f64))
+}
+
+/// The value in the middle; the greater of the two, if two are.
+pub(super) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_unstable_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
 }
 
 #[cfg(test)]
