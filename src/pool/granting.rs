@@ -236,7 +236,7 @@ impl Pool {
 
 #[inline]
 fn newest_good(
-    members: &super::member::Members,
+    members: &super::members::Members,
     limits: &super::Limits,
     now: Time,
     endpoint: Option<EndpointId>,

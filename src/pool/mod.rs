@@ -10,7 +10,7 @@
 //! | `message` | what goes in and out |
 //! | `limits` | the policy's values |
 //! | `permit` | the right to have a connection open, counted over the engine |
-//! | `member` | connections by name, and the lists of idle and free ones |
+//! | `member`, `members` | one connection; all of them by name, and the lists of idle and free ones |
 //! | `granting` | who gets which connection |
 //! | `queue`, `shed` | waiters by class; who is sent away under overload |
 //! | `elsewhere` | waiters for whom no dial is begun yet |
@@ -37,6 +37,7 @@ mod histogram;
 mod limits;
 mod list;
 mod member;
+mod members;
 mod message;
 mod outcome;
 mod pace;
@@ -69,7 +70,8 @@ use crate::time::Time;
 use dialing::Dialing;
 use due::Due;
 use endpoints::Endpoints;
-use member::{Members, State};
+use member::State;
+use members::Members;
 use queue::Queue;
 use shed::Shedder;
 use warmth::Warmth;

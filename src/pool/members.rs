@@ -1,0 +1,419 @@
+//! The connections of a pool, by name.
+//!
+//! Owns: each member's state, who may be granted it, and the lists to find one by: idle members from the
+//! oldest to the one used last, and a shelf of free ones for every endpoint and tier.
+//! Never: decides who gets a member or when one goes, or touches a connection.
+//!
+//! ```text
+//! Dialing ──opened──▶ Open: idle ◀──returned / taken──▶ leased        any ──removed──▶ forgotten
+//! ```
+//! A member has slots: one, or as many as its peer allows streams. It is *idle* while none is used,
+//! *free* while one is left and it is not doomed. A doomed member is granted to nobody any more.
+
+use super::list::{Links, List};
+use super::member::{Idle, Member, Purpose, Shelf, State};
+use super::message::{CloseReason, EndpointId, MemberId};
+use super::permit::Tier;
+use crate::slab::{Key, Slab};
+use crate::time::Time;
+
+/// How many members of a tier there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct TierCount {
+    /// Open, not doomed, not ending.
+    pub(super) warm: u32,
+    /// Being dialled.
+    pub(super) dialing: u32,
+    /// Open and unused.
+    pub(super) idle: u32,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Members {
+    all: Slab<Member>,
+    idle: List<Idle>,
+    /// By endpoint (those without one first), then by tier.
+    shelves: Vec<[List<Shelf>; 2]>,
+    tiers: [TierCount; 2],
+    dialing: u32,
+    dialing_fresh: u32,
+    trials: u32,
+    doomed: u32,
+    /// Over open members that are not doomed, by tier.
+    slots: [u64; 2],
+}
+
+impl Members {
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Open ones, idle or leased, doomed or not.
+    pub(super) fn live(&self) -> u32 {
+        self.all.len() as u32 - self.dialing
+    }
+
+    pub(super) fn idle(&self) -> u32 {
+        self.idle.len()
+    }
+
+    pub(super) fn leased(&self) -> u32 {
+        self.live() - self.idle()
+    }
+
+    /// Open ones that will not be granted again.
+    pub(super) fn doomed(&self) -> u32 {
+        self.doomed
+    }
+
+    pub(super) fn dialing(&self) -> u32 {
+        self.dialing
+    }
+
+    /// Those of the dialling ones that were begun for fresh waiters.
+    pub(super) fn dialing_fresh(&self) -> u32 {
+        self.dialing_fresh
+    }
+
+    /// Those of the dialling ones that only try an endpoint.
+    pub(super) fn trials(&self) -> u32 {
+        self.trials
+    }
+
+    /// How many can be served at once by what is open.
+    pub(super) fn slots(&self, tier: Tier) -> u64 {
+        self.slots[tier as usize]
+    }
+
+    pub(super) fn tier(&self, tier: Tier) -> TierCount {
+        self.tiers[tier as usize]
+    }
+
+    #[inline]
+    pub(super) fn get(&self, id: MemberId) -> Option<&Member> {
+        self.all.get(id.0)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (MemberId, &Member)> {
+        self.all.iter().map(|(key, member)| (MemberId(key), member))
+    }
+
+    /// The ids of members that `wanted` picks: for changes that walk all of them.
+    pub(super) fn select(&self, wanted: impl Fn(&Member) -> bool) -> Vec<MemberId> {
+        let picked = self.iter().filter(|(_, member)| wanted(member));
+        picked.map(|(id, _)| id).collect()
+    }
+
+    /// The idle member that has been idle longest.
+    pub(super) fn oldest_idle(&self) -> Option<(MemberId, &Member)> {
+        self.named(self.idle.oldest())
+    }
+
+    /// The idle member that began to idle after `id`, an idle one.
+    pub(super) fn idle_after(&self, id: MemberId) -> Option<(MemberId, &Member)> {
+        self.named(self.idle.after(&self.all, id.0))
+    }
+
+    /// The free member of an endpoint and tier that was used last.
+    #[inline]
+    pub(super) fn newest_free(
+        &self,
+        endpoint: Option<EndpointId>,
+        tier: Tier,
+    ) -> Option<(MemberId, &Member)> {
+        let shelf = self.shelves.get(shelf_index(endpoint))?;
+        self.named(shelf[tier as usize].newest())
+    }
+
+    /// The free member of the same shelf that was used before `id`, a free one.
+    pub(super) fn free_before(&self, id: MemberId) -> Option<(MemberId, &Member)> {
+        let member = self.all.get(id.0)?;
+        let shelf = self.shelves.get(shelf_index(member.endpoint))?;
+        self.named(shelf[member.tier as usize].before(&self.all, id.0))
+    }
+
+    #[inline]
+    fn named(&self, key: Option<Key>) -> Option<(MemberId, &Member)> {
+        let key = key?;
+        let member = self.all.get(key).expect("lists name members");
+        Some((MemberId(key), member))
+    }
+
+    /// A new member, dialling.
+    pub(super) fn dial(
+        &mut self,
+        now: Time,
+        purpose: Purpose,
+        tier: Tier,
+        endpoint: Option<EndpointId>,
+    ) -> MemberId {
+        self.count_dialing(purpose, tier, 1);
+        MemberId(self.all.insert(Member {
+            state: State::Dialing(purpose),
+            tier,
+            endpoint,
+            since: now,
+            retire_at: Time::NEVER,
+            retire_for: CloseReason::Age,
+            opened: Time::NEVER,
+            uses: 0,
+            slots: 0,
+            used: 0,
+            judged: 0,
+            claimed: false,
+            ending: false,
+            doomed: None,
+            idle_links: Links::default(),
+            shelf_links: Links::default(),
+        }))
+    }
+
+    /// Notes where a dialling member goes.
+    pub(super) fn set_endpoint(&mut self, id: MemberId, endpoint: Option<EndpointId>) {
+        let member = self.member(id);
+        debug_assert!(matches!(member.state, State::Dialing(_)), "{id:?} is open");
+        member.endpoint = endpoint;
+    }
+
+    /// A dialling member is open now, and idle.
+    pub(super) fn opened(
+        &mut self,
+        id: MemberId,
+        conn: Key,
+        slots: u32,
+        now: Time,
+        retire_at: Time,
+    ) {
+        let member = self.member(id);
+        let State::Dialing(purpose) = member.state else {
+            unreachable!("{id:?} is open already");
+        };
+        member.state = State::Open(conn);
+        member.since = now;
+        member.opened = now;
+        member.retire_at = retire_at;
+        member.slots = slots;
+        let (tier, free) = (member.tier, member.is_free());
+        self.count_dialing(purpose, tier, -1);
+        self.tiers[tier as usize].warm += 1;
+        self.tiers[tier as usize].idle += 1;
+        self.slots[tier as usize] += u64::from(slots);
+        self.idle.push(&mut self.all, id.0);
+        if free {
+            self.shelve(id);
+        }
+    }
+
+    /// One slot of a free member is granted; tells its connection.
+    #[inline]
+    pub(super) fn taken(&mut self, id: MemberId, now: Time) -> Key {
+        let member = self.all.get_mut(id.0).expect("the caller looked it up");
+        debug_assert!(member.is_free(), "{id:?} is granted without a free slot");
+        let State::Open(conn) = member.state else {
+            unreachable!("{id:?} is granted before it is open");
+        };
+        member.since = now;
+        member.uses += 1;
+        member.used += 1;
+        let (first, full) = (member.used == 1, member.used == member.slots);
+        if first {
+            self.tiers[member.tier as usize].idle -= 1;
+            self.idle.unlink(&mut self.all, id.0);
+        }
+        if full {
+            self.unshelve(id);
+        }
+        conn
+    }
+
+    /// It goes because there are too many.
+    pub(super) fn set_claimed(&mut self, id: MemberId) {
+        self.member(id).claimed = true;
+    }
+
+    /// One of those who use a member has its verdict, if none had it already.
+    #[inline]
+    pub(super) fn judge(&mut self, id: MemberId) {
+        let member = self.member(id);
+        member.judged = member.used.min(member.judged + 1);
+    }
+
+    /// One slot of a leased member is about to be free again: whether its use had a verdict.
+    #[inline]
+    pub(super) fn take_verdict(&mut self, id: MemberId) -> bool {
+        let member = self.member(id);
+        let judged = member.judged > 0;
+        member.judged -= u32::from(judged);
+        judged
+    }
+
+    /// One slot of a leased member is free again. True if nobody uses it any more.
+    #[inline]
+    pub(super) fn returned(&mut self, id: MemberId, now: Time) -> bool {
+        let member = self.all.get_mut(id.0).expect("the caller looked it up");
+        assert!(member.used > 0, "{id:?} is released without a lease");
+        let was_free = member.is_free();
+        member.used -= 1;
+        let (idle, free) = (member.used == 0, member.is_free());
+        if idle {
+            member.since = now;
+            self.tiers[member.tier as usize].idle += 1;
+            self.idle.push(&mut self.all, id.0);
+        }
+        if free && !was_free {
+            self.shelve(id);
+        }
+        idle
+    }
+
+    /// The peer of an open member allows another number of slots.
+    pub(super) fn set_slots(&mut self, id: MemberId, slots: u32) {
+        let member = self.member(id);
+        let was_free = member.is_free();
+        let before = std::mem::replace(&mut member.slots, slots);
+        let (free, doomed) = (member.is_free(), member.doomed.is_some());
+        let tier = member.tier as usize;
+        if !doomed {
+            self.slots[tier] = self.slots[tier] - u64::from(before) + u64::from(slots);
+        }
+        if free && !was_free {
+            self.shelve(id);
+        } else if was_free && !free {
+            self.unshelve(id);
+        }
+    }
+
+    /// An open member is granted to nobody any more. The first reason counts.
+    pub(super) fn doom(&mut self, id: MemberId, reason: CloseReason) {
+        let member = self.member(id);
+        if member.doomed.is_some() {
+            return;
+        }
+        let was_free = member.is_free();
+        member.doomed = Some(reason);
+        let (tier, slots, ending) = (member.tier, member.slots, member.ending);
+        self.doomed += 1;
+        self.slots[tier as usize] -= u64::from(slots);
+        if !ending {
+            self.tiers[tier as usize].warm -= 1;
+        }
+        if was_free {
+            self.unshelve(id);
+        }
+    }
+
+    /// Whether an open member ends soon.
+    pub(super) fn set_ending(&mut self, id: MemberId, ending: bool) {
+        let member = self.member(id);
+        if std::mem::replace(&mut member.ending, ending) == ending || member.doomed.is_some() {
+            return;
+        }
+        let tier = member.tier as usize;
+        if ending {
+            self.tiers[tier].warm -= 1;
+        } else {
+            self.tiers[tier].warm += 1;
+        }
+    }
+
+    /// An open member's time is over at `retire_at` from now on.
+    pub(super) fn set_retirement(
+        &mut self,
+        id: MemberId,
+        retire_at: Time,
+        retire_for: CloseReason,
+    ) {
+        let member = self.member(id);
+        member.retire_at = retire_at;
+        member.retire_for = retire_for;
+    }
+
+    /// Forgets a member, whatever it is doing.
+    pub(super) fn remove(&mut self, id: MemberId) -> Option<Member> {
+        match self.all.get(id.0)?.state {
+            State::Dialing(purpose) => {
+                let tier = self.member(id).tier;
+                self.count_dialing(purpose, tier, -1);
+            }
+            State::Open(_) => {
+                // Dooming takes it off its shelf and out of the counts.
+                self.doom(id, CloseReason::Drained);
+                self.doomed -= 1;
+                let member = self.member(id);
+                let tier = member.tier as usize;
+                if member.used == 0 {
+                    self.tiers[tier].idle -= 1;
+                    self.idle.unlink(&mut self.all, id.0);
+                }
+            }
+        }
+        self.all.remove(id.0)
+    }
+
+    fn member(&mut self, id: MemberId) -> &mut Member {
+        self.all.get_mut(id.0).expect("the caller looked it up")
+    }
+
+    fn count_dialing(&mut self, purpose: Purpose, tier: Tier, by: i32) {
+        let add = |count: &mut u32| *count = count.wrapping_add_signed(by);
+        add(&mut self.dialing);
+        add(&mut self.tiers[tier as usize].dialing);
+        match purpose {
+            Purpose::Fresh => add(&mut self.dialing_fresh),
+            Purpose::Trial => add(&mut self.trials),
+            Purpose::Queue | Purpose::Warmth => {}
+        }
+    }
+
+    #[inline]
+    fn shelve(&mut self, id: MemberId) {
+        let member = self.all.get(id.0).expect("the caller looked it up");
+        let (index, tier) = (shelf_index(member.endpoint), member.tier as usize);
+        if index >= self.shelves.len() {
+            self.shelves.resize_with(index + 1, Default::default);
+        }
+        self.shelves[index][tier].push(&mut self.all, id.0);
+    }
+
+    #[inline]
+    fn unshelve(&mut self, id: MemberId) {
+        let member = self.all.get(id.0).expect("the caller looked it up");
+        let (index, tier) = (shelf_index(member.endpoint), member.tier as usize);
+        self.shelves[index][tier].unlink(&mut self.all, id.0);
+    }
+
+    /// Whether the counts equal a census of the slab. Walks all members: for tests and assertions.
+    pub(super) fn counts_hold(&self) -> bool {
+        let count = |wanted: &dyn Fn(&Member) -> bool| {
+            self.all.iter().filter(|(_, member)| wanted(member)).count() as u32
+        };
+        let is_dialing = |member: &Member| matches!(member.state, State::Dialing(_));
+        let is_open = |member: &Member| !is_dialing(member) && member.doomed.is_none();
+        let tiers_hold = [Tier::Open, Tier::Reserved].into_iter().all(|tier| {
+            let counts = self.tier(tier);
+            count(&|m| m.tier == tier && is_dialing(m)) == counts.dialing
+                && count(&|m| m.tier == tier && m.is_idle()) == counts.idle
+                && count(&|m| m.tier == tier && is_open(m) && !m.ending) == counts.warm
+        });
+        let shelved: u32 = self.shelves.iter().flatten().map(List::len).sum();
+        let slots: u64 = self
+            .iter()
+            .filter(|(_, member)| is_open(member))
+            .map(|(_, member)| u64::from(member.slots))
+            .sum();
+        let fresh = State::Dialing(Purpose::Fresh);
+        let trial = State::Dialing(Purpose::Trial);
+        tiers_hold
+            && count(&is_dialing) == self.dialing
+            && count(&|m| m.state == fresh) == self.dialing_fresh
+            && count(&|m| m.state == trial) == self.trials
+            && count(&|m| m.doomed.is_some()) == self.doomed
+            && count(&Member::is_idle) == self.idle.len()
+            && count(&Member::is_free) == shelved
+            && slots == self.slots.iter().sum::<u64>()
+    }
+}
+
+fn shelf_index(endpoint: Option<EndpointId>) -> usize {
+    endpoint.map_or(0, |EndpointId(index)| index as usize + 1)
+}
