@@ -86,6 +86,12 @@ pub enum TlsFailure {
     NotYetValid,
     /// The peer's certificate is for another name.
     WrongName,
+    /// The peer's certificate was taken back by its issuer.
+    Revoked,
+    /// Whether the peer's certificate was taken back is not known: its issuer has no current list.
+    RevocationUnknown,
+    /// The peer's certificate is good, but its key is none of those that are pinned.
+    NotPinned,
     /// The peer's certificate was refused for another reason.
     Certificate,
     /// The peer sent an alert.

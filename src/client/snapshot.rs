@@ -177,6 +177,9 @@ pub struct UpstreamFigures {
     pub evicted_age: u64,
     /// Connections closed because of their number of uses.
     pub evicted_uses: u64,
+    /// Connections closed because what their server had proven did not count for longer: its certificate ended, or was checked
+    /// `tls.verified_max` ago.
+    pub evicted_trust: u64,
     /// Times that files which its `tls` settings name were read anew and brought something new into force.
     pub reloads: u64,
     /// Times that they could not be used: what was read before stayed in force.
@@ -279,6 +282,7 @@ impl Snapshot {
             figures.evicted_idle += counters.evicted(CloseReason::IdleTimeout);
             figures.evicted_age += counters.evicted(CloseReason::Age);
             figures.evicted_uses += counters.evicted(CloseReason::Uses);
+            figures.evicted_trust += counters.evicted(CloseReason::Trust);
         }
     }
 

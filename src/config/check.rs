@@ -203,6 +203,17 @@ fn upstream(settings: &UpstreamConfig, config: &Config, mistakes: &mut Mistakes)
     {
         mistakes.add("tls.alpn", "has a name that is not 1 to 255 bytes".into());
     }
+    for (field, value) in [
+        ("tls.verified_max", settings.tls.verified_max),
+        (
+            "tls.ticket_lifetime_max",
+            Some(settings.tls.ticket_lifetime_max),
+        ),
+    ] {
+        if value.is_some_and(|value| value < Duration::from_secs(1)) {
+            mistakes.add(field, "is less than a second".into());
+        }
+    }
 }
 
 /// The nested parts of an upstream's policy.

@@ -25,7 +25,7 @@ pub use policy::{
     AttemptConfig, BalanceConfig, BreakerConfig, RetryConfig, ShedConfig, WarmConfig,
 };
 pub use sharing::SharingConfig;
-pub use tls::{ClientCertificate, Pem, TlsConfig, TrustRoots};
+pub use tls::{ClientCertificate, Pem, RevocationConfig, TlsConfig, TrustRoots};
 pub use upstream::{KeepaliveConfig, UpstreamConfig};
 pub use url::{Scheme, UpstreamUrl, UrlError};
 

@@ -1,8 +1,12 @@
 //! TLS settings of an upstream.
 
+use super::serial;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// TLS settings of one upstream.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -12,6 +16,20 @@ pub struct TlsConfig {
     /// in, so that no file has to be in place. For an internal authority set its own: nobody else
     /// may sign then, which is safer.
     pub roots: TrustRoots,
+    /// Public keys of which the server's certificate has to be for one, whoever signed it: PEM with `PUBLIC KEY`
+    /// sections, as `openssl x509 -pubkey -noout` writes them. None, the default, takes every key that a trusted authority
+    /// has signed for, so that servers may change theirs. Pinning guards against an authority that signs for somebody
+    /// else, and cuts the upstream off when a server takes a key that is not listed: list the next one ahead.
+    pub pinned_keys: Option<Pem>,
+    /// Which certificates their issuers took back.
+    pub revocation: RevocationConfig,
+    /// How long a check of the server's certificate counts. Connections are closed when so much time has passed (up
+    /// to a quarter earlier, so that they do not close together), and tickets that go back to such a check are not used.
+    /// Default 24 h: a resumed session is not checked again, and without a limit one check might
+    /// serve for ever. Shorter notices a revoked or replaced certificate sooner, at the cost of full handshakes; `"off"`
+    /// leaves it to the certificate's own end, which always counts.
+    #[serde(with = "serial::duration_or_off")]
+    pub verified_max: Option<Duration>,
     /// What proves who we are, to servers that ask for a certificate. None, the default, proves nothing: most
     /// servers do not ask, and those that do refuse the connection, or the request. Set it where servers let in only
     /// whom they know (mutual TLS).
@@ -28,18 +46,47 @@ pub struct TlsConfig {
     /// handshake's CPU and the certificate's bytes. A ticket stays within its identity. Without it
     /// every connection proves the certificate anew, at the cost of a full handshake.
     pub resumption: bool,
+    /// How long a ticket is kept. Default 24 h: servers commonly change the keys that their tickets are sealed with once
+    /// a day, and refuse older ones. Never longer than the server says, or seven days (RFC 8446 §4.6.1). Shorter narrows the time
+    /// in which a stolen ticket is of use; it costs a full handshake after a longer pause.
+    #[serde(with = "serial::duration")]
+    pub ticket_lifetime_max: Duration,
 }
 
 impl Default for TlsConfig {
     fn default() -> TlsConfig {
         TlsConfig {
             roots: TrustRoots::WebPki,
+            pinned_keys: None,
+            revocation: RevocationConfig::default(),
+            verified_max: Some(DAY),
             client_certificate: None,
             server_name: String::new(),
             alpn: Vec::new(),
             resumption: true,
+            ticket_lifetime_max: DAY,
         }
     }
+}
+
+/// Which certificates their issuers took back (RFC 5280 §5). Lists are not fetched: whoever distributes them puts files in
+/// place, which are watched as the others are. A new list makes a new identity: connections made before it drain
+/// within `drain_timeout`, and their successors are checked by it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RevocationConfig {
+    /// The lists: PEM with `X509 CRL` sections, one or more each. Empty, the default, checks nothing: the web's lists are
+    /// too large to hand around, and its certificates short-lived instead. Set it for an internal authority that publishes
+    /// lists.
+    pub lists: Vec<Pem>,
+    /// Whether a certificate passes whose issuer has no list here, intermediate ones included. Default false: a list that was
+    /// forgotten is noticed at once. Turn it on to check what there are lists for,
+    /// and no more.
+    pub unknown_allowed: bool,
+    /// Whether lists count still that are past their `nextUpdate`. Default false: who can hold back new lists could make
+    /// old ones last. Turn it on to survive an
+    /// authority that is late; one that was silenced is not noticed then.
+    pub stale_allowed: bool,
 }
 
 /// Who may sign a server's certificate.
@@ -74,6 +121,36 @@ pub enum Pem {
     PemFile(PathBuf),
     /// Here. A configuration with a key in it is a secret.
     Pem(String),
+}
+
+impl TlsConfig {
+    /// The files that are named here.
+    pub(crate) fn files(&self) -> Vec<&Path> {
+        let roots = match &self.roots {
+            TrustRoots::PemFile(path) => Some(path.as_path()),
+            TrustRoots::WebPki | TrustRoots::Pem(_) => None,
+        };
+        let own = self.client_certificate.iter();
+        let own = own.flat_map(|certificate| [&certificate.chain, &certificate.key]);
+        let pems = self
+            .pinned_keys
+            .iter()
+            .chain(&self.revocation.lists)
+            .chain(own);
+        roots
+            .into_iter()
+            .chain(pems.filter_map(Pem::file))
+            .collect()
+    }
+}
+
+impl Pem {
+    fn file(&self) -> Option<&Path> {
+        match self {
+            Pem::PemFile(path) => Some(path),
+            Pem::Pem(_) => None,
+        }
+    }
 }
 
 impl fmt::Debug for Pem {

@@ -3,10 +3,10 @@
 //! Owns: the reading of the files that settings name. Never: keeps what it read anywhere but in the identity.
 
 use super::EngineShared;
-use crate::config::{Pem, TrustRoots, UpstreamConfig};
+use crate::config::{Pem, RevocationConfig, TlsConfig, TrustRoots, UpstreamConfig};
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind};
-use crate::tls::{ClientTls, Credentials, Identity, Roots};
+use crate::tls::{ClientTls, Credentials, Identity, PinnedKeys, Revocation, Roots, Trust};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -34,35 +34,68 @@ impl<D: Driver> EngineShared<D> {
 }
 
 fn identity(settings: &UpstreamConfig) -> Result<Identity, Error> {
-    let tls = &settings.tls;
-    let roots = match &tls.roots {
+    // All of it: a setting more says here what it has to do with the identity.
+    let TlsConfig {
+        roots,
+        pinned_keys,
+        revocation,
+        verified_max,
+        client_certificate,
+        server_name,
+        alpn,
+        resumption,
+        ticket_lifetime_max,
+    } = &settings.tls;
+    let roots = match roots {
         TrustRoots::WebPki => Roots::WebPki,
         TrustRoots::Pem(text) => Roots::Pem(text.as_bytes().into()),
         TrustRoots::PemFile(path) => Roots::Pem(read("roots", path)?),
     };
-    let credentials = match &tls.client_certificate {
+    let credentials = match client_certificate {
         None => None,
         Some(certificate) => Some(Credentials {
             chain: pem("client certificate", &certificate.chain)?,
             key: pem("client certificate's key", &certificate.key)?,
         }),
     };
-    let server_name = match tls.server_name.as_str() {
+    let pinned_keys = match pinned_keys {
+        None => None,
+        Some(keys) => Some(PinnedKeys(pem("pinned keys", keys)?)),
+    };
+    let RevocationConfig {
+        lists,
+        unknown_allowed,
+        stale_allowed,
+    } = revocation;
+    let lists: Vec<Arc<[u8]>> = lists
+        .iter()
+        .map(|list| pem("revocation list", list))
+        .collect::<Result<_, _>>()?;
+    let revocation = (!lists.is_empty()).then_some(Revocation {
+        lists,
+        unknown_allowed: *unknown_allowed,
+        stale_allowed: *stale_allowed,
+    });
+    let server_name = match server_name.as_str() {
         "" => settings.url.host().unwrap_or_default().to_owned(),
         name => name.to_owned(),
     };
-    let alpn = if tls.alpn.is_empty() && settings.url.is_http() {
+    let alpn = if alpn.is_empty() && settings.url.is_http() {
         vec![b"http/1.1".to_vec()]
     } else {
-        let names = tls.alpn.iter();
-        names.map(|name| name.clone().into_bytes()).collect()
+        alpn.iter().map(|name| name.clone().into_bytes()).collect()
     };
     Ok(Identity {
         server_name,
         alpn,
-        roots,
+        trust: Trust {
+            roots,
+            pinned_keys,
+            revocation,
+            verified_max: *verified_max,
+        },
         credentials,
-        resumption: tls.resumption,
+        resumption: resumption.then_some(*ticket_lifetime_max),
     })
 }
 

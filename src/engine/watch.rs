@@ -4,13 +4,13 @@
 //! what is in it; what has changed is reloaded.
 
 use super::EngineShared;
-use crate::config::{Pem, TrustRoots, UpstreamConfig};
+use crate::config::UpstreamConfig;
 use crate::driver::uring::Uring;
 use crate::error::{Error, ErrorKind};
 use crate::shard::upstream::UpstreamShared;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
@@ -113,11 +113,11 @@ impl Watched {
 }
 
 fn stamps(settings: &UpstreamConfig) -> Vec<Stamp> {
-    files(settings).iter().map(stamp).collect()
+    files(settings).into_iter().map(stamp).collect()
 }
 
 /// Follows links: what a link leads to may be replaced with the link as it is, and the other way round.
-fn stamp(path: &PathBuf) -> Stamp {
+fn stamp(path: &Path) -> Stamp {
     let about = fs::metadata(path).ok()?;
     Some((
         about.dev(),
@@ -128,20 +128,9 @@ fn stamp(path: &PathBuf) -> Stamp {
     ))
 }
 
-fn files(settings: &UpstreamConfig) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    if !settings.url.is_tls() {
-        return files;
+fn files(settings: &UpstreamConfig) -> Vec<&Path> {
+    match settings.url.is_tls() {
+        true => settings.tls.files(),
+        false => Vec::new(),
     }
-    if let TrustRoots::PemFile(path) = &settings.tls.roots {
-        files.push(path.clone());
-    }
-    if let Some(certificate) = &settings.tls.client_certificate {
-        for pem in [&certificate.chain, &certificate.key] {
-            if let Pem::PemFile(path) = pem {
-                files.push(path.clone());
-            }
-        }
-    }
-    files
 }

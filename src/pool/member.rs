@@ -40,6 +40,8 @@ pub(super) struct Member {
     pub(super) retire_at: Time,
     pub(super) retire_for: CloseReason,
     pub(super) opened: Time,
+    /// Until when what its peer has proven counts.
+    pub(super) trusted_until: Time,
     /// How often it has been granted.
     pub(super) uses: u64,
     pub(super) slots: u32,

@@ -12,7 +12,7 @@
 
 use super::list::{Links, List};
 use super::member::{Idle, Member, Purpose, Shelf, State};
-use super::message::{CloseReason, EndpointId, MemberId};
+use super::message::{CloseReason, EndpointId, MemberId, Opened};
 use super::permit::Tier;
 use crate::slab::{Key, Slab};
 use crate::time::Time;
@@ -156,6 +156,7 @@ impl Members {
             retire_at: Time::NEVER,
             retire_for: CloseReason::Age,
             opened: Time::NEVER,
+            trusted_until: Time::NEVER,
             uses: 0,
             slots: 0,
             used: 0,
@@ -176,28 +177,21 @@ impl Members {
     }
 
     /// A dialling member is open now, and idle.
-    pub(super) fn opened(
-        &mut self,
-        id: MemberId,
-        conn: Key,
-        slots: u32,
-        now: Time,
-        retire_at: Time,
-    ) {
+    pub(super) fn opened(&mut self, id: MemberId, opened: Opened, now: Time) {
         let member = self.member(id);
         let State::Dialing(purpose) = member.state else {
             unreachable!("{id:?} is open already");
         };
-        member.state = State::Open(conn);
+        member.state = State::Open(opened.conn);
         member.since = now;
         member.opened = now;
-        member.retire_at = retire_at;
-        member.slots = slots;
+        member.trusted_until = opened.trusted_until;
+        member.slots = opened.slots;
         let (tier, free) = (member.tier, member.is_free());
         self.count_dialing(purpose, tier, -1);
         self.tiers[tier as usize].warm += 1;
         self.tiers[tier as usize].idle += 1;
-        self.slots[tier as usize] += u64::from(slots);
+        self.slots[tier as usize] += u64::from(opened.slots);
         self.idle.push(&mut self.all, id.0);
         if free {
             self.shelve(id);

@@ -27,7 +27,7 @@ pub struct EndpointId(pub u32);
 pub struct Grant {
     /// The pool's name for the connection.
     pub member: MemberId,
-    /// The shard's own key, as given in [`Input::Dialed`].
+    /// The shard's own key, as given in [`Opened`].
     pub conn: Key,
     /// False only for a connection straight from its dial. One that was dialled ahead and has
     /// idled since counts as reused: its peer may have closed it meanwhile, too.
@@ -43,10 +43,19 @@ pub enum ComesFree {
         held: Duration,
     },
     /// Its dial succeeded; it is for one at a time.
-    Dialed {
-        /// The shard's key of the connection.
-        conn: Key,
-    },
+    Dialed(Opened),
+}
+
+/// What a dial brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// The shard's key of the connection, repeated in every `Grant` and `Close`.
+    pub conn: Key,
+    /// How many may use it at once: 1, or as many streams as the peer allows. It may be zero
+    /// for now.
+    pub slots: u32,
+    /// Until when what its peer has proven of itself counts.
+    pub trusted_until: Time,
 }
 
 /// How many more could be served at once, by what is open and nobody waits for.
@@ -91,11 +100,8 @@ pub enum Input {
     Dialed {
         /// As named in [`Action::Dial`].
         member: MemberId,
-        /// The shard's key of the connection, repeated in every `Grant` and `Close`.
-        conn: Key,
-        /// How many may use it at once: 1, or as many streams as the peer allows. It may be zero
-        /// for now.
-        slots: u32,
+        /// What it brought.
+        opened: Opened,
     },
     /// The peer allows another number of streams. Below what is in use nothing is taken away.
     Slots {
@@ -259,11 +265,13 @@ pub enum CloseReason {
     Endpoint,
     /// The peer said that it will close it.
     Retired,
+    /// What its peer has proven of itself does not count for longer: its certificate ends, or was checked too long ago.
+    Trust,
 }
 
 impl CloseReason {
     /// All of them, each at the index of its discriminant.
-    pub const ALL: [CloseReason; 9] = [
+    pub const ALL: [CloseReason; 10] = [
         CloseReason::IdleTimeout,
         CloseReason::Age,
         CloseReason::Uses,
@@ -273,5 +281,6 @@ impl CloseReason {
         CloseReason::Surplus,
         CloseReason::Endpoint,
         CloseReason::Retired,
+        CloseReason::Trust,
     ];
 }

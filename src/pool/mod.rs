@@ -59,7 +59,8 @@ mod warmth;
 pub use counters::{Census, PoolCounters};
 pub use limits::Limits;
 pub use message::{
-    Action, CloseReason, ComesFree, EndpointId, Grant, Input, MemberId, Refusal, Room, WaiterId,
+    Action, CloseReason, ComesFree, EndpointId, Grant, Input, MemberId, Opened, Refusal, Room,
+    WaiterId,
 };
 pub use permit::{Counter, Exhausted, Permit, Permits, Quota, Tier};
 pub use retry::{RetryBudget, backoff};
@@ -241,11 +242,7 @@ impl Pool {
                 self.queue.cancel(waiter);
             }
             Input::Moved { waiter } => self.moved(now, waiter),
-            Input::Dialed {
-                member,
-                conn,
-                slots,
-            } => self.dialed(now, member, conn, slots, actions),
+            Input::Dialed { member, opened } => self.dialed(now, member, opened, actions),
             Input::DialFailed { member } => self.dial_failed(now, member, actions),
             Input::Closed { member } => self.closed(now, member),
             Input::Slots { member, slots } => self.slots(member, slots),

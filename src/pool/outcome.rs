@@ -6,10 +6,8 @@ use super::Pool;
 use super::endpoints::Change;
 use super::limits::Limits;
 use super::member::{Member, Purpose, State};
-use super::message::{Action, CloseReason, EndpointId, MemberId, Refusal};
+use super::message::{Action, CloseReason, EndpointId, MemberId, Opened, Refusal};
 use super::queue::Who;
-use super::retire;
-use crate::slab::Key;
 use crate::time::Time;
 
 impl Pool {
@@ -60,11 +58,10 @@ impl Pool {
         &mut self,
         now: Time,
         id: MemberId,
-        conn: Key,
-        slots: u32,
+        opened: Opened,
         actions: &mut Vec<Action>,
     ) {
-        let Some(purpose) = self.opened(now, id, conn, slots) else {
+        let Some(purpose) = self.opened(now, id, opened) else {
             return;
         };
         self.fail_late(now, actions);
@@ -84,24 +81,17 @@ impl Pool {
     }
 
     /// The connection is open, and nobody's yet; what it was dialled for.
-    pub(super) fn opened(
-        &mut self,
-        now: Time,
-        id: MemberId,
-        conn: Key,
-        slots: u32,
-    ) -> Option<Purpose> {
+    pub(super) fn opened(&mut self, now: Time, id: MemberId, opened: Opened) -> Option<Purpose> {
         let (began, purpose) = self.dial_of(id)?;
         let endpoint = self.members.get(id).and_then(|member| member.endpoint);
-        self.dialing.succeeded(now.since(began), slots);
+        self.dialing.succeeded(now.since(began), opened.slots);
         if let Some(endpoint) = endpoint {
             self.endpoints
                 .connected(now, endpoint, &self.limits.balance);
             self.endpoints.ended(endpoint, false);
         }
-        let retire_at = retire::end_of_life(&self.limits, now, &mut self.random);
-        self.members.opened(id, conn, slots, now, retire_at);
-        self.look_at_age(id, retire_at);
+        self.members.opened(id, opened, now);
+        self.set_end_of_life(id);
         self.rests(now);
         Some(purpose)
     }

@@ -92,8 +92,8 @@ impl Pool {
                 self.members.returned(id, now);
                 self.unsettled |= self.wears_out(now, id);
             }
-            ComesFree::Dialed { conn } => {
-                self.opened(now, id, conn, 1);
+            ComesFree::Dialed(opened) => {
+                self.opened(now, id, opened);
                 // The waiter whom it was dialled for wants another one.
                 self.unsettled = true;
             }

@@ -15,12 +15,20 @@ use std::time::Duration;
 /// little to keep connections opened together from expiring together.
 const AGE_JITTER: f64 = 0.25;
 
-/// When the age of a connection opened at `opened` ends its life.
-pub(super) fn end_of_life(limits: &Limits, opened: Time, random: &mut Random) -> Time {
-    match limits.age_max {
-        None => Time::NEVER,
-        Some(age_max) => opened + random.shorten(age_max, AGE_JITTER),
+/// When a member's life ends, and by what: its age, or that its peer is trusted no longer.
+fn end_of_life(limits: &Limits, member: &Member, random: &mut Random) -> (Time, CloseReason) {
+    let opened = member.opened;
+    let mut end = (Time::NEVER, CloseReason::Age);
+    if let Some(age_max) = limits.age_max {
+        end.0 = opened + random.shorten(age_max, AGE_JITTER);
     }
+    if member.trusted_until != Time::NEVER {
+        let trusted = random.shorten(member.trusted_until.since(opened), AGE_JITTER);
+        if opened + trusted < end.0 {
+            end = (opened + trusted, CloseReason::Trust);
+        }
+    }
+    end
 }
 
 /// When a member that idles since `since` has idled too long.
@@ -73,6 +81,16 @@ impl Pool {
             }
         }
         self.purge(now, actions);
+    }
+
+    /// Sets when the life of a member that has just been opened ends.
+    pub(super) fn set_end_of_life(&mut self, id: MemberId) {
+        let Some(member) = self.members.get(id) else {
+            return;
+        };
+        let (retire_at, reason) = end_of_life(&self.limits, member, &mut self.random);
+        self.members.set_retirement(id, retire_at, reason);
+        self.look_at_age(id, retire_at);
     }
 
     /// Notes when a member's age has to be looked at: at its end, or ahead of it where a successor is wanted.
@@ -210,8 +228,7 @@ impl Pool {
             };
             let (mut retire_at, mut reason) = (member.retire_at, member.retire_for);
             if age_changed {
-                retire_at = end_of_life(&self.limits, member.opened, &mut self.random);
-                reason = CloseReason::Age;
+                (retire_at, reason) = end_of_life(&self.limits, member, &mut self.random);
             }
             if let Some(within) = within {
                 let soon = now + self.random.shorten(within, 1.0);

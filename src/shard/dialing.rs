@@ -9,11 +9,12 @@ use super::streams::Streams;
 use crate::driver::Driver;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Phase, TlsFailure};
-use crate::pool::{ComesFree, EndpointId, Input, MemberId, Permit};
+use crate::pool::{ComesFree, EndpointId, Input, MemberId, Opened, Permit};
 use crate::slab::Key;
 use crate::time::Time;
 use crate::tls::{Session, TlsError};
 use std::io;
+use std::time::Duration;
 
 impl<D: Driver> Core<D> {
     /// Begins a dial to the endpoint that is on trial, or else to one that the pool chooses as soon as
@@ -169,7 +170,7 @@ impl<D: Driver> Core<D> {
             .get(connection.upstream)
             .and_then(|state| state.tls.as_ref());
         let Some(client) = tls else {
-            self.established(key);
+            self.established(key, None);
             return;
         };
         match Session::new(client) {
@@ -201,11 +202,14 @@ impl<D: Driver> Core<D> {
         } else {
             self.tally.handshakes_full += 1;
         }
-        self.established(key);
+        let good_for = handshake.good_for;
+        self.established(key, good_for);
     }
 
-    fn established(&mut self, key: Key) {
+    /// `good_for`: how long what the peer has proven counts, if there is an end to that.
+    fn established(&mut self, key: Key, good_for: Option<Duration>) {
         let now = self.clock_now();
+        let trusted_until = good_for.map_or(Time::NEVER, |good_for| now + good_for);
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
@@ -234,18 +238,16 @@ impl<D: Driver> Core<D> {
             state.dial_error = None;
         }
         if let Some(member) = member {
-            let comes = ComesFree::Dialed { conn: key };
+            let opened = Opened {
+                conn: key,
+                slots,
+                trusted_until,
+            };
+            let comes = ComesFree::Dialed(opened);
             if is_exclusive && self.hand_on(upstream, member, comes) {
                 return;
             }
-            self.pool_input(
-                upstream,
-                Input::Dialed {
-                    member,
-                    conn: key,
-                    slots,
-                },
-            );
+            self.pool_input(upstream, Input::Dialed { member, opened });
         }
     }
 

@@ -65,7 +65,10 @@ fn failure(error: &TlsError) -> TlsFailure {
             CertificateProblem::Expired => TlsFailure::Expired,
             CertificateProblem::NotYetValid => TlsFailure::NotYetValid,
             CertificateProblem::WrongName => TlsFailure::WrongName,
-            CertificateProblem::Revoked | CertificateProblem::Other => TlsFailure::Certificate,
+            CertificateProblem::Revoked => TlsFailure::Revoked,
+            CertificateProblem::RevocationUnknown => TlsFailure::RevocationUnknown,
+            CertificateProblem::NotPinned => TlsFailure::NotPinned,
+            CertificateProblem::Other => TlsFailure::Certificate,
         },
         TlsError::Alert(_) => TlsFailure::Alert,
         TlsError::NotTls(_) => TlsFailure::NotTls,
@@ -74,6 +77,8 @@ fn failure(error: &TlsError) -> TlsFailure {
         | TlsError::KeysExhausted
         | TlsError::NotOpen
         | TlsError::Roots(_)
+        | TlsError::Pins(_)
+        | TlsError::Revocation(_)
         | TlsError::Credentials(_)
         | TlsError::ServerName(_)
         | TlsError::Alpn => TlsFailure::Protocol,

@@ -65,7 +65,8 @@ impl Tally {
             | CloseReason::Reconfigured
             | CloseReason::Surplus
             | CloseReason::Endpoint
-            | CloseReason::Retired => self.evicted_by_policy += 1,
+            | CloseReason::Retired
+            | CloseReason::Trust => self.evicted_by_policy += 1,
         }
     }
 

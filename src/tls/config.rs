@@ -1,18 +1,19 @@
 //! What a client has to know before it speaks TLS, made once for each identity.
 //!
-//! Owns: [`Identity`], the roots it trusts, and the rustls configuration made from both.
+//! Owns: [`Identity`], and the rustls configuration made from it.
 //! Never: shares a configuration between identities that differ in anything.
 
 use super::credentials::Credentials;
-use super::error::{CredentialsProblem, RootsProblem, TlsError};
-use super::tickets::{IdentityTickets, TicketStore};
-use rustls::RootCertStore;
-use rustls::client::{ClientConfig, Resumption, WebPkiServerVerifier};
-use rustls::crypto::CryptoProvider;
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, ServerName};
+use super::error::{CredentialsProblem, TlsError};
+use super::store::TicketStore;
+use super::tickets::IdentityTickets;
+use super::trust::{self, Trust};
+use super::verifier::Verifier;
+use rustls::client::{ClientConfig, Resumption};
+use rustls_pki_types::ServerName;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What makes two TLS connections interchangeable, apart from the address. Compared whole.
 ///
@@ -26,29 +27,12 @@ pub struct Identity {
     /// is accepted.
     pub alpn: Vec<Vec<u8>>,
     /// Whom to trust.
-    pub roots: Roots,
+    pub trust: Trust,
     /// What to show a server that asks who we are; without it, nothing.
     pub credentials: Option<Credentials>,
-    /// Whether to keep tickets and resume with them.
-    pub resumption: bool,
-}
-
-/// The certificate authorities that are trusted.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Roots {
-    /// Mozilla's, as compiled in by the webpki-roots crate.
-    WebPki,
-    /// These alone: one or more certificates in PEM. Other sections of the file are passed over.
-    Pem(Arc<[u8]>),
-}
-
-impl fmt::Debug for Roots {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Roots::WebPki => f.write_str("WebPki"),
-            Roots::Pem(pem) => write!(f, "Pem({} bytes)", pem.len()),
-        }
-    }
+    /// How long to keep tickets to resume with; `None` keeps none. At most as long as the server says, and seven days
+    /// (RFC 8446, section 4.6.1).
+    pub resumption: Option<Duration>,
 }
 
 /// One identity's rustls configuration, with that identity's tickets bound to it. Clones are cheap
@@ -73,8 +57,8 @@ impl ClientTls {
     /// resumes a session only with the very verifier that judged it first.
     ///
     /// # Errors
-    /// [`TlsError::ServerName`], [`TlsError::Alpn`], [`TlsError::Roots`] and [`TlsError::Credentials`], for an
-    /// identity that can never connect.
+    /// [`TlsError::ServerName`], [`TlsError::Alpn`], [`TlsError::Roots`], [`TlsError::Revocation`],
+    /// [`TlsError::Pins`] and [`TlsError::Credentials`], for an identity that can never connect.
     pub fn new(identity: Identity, store: &TicketStore) -> Result<ClientTls, TlsError> {
         if let Some(known) = store.known(&identity) {
             return Ok(known);
@@ -85,17 +69,35 @@ impl ClientTls {
         if !identity.alpn.iter().all(|p| (1..=255).contains(&p.len())) {
             return Err(TlsError::Alpn);
         }
-        let verifier = match store.known_verifier(&identity.roots) {
-            Some(verifier) => verifier,
-            None => store.keep_verifier(
-                &identity.roots,
-                verifier(&identity.roots, store.provider().clone())?,
-            ),
-        };
+        let trust = &identity.trust;
         let (provider, clock) = (store.provider().clone(), store.wall_clock().clone());
+        let web_pki = match store.known_verifier(trust) {
+            Some(known) => known,
+            None => {
+                let made =
+                    trust::web_pki(&trust.roots, trust.revocation.as_ref(), provider.clone())?;
+                store.keep_verifier(trust, made)
+            }
+        };
+        let pinned_keys = match &trust.pinned_keys {
+            Some(pinned) => pinned.parse().map_err(TlsError::Pins)?,
+            None => Vec::new(),
+        };
+        let tickets = identity.resumption.map(|lifetime_max| {
+            let name = server_name.clone();
+            Arc::new(IdentityTickets::new(name, clock.clone(), lifetime_max))
+        });
+        let verifier = Arc::new(Verifier {
+            web_pki,
+            pinned_keys,
+            verified_max: trust.verified_max,
+            tickets: tickets.clone(),
+        });
         let builder = ClientConfig::builder_with_details(provider, clock)
             .with_safe_default_protocol_versions()?
-            .with_webpki_verifier(verifier);
+            // What is dangerous about it: ours asks webpki first, and is the stricter one.
+            .dangerous()
+            .with_custom_certificate_verifier(verifier);
         let mut config = match &identity.credentials {
             None => builder.with_no_client_auth(),
             Some(credentials) => {
@@ -106,9 +108,6 @@ impl ClientTls {
         };
         config.alpn_protocols = identity.alpn.clone();
         config.enable_early_data = false;
-        let tickets = identity
-            .resumption
-            .then(|| Arc::new(IdentityTickets::new(server_name.clone())));
         config.resumption = match &tickets {
             Some(tickets) => Resumption::store(tickets.clone()),
             None => Resumption::disabled(),
@@ -135,6 +134,10 @@ impl ClientTls {
         &self.0.config
     }
 
+    pub(super) fn tickets(&self) -> Option<&IdentityTickets> {
+        self.0.tickets.as_deref()
+    }
+
     /// Drops the tickets that there are.
     pub(super) fn purge(&self) {
         if let Some(tickets) = &self.0.tickets {
@@ -159,48 +162,19 @@ impl fmt::Debug for ClientTls {
     }
 }
 
-fn verifier(
-    roots: &Roots,
-    provider: Arc<CryptoProvider>,
-) -> Result<Arc<WebPkiServerVerifier>, TlsError> {
-    let trusted = match roots {
-        Roots::WebPki => RootCertStore {
-            roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-        },
-        Roots::Pem(pem) => parse(pem).map_err(TlsError::Roots)?,
-    };
-    // The builder's only complaints are an empty store, excluded above, and revocation lists, of
-    // which there are none.
-    WebPkiServerVerifier::builder_with_provider(Arc::new(trusted), provider)
-        .build()
-        .map_err(|_| TlsError::Roots(RootsProblem::Empty))
-}
-
-fn parse(pem: &[u8]) -> Result<RootCertStore, RootsProblem> {
-    let mut trusted = RootCertStore::empty();
-    for (nth, certificate) in CertificateDer::pem_slice_iter(pem).enumerate() {
-        let certificate = certificate.map_err(|error| RootsProblem::Pem(nth, error.to_string()))?;
-        trusted
-            .add(certificate)
-            .map_err(|error| RootsProblem::Certificate(nth, error.to_string()))?;
-    }
-    if trusted.is_empty() {
-        return Err(RootsProblem::Empty);
-    }
-    Ok(trusted)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::error::{PinsProblem, RevocationProblem, RootsProblem};
+    use super::super::trust::{PinnedKeys, Revocation, Roots};
     use super::*;
 
     fn identity(roots: Roots) -> Identity {
         Identity {
             server_name: "example.test".into(),
             alpn: Vec::new(),
-            roots,
+            trust: roots.into(),
             credentials: None,
-            resumption: true,
+            resumption: None,
         }
     }
 
@@ -241,6 +215,48 @@ mod tests {
         ));
         ClientTls::new(identity(pem(&good)), &TicketStore::new()).unwrap();
         ClientTls::new(identity(Roots::WebPki), &TicketStore::new()).unwrap();
+    }
+
+    #[test]
+    fn pinned_keys_of_no_use_are_typed_errors() {
+        let problem = |pem: &str| {
+            let mut identity = identity(Roots::WebPki);
+            identity.trust.pinned_keys = Some(PinnedKeys(pem.as_bytes().into()));
+            match refusal(identity) {
+                TlsError::Pins(problem) => problem,
+                other => panic!("{other}"),
+            }
+        };
+        let made = rcgen::generate_simple_self_signed(["a.test".to_string()]).unwrap();
+        let certificate = made.cert.pem();
+        for empty in ["", "no PEM at all", certificate.as_str()] {
+            assert_eq!(problem(empty), PinsProblem::Empty);
+        }
+        let good = made.signing_key.public_key_pem();
+        let cut = format!("{good}{}", &good[..good.len() / 2]);
+        assert!(matches!(problem(&cut), PinsProblem::Pem(1, _)));
+    }
+
+    #[test]
+    fn revocation_lists_of_no_use_are_typed_errors() {
+        let problem = |pems: &[&str]| {
+            let mut identity = identity(Roots::WebPki);
+            identity.trust.revocation = Some(Revocation {
+                lists: pems.iter().map(|pem| pem.as_bytes().into()).collect(),
+                unknown_allowed: false,
+                stale_allowed: false,
+            });
+            match refusal(identity) {
+                TlsError::Revocation(problem) => problem,
+                other => panic!("{other}"),
+            }
+        };
+        assert_eq!(problem(&["no list"]), RevocationProblem::Empty(0));
+        let broken = "-----BEGIN X509 CRL-----\n!!!!\n-----END X509 CRL-----\n";
+        assert!(matches!(problem(&[broken]), RevocationProblem::Pem(0, _)));
+        let none = "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n";
+        assert!(matches!(problem(&[none]), RevocationProblem::List(_)));
+        assert_eq!(problem(&[none, ""]), RevocationProblem::Empty(1));
     }
 
     #[test]

@@ -28,6 +28,10 @@ pub enum TlsError {
     NotOpen,
     /// The trusted roots that were given are of no use.
     Roots(RootsProblem),
+    /// The pinned keys that were given are of no use.
+    Pins(PinsProblem),
+    /// The revocation lists that were given are of no use.
+    Revocation(RevocationProblem),
     /// The certificate and key that were given for ourselves are of no use.
     Credentials(CredentialsProblem),
     /// This is neither a DNS name nor an IP address.
@@ -50,6 +54,10 @@ pub enum CertificateProblem {
     WrongName,
     /// Its issuer took it back.
     Revoked,
+    /// Whether its issuer took it back is not known: there is no list of that issuer, or it is out of date.
+    RevocationUnknown,
+    /// It is good, but its key is none of the pinned ones.
+    NotPinned,
     /// Something else: missing, malformed, badly signed, made for another purpose.
     Other,
 }
@@ -64,6 +72,28 @@ pub enum RootsProblem {
     Pem(usize, String),
     /// This one (counted from 0) is not a certificate.
     Certificate(usize, String),
+}
+
+/// What is wrong with a PEM of pinned keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PinsProblem {
+    /// There is no public key in it.
+    Empty,
+    /// It is not PEM (RFC 7468), from this key on (counted from 0).
+    Pem(usize, String),
+}
+
+/// What is wrong with revocation lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RevocationProblem {
+    /// There is no list in this PEM (counted from 0).
+    Empty(usize),
+    /// This one (counted from 0) is not PEM (RFC 7468).
+    Pem(usize, String),
+    /// One of the lists is none, or of a kind that cannot be used.
+    List(String),
 }
 
 /// What is wrong with a certificate and key of our own.
@@ -119,6 +149,13 @@ fn problem(error: &CertificateError) -> CertificateProblem {
             CertificateProblem::WrongName
         }
         CertificateError::Revoked => CertificateProblem::Revoked,
+        CertificateError::UnknownRevocationStatus
+        | CertificateError::ExpiredRevocationList
+        | CertificateError::ExpiredRevocationListContext { .. } => {
+            CertificateProblem::RevocationUnknown
+        }
+        // Said by our own verifier alone.
+        CertificateError::ApplicationVerificationFailure => CertificateProblem::NotPinned,
         // rustls may add more at any time.
         _ => CertificateProblem::Other,
     }
@@ -138,6 +175,8 @@ impl fmt::Display for TlsError {
             TlsError::KeysExhausted => f.write_str("the connection's TLS keys are used up"),
             TlsError::NotOpen => f.write_str("TLS is not open for sending"),
             TlsError::Roots(problem) => write!(f, "trusted roots unusable: {problem}"),
+            TlsError::Pins(problem) => write!(f, "pinned keys unusable: {problem}"),
+            TlsError::Revocation(problem) => write!(f, "revocation lists unusable: {problem}"),
             TlsError::Credentials(problem) => write!(f, "client certificate unusable: {problem}"),
             TlsError::ServerName(name) => {
                 write!(f, "neither a DNS name nor an IP address: {name:?}")
@@ -155,6 +194,8 @@ impl fmt::Display for CertificateProblem {
             CertificateProblem::NotYetValid => "not yet valid",
             CertificateProblem::WrongName => "issued for another name",
             CertificateProblem::Revoked => "revoked",
+            CertificateProblem::RevocationUnknown => "no current revocation list of its issuer",
+            CertificateProblem::NotPinned => "its key is none of the pinned ones",
             CertificateProblem::Other => "invalid",
         })
     }
@@ -166,6 +207,25 @@ impl fmt::Display for RootsProblem {
             RootsProblem::Empty => f.write_str("no certificate in the PEM"),
             RootsProblem::Pem(nth, why) => write!(f, "malformed PEM at certificate {nth}: {why}"),
             RootsProblem::Certificate(nth, why) => write!(f, "certificate {nth}: {why}"),
+        }
+    }
+}
+
+impl fmt::Display for PinsProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PinsProblem::Empty => f.write_str("no public key in the PEM"),
+            PinsProblem::Pem(nth, why) => write!(f, "malformed PEM at key {nth}: {why}"),
+        }
+    }
+}
+
+impl fmt::Display for RevocationProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RevocationProblem::Empty(nth) => write!(f, "no list in the PEM of number {nth}"),
+            RevocationProblem::Pem(nth, why) => write!(f, "malformed PEM in number {nth}: {why}"),
+            RevocationProblem::List(why) => write!(f, "a list cannot be used: {why}"),
         }
     }
 }
@@ -200,6 +260,8 @@ impl Error for TlsError {
             | TlsError::KeysExhausted
             | TlsError::NotOpen
             | TlsError::Roots(_)
+            | TlsError::Pins(_)
+            | TlsError::Revocation(_)
             | TlsError::Credentials(_)
             | TlsError::ServerName(_)
             | TlsError::Alpn => None,
@@ -228,6 +290,14 @@ mod tests {
                 CertificateProblem::WrongName,
             ),
             (CertificateError::Revoked, CertificateProblem::Revoked),
+            (
+                CertificateError::UnknownRevocationStatus,
+                CertificateProblem::RevocationUnknown,
+            ),
+            (
+                CertificateError::ApplicationVerificationFailure,
+                CertificateProblem::NotPinned,
+            ),
             (CertificateError::BadSignature, CertificateProblem::Other),
         ];
         for (from, to) in cases {

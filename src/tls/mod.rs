@@ -8,17 +8,22 @@
 //! The one thing taken from outside is the wall clock: rustls reads it to judge certificates and
 //! tickets.
 
+mod certificate;
 mod config;
 mod credentials;
 mod error;
 mod session;
+mod store;
 mod tickets;
+mod trust;
+mod verifier;
 
 #[cfg(test)]
 mod tests;
 
-pub use config::{ClientTls, Identity, Roots, is_server_name};
+pub use config::{ClientTls, Identity, is_server_name};
 pub use credentials::Credentials;
 pub use error::{CertificateProblem, TlsError};
 pub use session::Session;
-pub use tickets::TicketStore;
+pub use store::TicketStore;
+pub use trust::{PinnedKeys, Revocation, Roots, Trust};

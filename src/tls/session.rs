@@ -5,9 +5,12 @@
 
 use super::config::ClientTls;
 use super::error::TlsError;
+use super::verifier;
 use rustls::client::ClientConnection;
-use rustls::{HandshakeKind, ProtocolVersion};
+use rustls::{CertificateError, HandshakeKind, ProtocolVersion};
+use rustls_pki_types::{CertificateDer, UnixTime};
 use std::io::{BufRead, Write};
+use std::time::Duration;
 
 /// The most plaintext a record takes (RFC 8446, section 5.1).
 const RECORD_MAX: usize = 16 * 1024;
@@ -28,6 +31,7 @@ const APPLICATION_DATA: u8 = 23;
 /// the data, as RFC 8446, section 4.6.3 wants it; an idle connection owes no answer.
 pub struct Session {
     connection: ClientConnection,
+    client: ClientTls,
     failure: Option<TlsError>,
     opening: Opening,
     /// Ciphertext received since the handshake or the last byte of plaintext.
@@ -47,6 +51,10 @@ pub struct Handshake {
     pub suite: &'static str,
     /// The protocol the server picked, if it picked one.
     pub alpn: Option<Vec<u8>>,
+    /// How long what the server proved counts from now on: until its certificate ends, or the check is
+    /// [too long ago](super::Trust::verified_max); `None` for ever. Where a session was resumed, of the check that it goes
+    /// back to.
+    pub good_for: Option<Duration>,
 }
 
 impl Session {
@@ -59,6 +67,7 @@ impl Session {
             ClientConnection::new(client.config().clone(), client.server_name().clone())?;
         Ok(Session {
             connection,
+            client: client.clone(),
             failure: None,
             opening: Opening::default(),
             silent: 0,
@@ -89,7 +98,7 @@ impl Session {
             _ => return None,
         };
         Some(Handshake {
-            resumed: self.connection.handshake_kind()? == HandshakeKind::Resumed,
+            resumed: self.is_resumed(),
             version,
             suite: self
                 .connection
@@ -97,7 +106,40 @@ impl Session {
                 .suite()
                 .as_str()?,
             alpn: self.connection.alpn_protocol().map(<[u8]>::to_vec),
+            good_for: self.good_for(),
         })
+    }
+
+    fn certificate(&self) -> Option<&CertificateDer<'static>> {
+        self.connection.peer_certificates()?.first()
+    }
+
+    fn is_resumed(&self) -> bool {
+        self.connection.handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+
+    fn now(&self) -> Option<UnixTime> {
+        self.client.config().time_provider.current_time()
+    }
+
+    fn good_for(&self) -> Option<Duration> {
+        let now = self.now()?;
+        let verified_max = self.client.identity().trust.verified_max;
+        let own = verifier::good_until(self.certificate()?, verified_max, now);
+        let earlier = self.client.tickets().filter(|_| self.is_resumed());
+        let earlier = earlier.and_then(|tickets| tickets.good_until());
+        let end = own.into_iter().chain(earlier).min()?;
+        let left = end.as_secs().saturating_sub(now.as_secs());
+        Some(Duration::from_secs(left))
+    }
+
+    /// rustls does not look at the certificate again when it resumes a session.
+    fn check_resumed(&self) -> Result<(), TlsError> {
+        if !self.is_resumed() || self.good_for().is_none_or(|left| !left.is_zero()) {
+            return Ok(());
+        }
+        self.client.purge();
+        Err(rustls::Error::InvalidCertificate(CertificateError::Expired).into())
     }
 
     /// Whether the server has sent `close_notify`: what it wanted to say is complete.
@@ -142,6 +184,9 @@ impl Session {
                 self.silent = 0;
             } else {
                 self.silent += taken;
+            }
+            if was_handshaking && !self.connection.is_handshaking() {
+                self.check_resumed()?;
             }
             if self.silent > SILENT_MAX {
                 return Err(TlsError::Flood);

@@ -1,222 +1,124 @@
 //! Resumption: what lets a connection skip most of a handshake because an earlier one had it.
 //!
-//! Owns: every ticket, apart by identity, and the map from an identity to its configuration. The
-//! map's lock is taken when an identity is set up; handshakes, on whichever shard, go through their
-//! identity's own [`IdentityTickets`], which has no lock.
+//! Owns: one identity's tickets, and until when what the server proved then may be relied on. No lock.
 //! Never: hands a TLS 1.3 ticket out twice (RFC 8446, appendix C.4: reuse lets an observer link
-//! connections), or a ticket to another identity.
+//! connections), a ticket to another identity, or one of a certificate whose time is over.
 
-use super::config::{ClientTls, Identity, Roots};
 use crossbeam::atomic::AtomicCell;
 use crossbeam::queue::ArrayQueue;
 use rustls::NamedGroup;
-use rustls::client::{
-    ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue, WebPkiServerVerifier,
-};
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
-use rustls_pki_types::ServerName;
-use std::collections::BTreeMap;
+use rustls::client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue};
+use rustls::time_provider::TimeProvider;
+use rustls_pki_types::{ServerName, UnixTime};
 use std::fmt;
-use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-
-/// How many identities are remembered. rustls keeps the server's certificates with every ticket: a
-/// few KiB for an identity as a rule, 100 KiB if all its tickets are kept.
-const IDENTITIES_MAX: usize = 4096;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// How many TLS 1.3 tickets an identity keeps. Servers send one or two for each handshake, which
 /// uses one: 32 carry a burst of two shards that dial as many connections at once as they may by
 /// default. With eight, 64 callers without reuse resumed a quarter of their handshakes.
 const TICKETS_MAX: usize = 32;
 
-/// The tickets of one engine, shared by its shards. Clones share everything.
-///
-/// At most 4,096 identities are remembered. When one more comes, the one that was set up the longest
-/// ago, of those that nobody uses, is forgotten; if all are in use, the new one keeps its tickets to
-/// itself.
-#[derive(Clone)]
-pub struct TicketStore(Arc<Shared>);
-
-struct Shared {
-    provider: Arc<CryptoProvider>,
-    wall_clock: Arc<dyn TimeProvider>,
-    identities_max: usize,
-    known: Mutex<Known>,
-}
-
-#[derive(Default)]
-struct Known {
-    /// When each identity was last set up, in set-ups: its key in `clients`.
-    set_up: BTreeMap<Identity, u64>,
-    /// The configurations, in the order of their last set-up.
-    clients: BTreeMap<u64, ClientTls>,
-    set_ups: u64,
-    /// One verifier for each set of roots, while somebody uses it.
-    verifiers: BTreeMap<Roots, Weak<WebPkiServerVerifier>>,
-}
-
-impl Default for TicketStore {
-    fn default() -> TicketStore {
-        TicketStore::new()
-    }
-}
-
-impl TicketStore {
-    /// A store without tickets.
-    pub fn new() -> TicketStore {
-        TicketStore::with(aws_lc_rs::default_provider(), Arc::new(DefaultTimeProvider))
-    }
-
-    /// A store without tickets, for an engine whose keys `provider` makes and whose certificates
-    /// and tickets are judged by `wall_clock`.
-    pub fn with(provider: CryptoProvider, wall_clock: Arc<dyn TimeProvider>) -> TicketStore {
-        TicketStore::bounded(provider, wall_clock, IDENTITIES_MAX)
-    }
-
-    fn bounded(
-        provider: CryptoProvider,
-        wall_clock: Arc<dyn TimeProvider>,
-        identities_max: usize,
-    ) -> TicketStore {
-        TicketStore(Arc::new(Shared {
-            provider: Arc::new(provider),
-            wall_clock,
-            identities_max,
-            known: Mutex::default(),
-        }))
-    }
-
-    pub(super) fn provider(&self) -> &Arc<CryptoProvider> {
-        &self.0.provider
-    }
-
-    pub(super) fn wall_clock(&self) -> &Arc<dyn TimeProvider> {
-        &self.0.wall_clock
-    }
-
-    /// The configuration of `identity`, if remembered; it then counts as set up just now.
-    pub(super) fn known(&self, identity: &Identity) -> Option<ClientTls> {
-        self.lock().find(identity)
-    }
-
-    /// Forgets an identity that has been replaced, and drops its tickets. Who uses it goes on, and whoever sets it up
-    /// again begins without tickets.
-    pub fn forget(&self, client: &ClientTls) {
-        let mut known = self.lock();
-        if let Some(at) = known.set_up.remove(client.identity()) {
-            known.clients.remove(&at);
-        }
-        drop(known);
-        client.purge();
-    }
-
-    /// Remembers `client`, or gives the one that somebody else made meanwhile.
-    pub(super) fn keep(&self, client: ClientTls) -> ClientTls {
-        let mut known = self.lock();
-        if let Some(earlier) = known.find(client.identity()) {
-            return earlier;
-        }
-        if known.clients.len() >= self.0.identities_max && !known.forget_one() {
-            return client;
-        }
-        let at = known.next();
-        known.set_up.insert(client.identity().clone(), at);
-        known.clients.insert(at, client.clone());
-        client
-    }
-
-    pub(super) fn known_verifier(&self, roots: &Roots) -> Option<Arc<WebPkiServerVerifier>> {
-        self.lock().verifiers.get(roots)?.upgrade()
-    }
-
-    /// Shares `verifier` with later identities of the same roots, or gives the one that somebody
-    /// else made meanwhile. (Tickets stay apart all the same: each identity has its own.)
-    pub(super) fn keep_verifier(
-        &self,
-        roots: &Roots,
-        verifier: Arc<WebPkiServerVerifier>,
-    ) -> Arc<WebPkiServerVerifier> {
-        let mut known = self.lock();
-        known.verifiers.retain(|_, weak| weak.strong_count() > 0);
-        if let Some(earlier) = known.verifiers.get(roots).and_then(Weak::upgrade) {
-            return earlier;
-        }
-        known
-            .verifiers
-            .insert(roots.clone(), Arc::downgrade(&verifier));
-        verifier
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        // Nothing under the lock calls foreign code, so a panic there leaves the maps sound.
-        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl fmt::Debug for TicketStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TicketStore").finish_non_exhaustive()
-    }
-}
-
-impl Known {
-    fn next(&mut self) -> u64 {
-        self.set_ups += 1;
-        self.set_ups
-    }
-
-    fn find(&mut self, identity: &Identity) -> Option<ClientTls> {
-        let now = self.next();
-        let at = self.set_up.get_mut(identity)?;
-        let client = self.clients.remove(at)?;
-        *at = now;
-        self.clients.insert(now, client.clone());
-        Some(client)
-    }
-
-    /// Forgets the identity set up the longest ago that nobody uses; false if all are used.
-    fn forget_one(&mut self) -> bool {
-        let unused = self.clients.iter().find(|(_, client)| client.is_unshared());
-        let Some(at) = unused.map(|(at, _)| *at) else {
-            return false;
-        };
-        if let Some(client) = self.clients.remove(&at) {
-            self.set_up.remove(client.identity());
-        }
-        true
-    }
-}
-
 /// One identity's tickets, as rustls wants them kept: the view of the store that is bound to one
 /// configuration. rustls asks by server name only, which is why no two identities share a view.
 pub(super) struct IdentityTickets {
     server_name: ServerName<'static>,
-    tls13: Newest<Tls13ClientSessionValue>,
+    clock: Arc<dyn TimeProvider>,
+    /// How long a ticket is kept, in seconds.
+    lifetime_max: u64,
+    /// Until when all that was proven counts, in seconds since 1970: the earliest end of what was checked since there
+    /// were no tickets last. [`UNPROVEN`] before the first check, and once this has passed: a ticket does not
+    /// say which check it goes back to.
+    good_until: AtomicU64,
+    tls13: Newest<Kept<Tls13ClientSessionValue>>,
     /// A TLS 1.2 session may be used any number of times: taken out, cloned and put back.
-    tls12: ArrayQueue<Tls12ClientSessionValue>,
+    tls12: ArrayQueue<Kept<Tls12ClientSessionValue>>,
     /// The key-exchange group the server chose last; 0, which is no group, for none.
     group: AtomicU16,
 }
 
-impl IdentityTickets {
-    /// Drops all that there are.
-    pub(super) fn clear(&self) {
-        while self.tls13.take().is_some() {}
-        while self.tls12.pop().is_some() {}
-    }
+const UNPROVEN: u64 = 0;
 
-    pub(super) fn new(server_name: ServerName<'static>) -> IdentityTickets {
+/// A ticket, and when it came, in seconds since 1970.
+#[derive(Clone)]
+struct Kept<T> {
+    ticket: T,
+    since: u64,
+}
+
+impl IdentityTickets {
+    pub(super) fn new(
+        server_name: ServerName<'static>,
+        clock: Arc<dyn TimeProvider>,
+        lifetime_max: Duration,
+    ) -> IdentityTickets {
         IdentityTickets {
             server_name,
+            clock,
+            lifetime_max: lifetime_max.as_secs(),
+            good_until: AtomicU64::new(UNPROVEN),
             tls13: Newest::new(),
             tls12: ArrayQueue::new(1),
             group: AtomicU16::new(0),
         }
     }
 
+    /// Drops all that there are.
+    pub(super) fn clear(&self) {
+        while self.tls13.take().is_some() {}
+        while self.tls12.pop().is_some() {}
+    }
+
+    /// A server has just proven itself, which counts until `end`; `None` is for ever.
+    pub(super) fn proven(&self, end: Option<UnixTime>) {
+        let end = end.map_or(u64::MAX, |end| end.as_secs().max(UNPROVEN + 1));
+        let shorten = |known: u64| {
+            Some(if known == UNPROVEN {
+                end
+            } else {
+                known.min(end)
+            })
+        };
+        let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
+        // It always shortens.
+        let _before = self.good_until.fetch_update(success, failure, shorten);
+    }
+
+    /// Until when a session that was resumed just now may be relied on; `None` is for ever.
+    pub(super) fn good_until(&self) -> Option<UnixTime> {
+        match self.good_until.load(Ordering::Relaxed) {
+            u64::MAX => None,
+            end => Some(UnixTime::since_unix_epoch(Duration::from_secs(end))),
+        }
+    }
+
     fn is_for(&self, server_name: &ServerName<'_>) -> bool {
         self.server_name == *server_name
+    }
+
+    /// The time, if tickets may be kept and used at it.
+    fn now_if_good(&self) -> Option<u64> {
+        let now = self.clock.current_time()?.as_secs();
+        let end = self.good_until.load(Ordering::Relaxed);
+        if now < end {
+            return Some(now);
+        }
+        if end != UNPROVEN {
+            // Whoever proves something at this moment loses no more than tickets.
+            self.good_until.store(UNPROVEN, Ordering::Relaxed);
+            self.clear();
+        }
+        None
+    }
+
+    fn keep<T>(&self, ticket: T) -> Option<Kept<T>> {
+        let since = self.now_if_good()?;
+        Some(Kept { ticket, since })
+    }
+
+    fn is_fresh<T>(&self, kept: &Kept<T>, now: u64) -> bool {
+        now.saturating_sub(kept.since) < self.lifetime_max
     }
 }
 
@@ -235,8 +137,10 @@ impl ClientSessionStore for IdentityTickets {
     }
 
     fn set_tls12_session(&self, server_name: ServerName<'static>, value: Tls12ClientSessionValue) {
-        if self.is_for(&server_name) {
-            self.tls12.force_push(value);
+        if self.is_for(&server_name)
+            && let Some(kept) = self.keep(value)
+        {
+            self.tls12.force_push(kept);
         }
     }
 
@@ -244,10 +148,11 @@ impl ClientSessionStore for IdentityTickets {
         if !self.is_for(server_name) {
             return None;
         }
-        let session = self.tls12.pop()?;
+        let now = self.now_if_good()?;
+        let kept = self.tls12.pop().filter(|kept| self.is_fresh(kept, now))?;
         // Refused if a newer one has come meanwhile, which is as it should be.
-        let _newer_is_there = self.tls12.push(session.clone());
-        Some(session)
+        let _newer_is_there = self.tls12.push(kept.clone());
+        Some(kept.ticket)
     }
 
     fn remove_tls12_session(&self, server_name: &ServerName<'static>) {
@@ -261,8 +166,10 @@ impl ClientSessionStore for IdentityTickets {
         server_name: ServerName<'static>,
         value: Tls13ClientSessionValue,
     ) {
-        if self.is_for(&server_name) {
-            self.tls13.insert(value);
+        if self.is_for(&server_name)
+            && let Some(kept) = self.keep(value)
+        {
+            self.tls13.insert(kept);
         }
     }
 
@@ -273,7 +180,11 @@ impl ClientSessionStore for IdentityTickets {
         if !self.is_for(server_name) {
             return None;
         }
-        self.tls13.take()
+        let now = self.now_if_good()?;
+        // The stale ones are taken out on the way.
+        let mut kept = std::iter::from_fn(|| self.tls13.take());
+        let fresh = kept.find(|kept| self.is_fresh(kept, now))?;
+        Some(fresh.ticket)
     }
 }
 
@@ -322,79 +233,9 @@ impl<T> Newest<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustls::time_provider::DefaultTimeProvider;
     use std::sync::atomic::AtomicU32;
     use std::thread;
-
-    fn identity(name: &str) -> Identity {
-        Identity {
-            server_name: name.into(),
-            alpn: Vec::new(),
-            roots: Roots::WebPki,
-            credentials: None,
-            resumption: true,
-        }
-    }
-
-    fn client(store: &TicketStore, name: &str) -> ClientTls {
-        ClientTls::new(identity(name), store).unwrap()
-    }
-
-    fn small() -> TicketStore {
-        let provider = aws_lc_rs::default_provider();
-        TicketStore::bounded(provider, Arc::new(DefaultTimeProvider), 2)
-    }
-
-    #[test]
-    fn one_configuration_for_each_identity() {
-        let store = TicketStore::new();
-        let a = client(&store, "a.test");
-        assert!(a.is_same(&client(&store.clone(), "a.test")));
-        assert!(!a.is_same(&client(&store, "b.test")));
-        assert!(!a.is_same(&client(&TicketStore::new(), "a.test")));
-    }
-
-    #[test]
-    fn the_oldest_unused_identity_is_forgotten_first() {
-        let store = small();
-        drop(client(&store, "a.test"));
-        drop(client(&store, "b.test"));
-        drop(client(&store, "a.test"));
-        let c = client(&store, "c.test");
-        assert!(store.known(&identity("a.test")).is_some());
-        assert!(store.known(&identity("b.test")).is_none());
-        assert!(c.is_same(&client(&store, "c.test")));
-    }
-
-    #[test]
-    fn identities_in_use_stay_and_the_number_is_bounded() {
-        let store = small();
-        let (a, b) = (client(&store, "a.test"), client(&store, "b.test"));
-        let c = client(&store, "c.test");
-        assert!(!c.is_same(&client(&store, "c.test")));
-        assert!(a.is_same(&client(&store, "a.test")));
-        drop(b);
-        let d = client(&store, "d.test");
-        assert!(d.is_same(&client(&store, "d.test")));
-        assert_eq!(store.lock().clients.len(), 2);
-        assert_eq!(store.lock().set_up.len(), 2);
-    }
-
-    #[test]
-    fn identities_with_the_same_roots_share_a_verifier_while_it_is_used() {
-        let store = small();
-        let a = client(&store, "a.test");
-        let first = store.known_verifier(&Roots::WebPki).unwrap();
-        let b = client(&store, "b.test");
-        assert!(Arc::ptr_eq(
-            &first,
-            &store.known_verifier(&Roots::WebPki).unwrap()
-        ));
-        drop((a, b, first));
-        let mut known = store.lock();
-        while known.forget_one() {}
-        drop(known);
-        assert!(store.known_verifier(&Roots::WebPki).is_none());
-    }
 
     #[test]
     fn the_newest_are_kept_and_the_newest_of_them_is_taken_first() {
@@ -446,7 +287,11 @@ mod tests {
     #[test]
     fn a_view_answers_for_its_own_server_only() {
         let name = |name: &'static str| ServerName::try_from(name).unwrap();
-        let tickets = IdentityTickets::new(name("a.test"));
+        let tickets = IdentityTickets::new(
+            name("a.test"),
+            Arc::new(DefaultTimeProvider),
+            Duration::from_secs(60),
+        );
         tickets.set_kx_hint(name("b.test"), NamedGroup::X25519);
         assert_eq!(tickets.kx_hint(&name("a.test")), None);
         tickets.set_kx_hint(name("a.test"), NamedGroup::X25519);

@@ -1,10 +1,11 @@
 //! Certificates made for one test: an authority, and what it signs.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    RevokedCertParams, date_time_ymd,
 };
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Who signs.
 pub struct Authority {
@@ -13,10 +14,13 @@ pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
 }
 
-/// A server's certificate and key, both in PEM.
+/// A certificate and its key, in PEM.
 pub struct Certificate {
     pub pem: String,
     pub key_pem: String,
+    /// The key's public half.
+    pub public_key_pem: String,
+    pub serial: u64,
 }
 
 /// When a certificate is good.
@@ -32,7 +36,7 @@ impl Authority {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         // A name of its own: an issuer is looked for by name.
         static MADE: AtomicU32 = AtomicU32::new(0);
         let nth = MADE.fetch_add(1, Ordering::Relaxed);
@@ -53,9 +57,8 @@ impl Authority {
     pub fn sign_client(&self, serial: u64) -> Certificate {
         let params = CertificateParams::new(vec!["client.test".to_owned()]);
         let mut params = params.expect("a name");
-        params.serial_number = Some(serial.into());
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        self.made(params)
+        self.made(params, serial)
     }
 
     pub fn sign_for(&self, names: &[&str], validity: Validity) -> Certificate {
@@ -68,15 +71,39 @@ impl Authority {
         };
         params.not_before = date_time_ymd(years.0, 1, 1);
         params.not_after = date_time_ymd(years.1, 1, 1);
-        self.made(params)
+        static MADE: AtomicU64 = AtomicU64::new(1);
+        self.made(params, MADE.fetch_add(1, Ordering::Relaxed))
     }
 
-    fn made(&self, params: CertificateParams) -> Certificate {
+    /// A list, good now, of those that it took back.
+    pub fn revoked(&self, serials: &[u64]) -> String {
+        let revoked = serials.iter().map(|&serial| RevokedCertParams {
+            serial_number: serial.into(),
+            revocation_time: date_time_ymd(2002, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(2002, 1, 1),
+            next_update: date_time_ymd(3000, 1, 1),
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = params.signed_by(&self.issuer).expect("a signature");
+        list.pem().expect("a list")
+    }
+
+    fn made(&self, mut params: CertificateParams, serial: u64) -> Certificate {
+        params.serial_number = Some(serial.into());
         let key = KeyPair::generate().expect("a key");
         let signed = params.signed_by(&key, &self.issuer).expect("a signature");
         Certificate {
             pem: signed.pem(),
             key_pem: key.serialize_pem(),
+            public_key_pem: key.public_key_pem(),
+            serial,
         }
     }
 }

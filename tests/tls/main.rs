@@ -10,6 +10,7 @@ mod handshakes;
 mod leases;
 mod records;
 mod resumption;
+mod trust;
 mod warm;
 
 use bytes::Bytes;

@@ -37,7 +37,7 @@ fn whoever_it_was_dialled_for_gets_another_one() {
     let mut rig = Rig::new(2, roomy());
     assert_eq!(rig.enqueue(1), [Did::Dial(0)]);
     assert_eq!(rig.next_for(0), Some((Class::Normal, Time::ZERO)));
-    rig.hand_on(0, ComesFree::Dialed { conn: conn(0) });
+    rig.hand_on(0, ComesFree::Dialed(opened(0)));
     assert_eq!(rig.pool.deadline(), Some(Time::ZERO), "due at once");
     assert_eq!(rig.tick(), [Did::Dial(1)]);
     assert_eq!(rig.dialed(1), [Did::Grant(1, 1, false)]);

@@ -170,12 +170,12 @@ impl Rig {
     }
 
     fn dialed(&mut self, member: usize) -> Vec<Did> {
-        let (id, conn) = (self.members[member].0, conn(member));
-        self.handle(Input::Dialed {
-            member: id,
-            conn,
-            slots: 1,
-        })
+        self.dialed_as(member, opened(member))
+    }
+
+    fn dialed_as(&mut self, member: usize, opened: Opened) -> Vec<Did> {
+        let member = self.members[member].0;
+        self.handle(Input::Dialed { member, opened })
     }
 
     /// The dial fails; its permit is back already.
@@ -222,6 +222,15 @@ impl Rig {
 
 fn id(waiter: u32) -> WaiterId {
     WaiterId(Key::from_parts(waiter, 1))
+}
+
+/// What a dial of this member brings: one slot, of a peer that is trusted for ever.
+fn opened(member: usize) -> Opened {
+    Opened {
+        conn: conn(member),
+        slots: 1,
+        trusted_until: Time::NEVER,
+    }
 }
 
 fn conn(member: usize) -> Key {

@@ -258,3 +258,58 @@ fn new_limits_hold_at_once() {
         [Did::Dial(3), Did::Dial(4)]
     );
 }
+
+#[test]
+fn a_peer_that_is_trusted_no_longer_is_left_in_time() {
+    let trusted = |seconds: u64| Opened {
+        trusted_until: Time::ZERO + Duration::from_secs(seconds),
+        ..opened(0)
+    };
+    let mut rig = Rig::new(1, roomy());
+    rig.enqueue(1);
+    rig.dialed_as(0, trusted(100));
+    assert_eq!(rig.released(0), []);
+    // Up to a quarter earlier, and never later.
+    let at = rig.pool.deadline().expect("its end");
+    assert!(
+        at >= Time::ZERO + Duration::from_secs(75) && at <= Time::ZERO + Duration::from_secs(100)
+    );
+    rig.now = at;
+    assert_eq!(rig.tick(), [Did::Close(0, CloseReason::Trust)]);
+
+    // Whichever ends first, whatever the limits become.
+    let aged = |age_max| Limits { age_max, ..roomy() };
+    let mut rig = Rig::new(1, aged(Some(Duration::from_secs(10))));
+    rig.enqueue(1);
+    rig.dialed_as(0, trusted(100));
+    rig.released(0);
+    rig.handle(Input::Configure {
+        limits: aged(None).into(),
+        renew_within: None,
+    });
+    rig.now = Time::ZERO + Duration::from_secs(100);
+    assert_eq!(rig.tick(), [Did::Close(0, CloseReason::Trust)]);
+
+    let mut rig = Rig::new(1, aged(Some(Duration::from_secs(10))));
+    rig.enqueue(1);
+    rig.dialed_as(0, trusted(100));
+    rig.released(0);
+    rig.now = Time::ZERO + Duration::from_secs(10);
+    assert_eq!(rig.tick(), [Did::Close(0, CloseReason::Age)]);
+}
+
+#[test]
+fn a_lease_may_outlast_the_trust_but_its_connection_goes_then() {
+    let mut rig = Rig::new(2, roomy());
+    rig.enqueue(1);
+    rig.dialed_as(
+        0,
+        Opened {
+            trusted_until: ms(50),
+            ..opened(0)
+        },
+    );
+    rig.now = ms(60);
+    rig.tick();
+    assert_eq!(rig.released(0), [Did::Close(0, CloseReason::Trust)]);
+}

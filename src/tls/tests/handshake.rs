@@ -118,7 +118,7 @@ fn a_certificate_problem_is_told_apart() {
 fn mozillas_roots_do_not_vouch_for_a_private_authority() {
     let authority = Authority::new();
     let mut identity = authority.identity();
-    identity.roots = Roots::WebPki;
+    identity.trust.roots = Roots::WebPki;
     let client = ClientTls::new(identity, &TicketStore::new()).unwrap();
     let error = Pair::new(&client, &authority.server().into())
         .settle()

@@ -3,16 +3,24 @@
 mod bytes;
 mod handshake;
 mod resumption;
+mod trust;
 
-use super::{ClientTls, Identity, Roots, Session, TicketStore, TlsError};
+use super::{ClientTls, Identity, Roots, Session, TicketStore, TlsError, Trust};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
+    date_time_ymd,
 };
 use rustls::crypto::aws_lc_rs;
 use rustls::{ServerConfig, ServerConnection, SupportedProtocolVersion};
 use rustls_pki_types::PrivateKeyDer;
 use std::io::{BufRead, Write};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// The serial number of every server's certificate.
+const SERIAL: u64 = 7;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// A certificate authority of its own.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -25,6 +33,7 @@ impl Authority {
     fn named(name: &str) -> Authority {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.distinguished_name.push(DnType::CommonName, name);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap());
         Authority(issuer.unwrap())
@@ -42,14 +51,24 @@ impl Authority {
     fn server_with(
         &self,
         versions: &[&'static SupportedProtocolVersion],
+        validity: (i32, i32),
+    ) -> ServerConfig {
+        let key = KeyPair::generate().unwrap();
+        self.server_of(&key, versions, validity)
+    }
+
+    fn server_of(
+        &self,
+        key: &KeyPair,
+        versions: &[&'static SupportedProtocolVersion],
         (from, until): (i32, i32),
     ) -> ServerConfig {
         let names = ["a.test", "b.test", "192.0.2.1"].map(String::from);
         let mut params = CertificateParams::new(names).unwrap();
         params.not_before = date_time_ymd(from, 1, 1);
         params.not_after = date_time_ymd(until, 1, 1);
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.0).unwrap();
+        params.serial_number = Some(SERIAL.into());
+        let certificate = params.signed_by(key, &self.0).unwrap();
         ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_protocol_versions(versions)
             .unwrap()
@@ -65,9 +84,9 @@ impl Authority {
         Identity {
             server_name: "a.test".into(),
             alpn: vec![b"http/1.1".to_vec()],
-            roots: self.roots(),
+            trust: self.roots().into(),
             credentials: None,
-            resumption: true,
+            resumption: Some(DAY),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Tickets: who may use them, and how often.
 
+use super::trust::list;
 use super::*;
-use crate::tls::Credentials;
+use crate::tls::{Credentials, PinnedKeys, Revocation};
 use rustls::version::{TLS12, TLS13};
 
 fn is_resumed(client: &ClientTls, server: &Arc<ServerConfig>) -> bool {
@@ -92,11 +93,11 @@ fn a_forgotten_identity_has_no_ticket_left() {
     }
 }
 
-#[test]
-fn identities_that_differ_in_anything_share_no_ticket() {
-    let authority = Authority::new();
-    let base = authority.identity();
-    let Roots::Pem(pem) = &base.roots else {
+/// Identities that differ from the authority's in one thing alone, and in each. All are good for a server with this
+/// key.
+fn differing(authority: &Authority, key: &KeyPair) -> Vec<Identity> {
+    let base = &authority.identity();
+    let Roots::Pem(pem) = &base.trust.roots else {
         panic!("an authority's own");
     };
     let mut other_spelling = pem.to_vec();
@@ -105,34 +106,52 @@ fn identities_that_differ_in_anything_share_no_ticket() {
     let Identity {
         server_name: _,
         alpn: _,
-        roots: _,
+        trust:
+            Trust {
+                roots: _,
+                pinned_keys: _,
+                revocation: _,
+                verified_max: _,
+            },
         credentials: _,
         resumption: _,
-    } = &base;
-    let others = [
-        Identity {
-            server_name: "b.test".into(),
-            ..base.clone()
-        },
-        Identity {
-            alpn: Vec::new(),
-            ..base.clone()
-        },
-        Identity {
-            roots: Roots::Pem(other_spelling.into()),
-            ..base.clone()
-        },
-        Identity {
-            credentials: Some(credentials()),
-            ..base.clone()
-        },
-        Identity {
-            resumption: false,
-            ..base.clone()
-        },
-    ];
+    } = base;
+    let change = |change: &dyn Fn(&mut Identity)| {
+        let mut other = base.clone();
+        change(&mut other);
+        assert_ne!(*base, other);
+        other
+    };
+    vec![
+        change(&|other| other.server_name = "b.test".into()),
+        change(&|other| other.alpn = Vec::new()),
+        change(&|other| other.trust.roots = Roots::Pem(other_spelling.clone().into())),
+        change(&|other| other.credentials = Some(credentials())),
+        change(&|other| {
+            let key = key.public_key_pem();
+            other.trust.pinned_keys = Some(PinnedKeys(key.into_bytes().into()));
+        }),
+        change(&|other| {
+            other.trust.revocation = Some(Revocation {
+                lists: vec![list(authority, &[], 4000)],
+                unknown_allowed: false,
+                stale_allowed: false,
+            });
+        }),
+        change(&|other| other.trust.verified_max = Some(DAY)),
+        change(&|other| other.resumption = Some(DAY / 2)),
+        change(&|other| other.resumption = None),
+    ]
+}
+
+#[test]
+fn identities_that_differ_in_anything_share_no_ticket() {
+    let authority = Authority::new();
+    let base = authority.identity();
+    let key = KeyPair::generate().unwrap();
+    let others = differing(&authority, &key);
     for version in [&TLS13, &TLS12] {
-        let server = Arc::new(authority.server_with(&[version], (2000, 4000)));
+        let server = Arc::new(authority.server_of(&key, &[version], (2000, 4000)));
         for other in &others {
             let store = TicketStore::new();
             let first = ClientTls::new(base.clone(), &store).unwrap();
@@ -140,7 +159,7 @@ fn identities_that_differ_in_anything_share_no_ticket() {
             assert!(!is_resumed(&first, &server));
             assert!(!is_resumed(&second, &server), "{other:?}");
             assert!(is_resumed(&first, &server));
-            assert_eq!(is_resumed(&second, &server), other.resumption);
+            assert_eq!(is_resumed(&second, &server), other.resumption.is_some());
         }
     }
 }
@@ -150,7 +169,7 @@ fn without_resumption_every_handshake_is_full() {
     let authority = Authority::new();
     let server = Arc::new(authority.server());
     let mut identity = authority.identity();
-    identity.resumption = false;
+    identity.resumption = None;
     let client = ClientTls::new(identity, &TicketStore::new()).unwrap();
     for _ in 0..3 {
         assert!(!is_resumed(&client, &server));
