@@ -38,6 +38,7 @@ mod tls;
 
 mod driver;
 
+pub mod audit;
 mod block_on;
 pub mod config;
 #[cfg(test)]
@@ -52,6 +53,7 @@ mod trip;
 
 pub use block_on::block_on;
 pub use client::body::Body;
+pub use client::builder::EngineBuilder;
 pub use client::drained::{CutUpstream, DrainReport, ShardDrain};
 pub use client::engine::Engine;
 pub use client::lease::{Detached, DetachedGuard, Lease};

@@ -20,8 +20,8 @@ const LAYERS: &[&[&str]] = &[
 ];
 
 const BASE: &[&str] = &[
-    "block_on", "config", "diagram", "endpoint", "error", "random", "slab", "stats", "sync",
-    "time", "trip",
+    "audit", "block_on", "config", "diagram", "endpoint", "error", "random", "slab", "stats",
+    "sync", "time", "trip",
 ];
 
 /// One file of the library.

@@ -1,23 +1,22 @@
 //! The engine, as a service holds it.
 
 use super::body::Body;
+use super::builder::EngineBuilder;
 use super::drained::DrainReport;
 use super::on_each::OnEach;
 use super::shard::Shard;
 use super::snapshot::Snapshot;
 use super::upstream::{Addressed, Upstream, send};
+use crate::audit::AuditWriter;
 use crate::config::{CallOptions, Config, UpstreamConfig, UpstreamUrl, UrlError};
 use crate::driver::uring::Uring;
-use crate::engine::resolver::SystemResolver;
+use crate::engine::EngineShared;
 use crate::engine::standing::StandingTask;
 use crate::engine::threads::Threads;
 use crate::engine::watch::FileWatch;
-use crate::engine::{EngineShared, cores};
 use crate::error::{Error, ErrorKind, Phase};
 use crate::shard::mailbox::Control;
 use crate::shard::sharing::movable::Underway;
-use crate::time::clock::Clock;
-use crate::tls::TicketStore;
 use futures_channel::oneshot;
 use std::fmt;
 use std::future::Future;
@@ -30,9 +29,11 @@ use std::time::Duration;
 /// way fail with [`Draining`](ErrorKind::Draining). [`drain`](Engine::drain) lets them end first.
 pub struct Engine {
     // Before `threads`: it ends looking at files.
-    watch: Option<FileWatch>,
+    _watch: Option<FileWatch>,
     // Before `shared`: it ends the threads.
-    threads: Threads,
+    _threads: Threads,
+    // After `threads`: it records what they told last.
+    _audit: Option<AuditWriter>,
     shared: Arc<EngineShared<Uring>>,
 }
 
@@ -45,20 +46,23 @@ impl Engine {
     /// [`Config`](ErrorKind::Config), with all mistakes; [`Unsupported`](ErrorKind::Unsupported) where
     /// the machine refuses io_uring, with what refuses it and the remedy.
     pub fn start(config: Config) -> Result<Engine, Error> {
-        config.validate()?;
-        let shards = cores::shards(&config);
-        let resolver = Arc::new(SystemResolver::new());
-        let shared = Arc::new(EngineShared::new(
-            config,
-            shards,
-            Clock::system(),
-            resolver,
-            TicketStore::new(),
-        )?);
+        Engine::builder(config).start()
+    }
+
+    /// For an engine with more than a configuration to it.
+    pub fn builder(config: Config) -> EngineBuilder {
+        EngineBuilder::new(config)
+    }
+
+    pub(super) fn of(
+        shared: Arc<EngineShared<Uring>>,
+        audit: Option<AuditWriter>,
+    ) -> Result<Engine, Error> {
         let threads = Threads::start(&shared)?;
         Ok(Engine {
-            watch: FileWatch::start(&shared)?,
-            threads,
+            _watch: FileWatch::start(&shared)?,
+            _threads: threads,
+            _audit: audit,
             shared,
         })
     }
@@ -226,6 +230,9 @@ impl Engine {
         for upstream in self.shared.directory.values() {
             snapshot.add_reloads(&upstream.name, upstream.reloads.told());
         }
+        if let Some(trail) = &self.shared.trail {
+            snapshot.audit = trail.figures();
+        }
         Ok(snapshot)
     }
 
@@ -241,8 +248,7 @@ impl Engine {
 
     /// Stops the engine and waits until nothing is left of it. The same as dropping it.
     pub fn stop(self) {
-        drop(self.watch);
-        drop(self.threads);
+        drop(self);
     }
 
     /// Asks every shard, and waits for all answers.

@@ -5,6 +5,7 @@
 //! Never: logic of its own beyond carrying requests to where they are served.
 
 pub(crate) mod body;
+pub(crate) mod builder;
 pub(crate) mod drained;
 pub(crate) mod engine;
 pub(crate) mod lease;

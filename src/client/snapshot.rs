@@ -1,5 +1,6 @@
 //! A copy of the engine's figures.
 
+use crate::audit::AuditFigures;
 use crate::error::Error;
 use crate::pool::CloseReason;
 use crate::shard::figures::ShardFigures;
@@ -72,6 +73,8 @@ pub struct Snapshot {
     pub now: Gauges,
     /// What the drivers counted.
     pub driver: DriverFigures,
+    /// How the audit trail fares, where one is kept.
+    pub audit: AuditFigures,
     /// By upstream's name.
     pub upstreams: BTreeMap<String, UpstreamFigures>,
     /// By upstream's name, why the files that its `tls` settings name could not be used when they were read last.

@@ -36,6 +36,7 @@ pub(super) fn config(config: &Config) -> Result<(), Error> {
         most.max(1).into(),
     );
     mistakes.not_zero(&[("reload_interval", config.reload_interval)]);
+    mistakes.range("audit.queue_max", config.audit.queue_max as u64, 1, 1 << 24);
     mistakes.prefix = "defaults.".into();
     upstream(&config.defaults, config, &mut mistakes);
     if config.defaults.connections_reserved > 0 {

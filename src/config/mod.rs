@@ -7,6 +7,7 @@
 
 mod access;
 mod address;
+mod audit;
 mod call;
 mod check;
 mod class;
@@ -19,6 +20,7 @@ mod url;
 
 pub use access::{AccessConfig, Destination, DestinationError};
 pub use address::EndpointAddress;
+pub use audit::AuditConfig;
 pub use call::CallOptions;
 pub use class::Class;
 pub use policy::{
@@ -91,6 +93,8 @@ pub struct Config {
     pub reload_interval: Option<Duration>,
     /// Where the engine may connect to.
     pub access: AccessConfig,
+    /// Where it is written down who was connected to.
+    pub audit: AuditConfig,
     /// What upstreams made on the fly for absolute URLs go by; its `url` is ignored.
     pub defaults: UpstreamConfig,
     /// The named upstreams, with their settings. Empty, the default, leaves absolute URLs to call
@@ -115,6 +119,7 @@ impl Default for Config {
             receive_buffers_per_connection: 8,
             reload_interval: Some(Duration::from_secs(1)),
             access: AccessConfig::default(),
+            audit: AuditConfig::default(),
             defaults: UpstreamConfig::default(),
             upstreams: BTreeMap::new(),
         }

@@ -51,6 +51,10 @@ pub struct TlsConfig {
     /// in which a stolen ticket is of use; it costs a full handshake after a longer pause.
     #[serde(with = "serial::duration")]
     pub ticket_lifetime_max: Duration,
+    /// Whether the secrets of every connection are appended to the file that the environment's `SSLKEYLOGFILE` names, from which whoever
+    /// reads it deciphers what was recorded. Default false: nothing secret leaves the process, whatever the environment says.
+    /// Turn it on to look into traffic while debugging, and off again.
+    pub key_log: bool,
 }
 
 impl Default for TlsConfig {
@@ -65,6 +69,7 @@ impl Default for TlsConfig {
             alpn: Vec::new(),
             resumption: true,
             ticket_lifetime_max: DAY,
+            key_log: false,
         }
     }
 }

@@ -45,6 +45,7 @@ fn identity(settings: &UpstreamConfig) -> Result<Identity, Error> {
         alpn,
         resumption,
         ticket_lifetime_max,
+        key_log,
     } = &settings.tls;
     let roots = match roots {
         TrustRoots::WebPki => Roots::WebPki,
@@ -96,6 +97,7 @@ fn identity(settings: &UpstreamConfig) -> Result<Identity, Error> {
         },
         credentials,
         resumption: resumption.then_some(*ticket_lifetime_max),
+        key_log: *key_log,
     })
 }
 

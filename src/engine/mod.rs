@@ -18,6 +18,7 @@ pub(crate) mod watch;
 #[cfg(test)]
 mod tests;
 
+use crate::audit::Trail;
 use crate::config::{Config, UpstreamConfig, UpstreamUrl};
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind};
@@ -54,6 +55,8 @@ pub(crate) struct EngineShared<D: Driver> {
     /// One reconfiguration at a time: every shard learns of them in the same order.
     reconfiguring: Mutex<()>,
     tickets: TicketStore,
+    /// Where connections are told of, if anywhere.
+    pub(crate) trail: Option<Arc<Trail>>,
     next_id: AtomicU64,
     choices: AtomicU64,
     clock: Clock,
@@ -93,6 +96,7 @@ impl<D: Driver> EngineShared<D> {
             )),
             reconfiguring: Mutex::default(),
             tickets,
+            trail: None,
             next_id: AtomicU64::new(1),
             choices: AtomicU64::new(0),
             clock,
@@ -138,6 +142,7 @@ impl<D: Driver> EngineShared<D> {
             mailboxes: self.mailboxes.clone(),
             desk: self.desk.clone(),
             tally: Tally::default(),
+            trail: self.trail.clone(),
         }
     }
 

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use super::counters::Ewma;
 use super::limits::Limits;
-use super::member::Purpose;
+use super::message::Purpose;
 use super::permit::Tier;
 use crate::random::Random;
 use crate::time::Time;

@@ -4,8 +4,8 @@
 //! or closes one.
 
 use super::Pool;
-use super::member::{Member, Purpose};
-use super::message::{Action, EndpointId, Grant, MemberId, Room, WaiterId};
+use super::member::Member;
+use super::message::{Action, EndpointId, Grant, MemberId, Purpose, Room, WaiterId};
 use super::permit::Tier;
 use super::queue::{Left, Who};
 use super::retire::end_of_idling;

@@ -3,7 +3,7 @@
 //! Owns: what is known of it, and its places in the lists of [`members`](super::members). Never: counts others.
 
 use super::list::{Linked, Links};
-use super::message::{CloseReason, EndpointId};
+use super::message::{CloseReason, EndpointId, Purpose};
 use super::permit::Tier;
 use crate::slab::Key;
 use crate::time::Time;
@@ -13,19 +13,6 @@ use crate::time::Time;
 pub(super) enum State {
     Dialing(Purpose),
     Open(Key),
-}
-
-/// What a dial was begun for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
-    /// The first of the fresh waiters, if one waits still.
-    Fresh,
-    /// The queue.
-    Queue,
-    /// Nobody yet: to be there when somebody comes.
-    Warmth,
-    /// To see whether an endpoint can be connected to again.
-    Trial,
 }
 
 #[derive(Debug)]

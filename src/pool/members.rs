@@ -11,8 +11,8 @@
 //! *free* while one is left and it is not doomed. A doomed member is granted to nobody any more.
 
 use super::list::{Links, List};
-use super::member::{Idle, Member, Purpose, Shelf, State};
-use super::message::{CloseReason, EndpointId, MemberId, Opened};
+use super::member::{Idle, Member, Shelf, State};
+use super::message::{CloseReason, EndpointId, MemberId, Opened, Purpose};
 use super::permit::Tier;
 use crate::slab::{Key, Slab};
 use crate::time::Time;

@@ -34,6 +34,19 @@ pub struct Grant {
     pub reused: bool,
 }
 
+/// What a dial was begun for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// The first of the fresh waiters, if one waits still.
+    Fresh,
+    /// The queue.
+    Queue,
+    /// Nobody yet: to be there when somebody comes.
+    Warmth,
+    /// To see whether an endpoint can be connected to again.
+    Trial,
+}
+
 /// How a connection comes free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ComesFree {

@@ -59,8 +59,8 @@ mod warmth;
 pub use counters::{Census, PoolCounters};
 pub use limits::Limits;
 pub use message::{
-    Action, CloseReason, ComesFree, EndpointId, Grant, Input, MemberId, Opened, Refusal, Room,
-    WaiterId,
+    Action, CloseReason, ComesFree, EndpointId, Grant, Input, MemberId, Opened, Purpose, Refusal,
+    Room, WaiterId,
 };
 pub use permit::{Counter, Exhausted, Permit, Permits, Quota, Tier};
 pub use retry::{RetryBudget, backoff};

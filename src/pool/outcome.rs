@@ -5,8 +5,8 @@
 use super::Pool;
 use super::endpoints::Change;
 use super::limits::Limits;
-use super::member::{Member, Purpose, State};
-use super::message::{Action, CloseReason, EndpointId, MemberId, Opened, Refusal};
+use super::member::{Member, State};
+use super::message::{Action, CloseReason, EndpointId, MemberId, Opened, Purpose, Refusal};
 use super::queue::Who;
 use crate::time::Time;
 
@@ -168,6 +168,14 @@ impl Pool {
         let pause = self.limits.dial_backoff_max;
         self.endpoints
             .trial_abandoned(now, endpoint, pause, &mut self.random);
+    }
+
+    /// What a member that is being dialled was begun for.
+    pub fn dialed_for(&self, id: MemberId) -> Option<Purpose> {
+        match self.members.get(id)?.state {
+            State::Dialing(purpose) => Some(purpose),
+            State::Open(_) => None,
+        }
     }
 
     /// When the dial of `id` began, and what for, if it is being dialled.

@@ -3,8 +3,8 @@
 //! Owns: the way back of a member, or its way out. Never: decides who gets it next.
 
 use super::Pool;
-use super::member::{Purpose, State};
-use super::message::{Action, CloseReason, ComesFree, Grant, MemberId};
+use super::member::State;
+use super::message::{Action, CloseReason, ComesFree, Grant, MemberId, Purpose};
 use super::permit::Tier;
 use super::queue::Who;
 use crate::config::Class;

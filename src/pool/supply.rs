@@ -4,8 +4,8 @@
 
 use super::Pool;
 use super::dialing::View;
-use super::member::{Member, Purpose};
-use super::message::{Action, CloseReason, MemberId};
+use super::member::Member;
+use super::message::{Action, CloseReason, MemberId, Purpose};
 use super::permit::{Exhausted, Permit, Tier};
 use crate::time::Time;
 use std::time::Duration;

@@ -5,6 +5,7 @@
 
 mod state;
 
+use super::audit::Audited;
 use super::bytes_in::Inbound;
 use super::bytes_out::Outbound;
 use super::streams::Streams;
@@ -67,6 +68,11 @@ pub(crate) struct Connection<B> {
     /// Whose it is, while it is leased.
     pub(crate) holder: Holder,
     pub(crate) uses: u64,
+    /// Bytes on the wire, TLS records included.
+    pub(crate) sent: u64,
+    pub(crate) received: u64,
+    /// Where an audit trail is kept.
+    pub(crate) audited: Option<Box<Audited>>,
     /// When it was granted last.
     pub(crate) granted_at: Time,
 }
@@ -146,6 +152,9 @@ impl<B> Connection<B> {
             dial: Some(Box::new(dial)),
             holder: Holder::Task,
             uses: 0,
+            sent: 0,
+            received: 0,
+            audited: None,
             granted_at: Time::ZERO,
         }
     }

@@ -12,6 +12,7 @@ use super::mailbox::Mailbox;
 use super::sharing::taking::Taken;
 use super::streams::Stream;
 use super::upstream::{UpstreamId, UpstreamState};
+use crate::audit::Trail;
 use crate::driver::{Driver, Event};
 use crate::error::Error;
 use crate::pool::Action;
@@ -66,6 +67,8 @@ pub(crate) struct Core<D: Driver> {
     /// has been dialled since the last look.
     pub(super) needs_left: bool,
     pub(super) tally: Tally,
+    /// Where connections are told of, if anywhere.
+    pub(super) trail: Option<Arc<Trail>>,
     pub(super) lag: Lag,
     /// Upstreams whose calls siblings keep for now, because this shard is late.
     pub(super) declining: VecDeque<Key>,
@@ -156,6 +159,7 @@ impl<D: Driver> Core<D> {
             mailboxes,
             needs_left: false,
             tally: Tally::default(),
+            trail: None,
             lag: Lag::default(),
             declining: VecDeque::new(),
             draining: false,

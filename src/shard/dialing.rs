@@ -41,6 +41,7 @@ impl<D: Driver> Core<D> {
             .connections
             .insert(Connection::new(upstream, member, permit, dial));
         self.set_deadline(key, now + timeout);
+        self.audit_dial(key, upstream, member);
         // Whoever needs it more may have said so when there was nothing here to give up.
         self.needs_left = true;
         if self.stopping {
@@ -202,6 +203,7 @@ impl<D: Driver> Core<D> {
         } else {
             self.tally.handshakes_full += 1;
         }
+        self.audit_handshake(key, &handshake);
         let good_for = handshake.good_for;
         self.established(key, good_for);
     }
@@ -237,6 +239,7 @@ impl<D: Driver> Core<D> {
         if let Some(state) = self.upstreams.get_mut(upstream) {
             state.dial_error = None;
         }
+        self.audit_opened(key, now);
         if let Some(member) = member {
             let opened = Opened {
                 conn: key,
@@ -299,6 +302,7 @@ impl<D: Driver> Core<D> {
         let upstream = connection.upstream;
         let error = error.at_endpoint(connection.endpoint.as_ref());
         let member = connection.member.take();
+        self.audit_failure(key, &error);
         if let Some(state) = self.upstreams.get_mut(upstream) {
             state.dial_error = Some(error);
             state.resolving.retain(|&waiting| waiting != key);

@@ -81,6 +81,7 @@ impl<D: Driver> Core<D> {
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
+        connection.received += buffer.len() as u64;
         if connection.tls.is_some() {
             self.on_ciphertext(key, &buffer);
             return;
@@ -245,6 +246,7 @@ impl<D: Driver> Core<D> {
             // What is left of it is not sent on.
             (_, _) if connection.cut => {}
             (_, Ok(n)) => {
+                connection.sent += n as u64;
                 connection.outbound.sent(n);
                 if !buffer.remaining().is_empty() {
                     // A short send is legal: go on where it stopped.

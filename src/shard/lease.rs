@@ -10,6 +10,7 @@ use super::core::Core;
 use super::local::LocalUpstream;
 use super::transport::{Expired, Readable};
 use super::upstream::UpstreamShared;
+use crate::audit::CloseCause;
 use crate::config::Class;
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind, Phase};
@@ -380,6 +381,7 @@ impl<D: Driver> Core<D> {
         let Some(upstream) = state.map(|state| state.shared.clone()) else {
             return Err(super::transport::gone());
         };
+        self.ends_by(key, CloseCause::Detached);
         self.leave_pool(key);
         let mut received = Vec::new();
         while let Some(piece) = self.pop_piece(key) {

@@ -23,6 +23,7 @@ impl<D: Driver> Shard<D> {
         let mut core = self.local.core.borrow_mut();
         core.fault = Some(fault.duplicate());
         core.interrupt();
+        core.audit_lost();
         let mut tally = core.legacy();
         drop(core);
         // Callers elsewhere are told how far each had got.

@@ -14,6 +14,7 @@
 mod account;
 mod addresses;
 mod again;
+mod audit;
 #[cfg(any(test, feature = "simulation"))]
 mod by_hand;
 pub(crate) mod bytes_in;
@@ -79,6 +80,7 @@ pub(crate) mod upload;
 pub(crate) mod upstream;
 mod upstreams;
 
+use crate::audit::Trail;
 use crate::driver::{Driver, Wait};
 use crate::time::Time;
 use core::{Core, CoreSettings};
@@ -109,6 +111,8 @@ pub(crate) struct Parts<D: Driver> {
     pub(crate) desk: Arc<Desk>,
     /// The totals of the shard before this one, if that was lost.
     pub(crate) tally: Tally,
+    /// Where connections are told of, if anywhere.
+    pub(crate) trail: Option<Arc<Trail>>,
 }
 
 /// A shard, to be turned by the thread that made it.
@@ -153,6 +157,7 @@ impl<D: Driver> Shard<D> {
             parts.mailboxes,
         );
         core.tally = parts.tally;
+        core.trail = parts.trail;
         let local = LocalShard {
             core: Rc::new(RefCell::new(core)),
             executor: Executor::new(mailbox.clone()),

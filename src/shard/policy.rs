@@ -10,6 +10,7 @@ use super::connection::{Connection, Event, State};
 use super::core::{Core, Timer};
 use super::options::socket_options;
 use super::upstream::{UpstreamShared, UpstreamState};
+use crate::audit::CloseCause;
 use crate::config::UpstreamConfig;
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind};
@@ -143,6 +144,7 @@ impl<D: Driver> Core<D> {
             State::Dialing | State::Handshaking => self.fail_dial(key, replaced()),
             State::Idle => {
                 self.tally.evicted_by_policy += 1;
+                self.ends_by(key, CloseCause::Reconfigured);
                 self.leave_pool(key);
                 self.condemn(key);
             }
@@ -173,6 +175,7 @@ impl<D: Driver> Core<D> {
         connection.outbound.failed.get_or_insert(why);
         connection.wake_reader();
         connection.wake_writer();
+        self.ends_by(key, CloseCause::Reconfigured);
         self.tally.evicted_by_policy += 1;
         self.leave_pool(key);
         self.cancel_all(key);

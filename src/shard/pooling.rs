@@ -90,6 +90,7 @@ impl<D: Driver> Core<D> {
                     claimed,
                 } => {
                     self.tally.closed(reason);
+                    self.ends_by(conn, reason.into());
                     if let Some(connection) = self.connections.get_mut(conn) {
                         debug_assert_eq!(
                             connection.member,

@@ -6,6 +6,7 @@ use super::checkout::Deferred;
 use super::connection::{Event, State};
 use super::core::Core;
 use super::receiving::Untold;
+use crate::audit::CloseCause;
 use crate::driver::Driver;
 use crate::pool::{ComesFree, Input};
 use crate::slab::Key;
@@ -108,6 +109,7 @@ impl<D: Driver> Core<D> {
         } else if !connection.operations.receive {
             // There is no buffer to look with, and may be none for long.
             self.tally.discards += 1;
+            self.ends_by(key, CloseCause::Discarded);
             self.leave_pool(key);
             self.condemn(key);
         } else {
@@ -128,6 +130,7 @@ impl<D: Driver> Core<D> {
         match connection.state() {
             State::Leased => {
                 self.tally.discards += 1;
+                self.ends_as_it_is(key);
                 self.leave_pool(key);
                 self.condemn(key);
             }
@@ -152,8 +155,10 @@ impl<D: Driver> Core<D> {
         let closed = connection.inbound.end().is_some() && !speaks_first;
         if stray {
             self.tally.evicted_stray_bytes += 1;
+            self.ends_by(key, CloseCause::StrayBytes);
         } else if closed || connection.outbound.failed.is_some() {
             self.tally.evicted_peer_closed += 1;
+            self.ends_by(key, CloseCause::PeerClosed);
         } else {
             return false;
         }
@@ -175,11 +180,13 @@ impl<D: Driver> Core<D> {
 
     /// An idle connection turned out to be unusable: nobody gets it.
     pub(super) fn evict(&mut self, key: Key, why: Eviction) {
-        match why {
-            Eviction::PeerClosed => self.tally.evicted_peer_closed += 1,
-            Eviction::StrayBytes => self.tally.evicted_stray_bytes += 1,
-            Eviction::Failed => self.tally.evicted_failed += 1,
-        }
+        let (count, cause) = match why {
+            Eviction::PeerClosed => (&mut self.tally.evicted_peer_closed, CloseCause::PeerClosed),
+            Eviction::StrayBytes => (&mut self.tally.evicted_stray_bytes, CloseCause::StrayBytes),
+            Eviction::Failed => (&mut self.tally.evicted_failed, CloseCause::Failed),
+        };
+        *count += 1;
+        self.ends_by(key, cause);
         self.leave_pool(key);
         self.condemn(key);
     }

@@ -3,6 +3,7 @@
 //! Owns: the bookkeeping between streams, their connections and the pool. Never: keeps a slot of a stream
 //! that is over, or a stream on a connection that is closed.
 
+use super::audit::end_cause;
 use super::bytes_in::End;
 use super::checkout::Deferred;
 use super::connection::Event;
@@ -152,6 +153,7 @@ impl<D: Driver> Core<D> {
         if let Some(connection) = self.connections.get_mut(key) {
             connection.inbound.finish(end);
         }
+        self.ends_by(key, end_cause(end));
         self.note_fault(key, false);
         self.leave_pool(key);
         // The pool may have wanted it closed by then.

@@ -5,6 +5,7 @@
 use super::bytes_in::End;
 use super::connection::State;
 use super::core::Core;
+use crate::audit::CloseCause;
 use crate::driver::Driver;
 use crate::pool::Input;
 use crate::slab::Key;
@@ -53,6 +54,7 @@ impl<D: Driver> Core<D> {
             match connection.state() {
                 State::Draining | State::Closing => {}
                 State::Dialing | State::Handshaking | State::Idle | State::Leased => {
+                    self.ends_by(key, CloseCause::Stopped);
                     self.leave_pool(key);
                     self.condemn(key);
                 }

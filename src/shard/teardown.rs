@@ -28,6 +28,10 @@ impl<D: Driver> Core<D> {
             "the pool forgets a connection before it ends"
         );
         connection.on(Event::Condemned);
+        self.audit_end(key);
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
         if connection.streams.is_some() {
             self.fail_streams(key);
         }

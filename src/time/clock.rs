@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 #[cfg(any(test, feature = "simulation"))]
 use std::time::Duration;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 /// Where a shard learns what time it is. Clones tell the same time.
 #[derive(Clone, Debug)]
@@ -44,6 +44,15 @@ impl Clock {
             }
             #[cfg(any(test, feature = "simulation"))]
             Source::Manual(nanos) => Time::from_nanos(nanos.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// What the calendar said at `at`, as far as it was not set since. A manual clock's begins in 1970.
+    pub fn time_of_day(&self, at: Time) -> SystemTime {
+        match &self.0 {
+            Source::System(_) => SystemTime::now() - self.now().since(at),
+            #[cfg(any(test, feature = "simulation"))]
+            Source::Manual(_) => SystemTime::UNIX_EPOCH + at.since(Time::ZERO),
         }
     }
 

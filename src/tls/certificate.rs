@@ -1,13 +1,20 @@
 //! What a certificate says of itself that rustls does not tell.
 //!
-//! Owns: reading the end of its validity (RFC 5280 §4.1.2.5). Never: judges whether it may be believed.
+//! Owns: reading the end of its validity (RFC 5280 §4.1.2.5), and its fingerprint. Never: judges whether it may be believed.
 
+use aws_lc_rs::digest;
 use der::asn1::{AnyRef, GeneralizedTime, UtcTime};
 use der::{Decode, Reader, SliceReader, Tag};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 /// The context-specific tag of a certificate's version, which old ones leave out.
 const VERSION: u8 = 0xa0;
+
+/// The SHA-256 of `certificate`.
+pub(super) fn fingerprint(certificate: &CertificateDer<'_>) -> Option<[u8; 32]> {
+    let digest = digest::digest(&digest::SHA256, certificate);
+    digest.as_ref().try_into().ok()
+}
 
 /// The last moment at which `certificate` is valid; `None` if it is no certificate.
 pub(super) fn not_after(certificate: &CertificateDer<'_>) -> Option<UnixTime> {

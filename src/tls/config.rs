@@ -3,12 +3,14 @@
 //! Owns: [`Identity`], and the rustls configuration made from it.
 //! Never: shares a configuration between identities that differ in anything.
 
+use super::certificate;
 use super::credentials::Credentials;
 use super::error::{CredentialsProblem, TlsError};
 use super::store::TicketStore;
 use super::tickets::IdentityTickets;
 use super::trust::{self, Trust};
 use super::verifier::Verifier;
+use rustls::KeyLogFile;
 use rustls::client::{ClientConfig, Resumption};
 use rustls_pki_types::ServerName;
 use std::fmt;
@@ -33,6 +35,8 @@ pub struct Identity {
     /// How long to keep tickets to resume with; `None` keeps none. At most as long as the server says, and seven days
     /// (RFC 8446, section 4.6.1).
     pub resumption: Option<Duration>,
+    /// Whether secrets go to the file that `SSLKEYLOGFILE` names.
+    pub key_log: bool,
 }
 
 /// One identity's rustls configuration, with that identity's tickets bound to it. Clones are cheap
@@ -45,6 +49,9 @@ struct Prepared {
     server_name: ServerName<'static>,
     config: Arc<ClientConfig>,
     tickets: Option<Arc<IdentityTickets>>,
+    number: u64,
+    /// SHA-256 of our own certificate.
+    client_fingerprint: Option<[u8; 32]>,
 }
 
 /// Whether a certificate can be for this name.
@@ -98,16 +105,21 @@ impl ClientTls {
             // What is dangerous about it: ours asks webpki first, and is the stricter one.
             .dangerous()
             .with_custom_certificate_verifier(verifier);
+        let mut client_fingerprint = None;
         let mut config = match &identity.credentials {
             None => builder.with_no_client_auth(),
             Some(credentials) => {
                 let (chain, key) = credentials.parse().map_err(TlsError::Credentials)?;
+                client_fingerprint = chain.first().and_then(certificate::fingerprint);
                 let made = builder.with_client_auth_cert(chain, key);
                 made.map_err(|error| TlsError::Credentials(CredentialsProblem::Unusable(error)))?
             }
         };
         config.alpn_protocols = identity.alpn.clone();
         config.enable_early_data = false;
+        if identity.key_log {
+            config.key_log = Arc::new(KeyLogFile::new());
+        }
         config.resumption = match &tickets {
             Some(tickets) => Resumption::store(tickets.clone()),
             None => Resumption::disabled(),
@@ -117,6 +129,8 @@ impl ClientTls {
             server_name,
             config: Arc::new(config),
             tickets,
+            number: store.next_number(),
+            client_fingerprint,
         }));
         Ok(store.keep(prepared))
     }
@@ -124,6 +138,16 @@ impl ClientTls {
     /// Whom it connects to, and how.
     pub fn identity(&self) -> &Identity {
         &self.0.identity
+    }
+
+    /// Which one it is: a number for each identity that was set up, remembered ones keeping theirs.
+    pub fn number(&self) -> u64 {
+        self.0.number
+    }
+
+    /// The SHA-256 of the certificate that proves who we are.
+    pub fn client_fingerprint(&self) -> Option<[u8; 32]> {
+        self.0.client_fingerprint
     }
 
     pub(super) fn server_name(&self) -> &ServerName<'static> {
@@ -175,6 +199,7 @@ mod tests {
             trust: roots.into(),
             credentials: None,
             resumption: None,
+            key_log: false,
         }
     }
 

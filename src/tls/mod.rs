@@ -24,6 +24,6 @@ mod tests;
 pub use config::{ClientTls, Identity, is_server_name};
 pub use credentials::Credentials;
 pub use error::{CertificateProblem, TlsError};
-pub use session::Session;
+pub use session::{Handshake, Session};
 pub use store::TicketStore;
 pub use trust::{PinnedKeys, Revocation, Roots, Trust};

@@ -3,6 +3,7 @@
 //! Owns: rustls' connection, and the limits that rustls does not set. Never: keeps plaintext or
 //! ciphertext back: what goes in comes out in the same call, as far as the protocol allows.
 
+use super::certificate;
 use super::config::ClientTls;
 use super::error::TlsError;
 use super::verifier;
@@ -108,6 +109,17 @@ impl Session {
             alpn: self.connection.alpn_protocol().map(<[u8]>::to_vec),
             good_for: self.good_for(),
         })
+    }
+
+    /// The SHA-256 of the server's own certificate, once it is known; in a resumed session that of the session it
+    /// goes back to.
+    pub fn fingerprint(&self) -> Option<[u8; 32]> {
+        certificate::fingerprint(self.certificate()?)
+    }
+
+    /// What it connects by.
+    pub fn client(&self) -> &ClientTls {
+        &self.client
     }
 
     fn certificate(&self) -> Option<&CertificateDer<'static>> {

@@ -13,6 +13,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// How many identities are remembered. rustls keeps the server's certificates with every ticket: a
@@ -31,6 +32,8 @@ struct Shared {
     provider: Arc<CryptoProvider>,
     wall_clock: Arc<dyn TimeProvider>,
     identities_max: usize,
+    /// How many identities have been set up.
+    numbers: AtomicU64,
     known: Mutex<Known>,
 }
 
@@ -72,6 +75,7 @@ impl TicketStore {
             provider: Arc::new(provider),
             wall_clock,
             identities_max,
+            numbers: AtomicU64::new(0),
             known: Mutex::default(),
         }))
     }
@@ -82,6 +86,11 @@ impl TicketStore {
 
     pub(super) fn wall_clock(&self) -> &Arc<dyn TimeProvider> {
         &self.0.wall_clock
+    }
+
+    /// For an identity that is set up.
+    pub(super) fn next_number(&self) -> u64 {
+        self.0.numbers.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// The configuration of `identity`, if remembered; it then counts as set up just now.
@@ -190,6 +199,7 @@ mod tests {
             trust: Roots::WebPki.into(),
             credentials: None,
             resumption: Some(Duration::from_secs(3600)),
+            key_log: false,
         }
     }
 

@@ -1,5 +1,6 @@
 //! Certificates made for one test: an authority, and what it signs.
 
+use aws_lc_rs::digest;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
@@ -20,6 +21,7 @@ pub struct Certificate {
     pub key_pem: String,
     /// The key's public half.
     pub public_key_pem: String,
+    der: Vec<u8>,
     pub serial: u64,
 }
 
@@ -29,6 +31,18 @@ pub enum Validity {
     Now,
     Past,
     Future,
+}
+
+impl Certificate {
+    /// Its SHA-256, in hexadecimal digits.
+    pub fn fingerprint(&self) -> String {
+        let digest = digest::digest(&digest::SHA256, &self.der);
+        digest
+            .as_ref()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
 }
 
 impl Authority {
@@ -103,6 +117,7 @@ impl Authority {
             pem: signed.pem(),
             key_pem: key.serialize_pem(),
             public_key_pem: key.public_key_pem(),
+            der: signed.der().to_vec(),
             serial,
         }
     }

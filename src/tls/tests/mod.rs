@@ -87,6 +87,7 @@ impl Authority {
             trust: self.roots().into(),
             credentials: None,
             resumption: Some(DAY),
+            key_log: false,
         }
     }
 }

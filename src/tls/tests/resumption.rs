@@ -115,6 +115,7 @@ fn differing(authority: &Authority, key: &KeyPair) -> Vec<Identity> {
             },
         credentials: _,
         resumption: _,
+        key_log: _,
     } = base;
     let change = |change: &dyn Fn(&mut Identity)| {
         let mut other = base.clone();
@@ -141,6 +142,7 @@ fn differing(authority: &Authority, key: &KeyPair) -> Vec<Identity> {
         change(&|other| other.trust.verified_max = Some(DAY)),
         change(&|other| other.resumption = Some(DAY / 2)),
         change(&|other| other.resumption = None),
+        change(&|other| other.key_log = true),
     ]
 }
 
