@@ -47,6 +47,7 @@ mod endpoint;
 mod error;
 mod random;
 mod slab;
+mod stats;
 mod sync;
 mod time;
 mod trip;
@@ -64,6 +65,7 @@ pub use config::{CallOptions, Class, Config};
 pub use driver::uring::Probe;
 pub use endpoint::Endpoint;
 pub use error::{Error, ErrorKind, Phase, RequestSent, TlsFailure};
+pub use stats::Latencies;
 pub use trip::{Attempt, Trip};
 
 /// For tasks on the shards' own threads: see [`Engine::spawn_on_each`].

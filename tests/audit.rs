@@ -253,7 +253,7 @@ fn tls_is_told_of_without_its_secrets() {
 fn a_trail_that_cannot_be_written_keeps_the_engine_from_starting() {
     let mut config = Config::default();
     config.audit.file = Some("/no/such/directory/audit".into());
-    let error = Engine::start(config).err().expect("it cannot");
+    let error = Engine::start(config).expect_err("it cannot");
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("/no/such/directory"), "{error}");
 }

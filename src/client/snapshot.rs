@@ -4,6 +4,7 @@ use crate::audit::AuditFigures;
 use crate::error::Error;
 use crate::pool::CloseReason;
 use crate::shard::figures::ShardFigures;
+use crate::stats::Latencies;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,12 +37,22 @@ pub struct Snapshot {
     pub handshakes_full: u64,
     /// Resumed TLS handshakes.
     pub handshakes_resumed: u64,
+    /// How long it took from the beginning of a dial until the transport was connected: the look-up, if one had to be waited
+    /// for, endpoints that failed, and the last one's connect.
+    pub connect_times: Latencies,
+    /// How long full TLS handshakes took, from then on.
+    pub handshake_times_full: Latencies,
+    /// How long resumed ones took.
+    pub handshake_times_resumed: Latencies,
     /// Time from dial to connection, added up over all connections made.
     pub dial_time: Duration,
     /// Time that reuse saved at least: for every use of a connection after its first, what the
     /// quickest dial of its upstream has taken, TLS included. Added up over requests, so it may well
     /// exceed the time that has passed.
     pub handshake_time_avoided: Duration,
+    /// Time that resumption saved at least: for every resumed handshake, how much longer the quickest full one of its upstream
+    /// took.
+    pub handshake_time_avoided_by_resumption: Duration,
     /// Idle connections closed by policy: idle time, age, uses, or because a permit was needed.
     pub evicted_by_policy: u64,
     /// Idle connections closed because the peer closed or reset them.
@@ -248,8 +259,12 @@ impl Snapshot {
         self.dials += totals.dials;
         self.dials_failed += totals.dials_failed;
         self.connections_opened += tally.connections_opened;
-        self.handshakes_full += tally.handshakes_full;
-        self.handshakes_resumed += tally.handshakes_resumed;
+        self.handshakes_full += tally.handshakes_full.count();
+        self.handshakes_resumed += tally.handshakes_resumed.count();
+        self.connect_times.add(&tally.connects);
+        self.handshake_times_full.add(&tally.handshakes_full);
+        self.handshake_times_resumed.add(&tally.handshakes_resumed);
+        self.handshake_time_avoided_by_resumption += tally.avoided_by_resumption;
         self.dial_time += Duration::from_nanos(tally.dial_nanos);
         self.handshake_time_avoided += Duration::from_nanos(tally.avoided_nanos);
         self.evicted_by_policy += tally.evicted_by_policy;

@@ -110,6 +110,8 @@ impl Operations {
 /// A connection in the making.
 pub(crate) struct Dial {
     pub(crate) started: Time,
+    /// When it was connected, and the TLS handshake began.
+    pub(crate) connected: Time,
     /// The endpoint that this dial tries, on trial, and no other.
     pub(crate) trial: Option<EndpointId>,
     /// Those tried, in order.

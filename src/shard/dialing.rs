@@ -33,6 +33,7 @@ impl<D: Driver> Core<D> {
         let timeout = state.policy.current().dial_timeout;
         let dial = Dial {
             started: now,
+            connected: now,
             trial,
             tried: Vec::new(),
             error: None,
@@ -162,6 +163,7 @@ impl<D: Driver> Core<D> {
     }
 
     fn after_connect(&mut self, key: Key) {
+        let now = self.clock_now();
         self.arm_receive(key);
         let Some(connection) = self.connections.get_mut(key) else {
             return;
@@ -170,6 +172,10 @@ impl<D: Driver> Core<D> {
             .upstreams
             .get(connection.upstream)
             .and_then(|state| state.tls.as_ref());
+        if let Some(dial) = connection.dial.as_deref_mut() {
+            dial.connected = now;
+            self.tally.connects.record(now.since(dial.started));
+        }
         let Some(client) = tls else {
             self.established(key, None);
             return;
@@ -198,14 +204,29 @@ impl<D: Driver> Core<D> {
         else {
             return;
         };
-        if handshake.resumed {
-            self.tally.handshakes_resumed += 1;
-        } else {
-            self.tally.handshakes_full += 1;
-        }
+        let began = connection.dial.as_deref().map(|dial| dial.connected);
+        let upstream = connection.upstream;
+        self.count_handshake(upstream, began, handshake.resumed);
         self.audit_handshake(key, &handshake);
         let good_for = handshake.good_for;
         self.established(key, good_for);
+    }
+
+    fn count_handshake(&mut self, upstream: Key, began: Option<Time>, resumed: bool) {
+        let (now, state) = (self.clock_now(), self.upstreams.get_mut(upstream));
+        let (Some(began), Some(state)) = (began, state) else {
+            return;
+        };
+        let took = now.since(began);
+        if resumed {
+            self.tally.handshakes_resumed.record(took);
+            let full = state.handshake_min.unwrap_or(Duration::ZERO);
+            self.tally.avoided_by_resumption += full.saturating_sub(took);
+        } else {
+            self.tally.handshakes_full.record(took);
+            let quickest = state.handshake_min.unwrap_or(Duration::MAX);
+            state.handshake_min = Some(quickest.min(took));
+        }
     }
 
     /// `good_for`: how long what the peer has proven counts, if there is an end to that.

@@ -6,6 +6,7 @@ use super::core::Core;
 use super::upstream::UpstreamState;
 use crate::driver::{Counters, Driver};
 use crate::pool::{Census, CloseReason, PoolCounters};
+use crate::stats::Latencies;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +15,11 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) connections_opened: u64,
-    pub(crate) handshakes_full: u64,
-    pub(crate) handshakes_resumed: u64,
+    /// How long it took to be connected, look-up included; and then to have shaken hands.
+    pub(crate) connects: Latencies,
+    pub(crate) handshakes_full: Latencies,
+    pub(crate) handshakes_resumed: Latencies,
+    pub(crate) avoided_by_resumption: Duration,
     pub(crate) dial_nanos: u64,
     pub(crate) avoided_nanos: u64,
     pub(crate) wait_nanos: u64,

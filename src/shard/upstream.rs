@@ -22,6 +22,7 @@ use crossbeam::utils::CachePadded;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 /// Names an upstream over the whole engine; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -281,6 +282,8 @@ pub(crate) struct UpstreamState {
     pub(crate) between: u32,
     /// How long the quickest dial took; the maximum before the first.
     pub(crate) dial_nanos_min: u64,
+    /// How long the quickest full handshake took.
+    pub(crate) handshake_min: Option<Duration>,
     /// Why the last dial failed, for those who are refused because of it.
     pub(crate) dial_error: Option<Error>,
     /// To be removed as soon as nothing is left of it.
@@ -312,6 +315,7 @@ impl UpstreamState {
             need: None,
             between: 0,
             dial_nanos_min: u64::MAX,
+            handshake_min: None,
             dial_error: None,
             forgotten: false,
         }

@@ -35,6 +35,10 @@ fn the_second_connection_is_resumed_on_another_shard_too() {
         }
         let seen = run(engine.snapshot()).unwrap();
         assert_eq!((seen.handshakes_full, seen.handshakes_resumed), (1, 3));
+        let times = [&seen.handshake_times_full, &seen.handshake_times_resumed];
+        assert_eq!(times.map(|times| times.count()), [1, 3]);
+        assert_eq!(seen.connect_times.count(), 4);
+        assert!(times.iter().all(|times| times.min() > Some(Duration::ZERO)));
     }
 }
 
