@@ -5,7 +5,7 @@ mod common;
 use bytes::Bytes;
 use common::bounded::{engine, run, run_for, until};
 use common::certificates::Authority;
-use common::servers::Nginx;
+use common::servers::nginx::Nginx;
 use http_body::Frame;
 use http_body_util::BodyExt;
 use ringpool::config::{TlsConfig, TrustRoots, UpstreamConfig};

@@ -5,7 +5,7 @@ mod common;
 
 use common::bounded::{PATIENCE, engine, run, run_for, until};
 use common::certificates::Authority;
-use common::servers::Nginx;
+use common::servers::nginx::Nginx;
 use http_body_util::BodyExt;
 use ringpool::config::{TlsConfig, TrustRoots, UpstreamConfig};
 use ringpool::on_shard::{Head, Shard, Upstream};
