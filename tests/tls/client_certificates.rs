@@ -5,7 +5,7 @@ use ringpool::config::{ClientCertificate, Pem};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::thread;
 
 /// nginx that lets in only whom `clients` has signed for, and answers with the serial number it was shown and whether
@@ -23,7 +23,7 @@ fn asking_nginx(authority: &Authority, clients: &Authority) -> Option<Nginx> {
     Nginx::start_with(server, &files)
 }
 
-fn inline(certificate: &Certificate) -> ClientCertificate {
+pub(super) fn inline(certificate: &Certificate) -> ClientCertificate {
     ClientCertificate {
         chain: Pem::Pem(certificate.pem.clone()),
         key: Pem::Pem(certificate.key_pem.clone()),
@@ -40,8 +40,8 @@ fn showing(
     upstream
 }
 
-/// How nginx writes a serial number.
-fn serial(body: &str) -> u64 {
+/// How servers write a serial number.
+pub(super) fn serial(body: &str) -> u64 {
     let word = body.split(' ').next().unwrap_or_default();
     u64::from_str_radix(word, 16).unwrap_or_else(|_| panic!("no serial number in {body:?}"))
 }
@@ -186,15 +186,6 @@ fn a_certificate_is_replaced_under_load() {
     });
     let kept = run(engine.snapshot()).unwrap();
     assert_eq!(kept.upstreams["backend"].waiters, 0);
-}
-
-/// Ends a load, also of a test that fails.
-struct End<'a>(&'a AtomicBool);
-
-impl Drop for End<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 #[test]

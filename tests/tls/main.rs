@@ -7,6 +7,7 @@ mod common;
 mod certificates;
 mod client_certificates;
 mod handshakes;
+mod haproxy;
 mod leases;
 mod records;
 mod resumption;
@@ -27,6 +28,7 @@ use rustls::ServerConfig;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// An upstream that trusts `authority`.
@@ -107,4 +109,13 @@ fn told(engine: &Engine) -> (u16, String) {
         let body = String::from_utf8_lossy(&body.to_bytes()).into_owned();
         (status, body)
     })
+}
+
+/// Ends a load, also of a test that fails.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }

@@ -1,9 +1,10 @@
-//! Servers that are not ours, started for one test each: nginx and `openssl s_server`.
+//! Servers that are not ours, started for one test each: nginx, HAProxy and `openssl s_server`.
 //!
 //! Owns: what they share: whether they are installed, their ports and directories; a file for each has its process.
 //! All of it is gone when the handle is dropped. Never: falls back to something else: where a program is missing its
 //! tests are skipped, loudly, or fail if `RINGPOOL_FORBID_SKIP` is set.
 
+pub mod haproxy;
 pub mod nginx;
 pub mod openssl;
 
