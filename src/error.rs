@@ -100,6 +100,8 @@ pub enum TlsFailure {
     NotTls,
     /// The peer ended the connection without close_notify where that matters (RFC 8446 §6.1).
     Truncated,
+    /// The peer kept sending what carries nothing: session tickets, key updates, empty records.
+    Flood,
     /// Anything else the peer did against the TLS protocol.
     Protocol,
 }

@@ -72,8 +72,8 @@ fn failure(error: &TlsError) -> TlsFailure {
         },
         TlsError::Alert(_) => TlsFailure::Alert,
         TlsError::NotTls(_) => TlsFailure::NotTls,
+        TlsError::Flood => TlsFailure::Flood,
         TlsError::Protocol(_)
-        | TlsError::Flood
         | TlsError::KeysExhausted
         | TlsError::NotOpen
         | TlsError::Roots(_)

@@ -2,7 +2,7 @@
 //!
 //! Owns: the sorting of rustls' errors. Never: decides what may be tried again.
 
-use rustls::{AlertDescription, CertificateError};
+use rustls::{AlertDescription, CertificateError, PeerMisbehaved};
 use std::error::Error;
 use std::fmt;
 
@@ -19,7 +19,7 @@ pub enum TlsError {
     NotTls(rustls::Error),
     /// The server broke the protocol, or shares no version or cipher suite with us.
     Protocol(rustls::Error),
-    /// The server kept sending records that carry nothing (tickets, key updates).
+    /// The server kept sending records that carry nothing (tickets, key updates, requests to negotiate anew).
     Flood,
     /// The connection's keys have protected as many records as they may (TLS 1.2 only; TLS 1.3
     /// changes keys by itself). It has said good-bye and cannot send; open another.
@@ -131,6 +131,12 @@ impl From<rustls::Error> for TlsError {
                 TlsError::Certificate(CertificateProblem::Other, error)
             }
             rustls::Error::AlertReceived(description) => TlsError::Alert(description),
+            rustls::Error::PeerMisbehaved(
+                PeerMisbehaved::TooManyKeyUpdateRequests
+                | PeerMisbehaved::TooManyEmptyFragments
+                | PeerMisbehaved::TooManyRenegotiationRequests
+                | PeerMisbehaved::TooManyWarningAlertsReceived,
+            ) => TlsError::Flood,
             other => TlsError::Protocol(other),
         }
     }
@@ -171,7 +177,9 @@ impl fmt::Display for TlsError {
             },
             TlsError::NotTls(_) => f.write_str("the server does not speak TLS on this port"),
             TlsError::Protocol(_) => f.write_str("TLS protocol failure"),
-            TlsError::Flood => f.write_str("the server floods the connection with empty records"),
+            TlsError::Flood => {
+                f.write_str("the server floods the connection with records that carry nothing")
+            }
             TlsError::KeysExhausted => f.write_str("the connection's TLS keys are used up"),
             TlsError::NotOpen => f.write_str("TLS is not open for sending"),
             TlsError::Roots(problem) => write!(f, "trusted roots unusable: {problem}"),
