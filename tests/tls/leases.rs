@@ -1,5 +1,6 @@
 //! Raw streams over TLS.
 
+use super::s_server::hears;
 use super::*;
 
 /// Sends back whatever comes, until the client closes.
@@ -81,16 +82,6 @@ fn a_tls_lease_cannot_be_detached() {
     });
     assert_eq!(run(tasks).remove(0).unwrap(), ErrorKind::Unsupported);
     until(&engine, "both closed", |seen| seen.now.sockets == 0);
-}
-
-/// Reads from a lease until `line` has come.
-async fn hears(lease: &mut ringpool::Lease, line: &str) {
-    let mut heard = String::new();
-    while heard != line {
-        let piece = lease.read().await.unwrap().expect("more to come");
-        heard.push_str(std::str::from_utf8(&piece).unwrap());
-        assert!(line.starts_with(&heard), "heard {heard:?}");
-    }
 }
 
 #[test]

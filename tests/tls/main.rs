@@ -12,6 +12,7 @@ mod leases;
 mod records;
 mod resumption;
 mod trust;
+mod s_server;
 mod warm;
 
 use bytes::Bytes;

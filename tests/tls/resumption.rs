@@ -43,6 +43,30 @@ fn the_second_connection_is_resumed_on_another_shard_too() {
 }
 
 #[test]
+fn without_tickets_every_handshake_is_full() {
+    for version in ["TLSv1.2", "TLSv1.3"] {
+        let directives = format!(
+            "ssl_session_tickets off; ssl_session_cache off; keepalive_timeout 0; ssl_protocols {version};"
+        );
+        let Some((nginx, authority)) = telling_nginx(&directives) else {
+            return;
+        };
+        let engine = engine(2, backend(&nginx.url("https"), &authority));
+        for shard in [0, 0, 1, 0] {
+            let told = one_call_on(&engine, shard, "backend");
+            assert_eq!(told, format!("{version} http/1.1  ."), "shard {shard}");
+        }
+        let (status, from_anywhere) = told(&engine);
+        assert_eq!(
+            (status, from_anywhere),
+            (200, format!("{version} http/1.1  ."))
+        );
+        let seen = run(engine.snapshot()).unwrap();
+        assert_eq!((seen.handshakes_full, seen.handshakes_resumed), (5, 0));
+    }
+}
+
+#[test]
 fn s_server_resumes_too() {
     let authority = Authority::new();
     for version in ["-tls1_2", "-tls1_3"] {
