@@ -3,7 +3,7 @@
 use super::bounded::PATIENCE;
 use super::certificates::Certificate;
 use rustls::crypto::aws_lc_rs;
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::{ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::io::Read;
@@ -78,12 +78,20 @@ impl Drop for Peer {
 
 /// TLS 1.3 and 1.2, `http/1.1` by ALPN, tickets.
 pub fn config(certificate: &Certificate) -> ServerConfig {
+    config_of(certificate, rustls::DEFAULT_VERSIONS)
+}
+
+/// As [`config`], with these versions of TLS alone.
+pub fn config_of(
+    certificate: &Certificate,
+    versions: &[&'static SupportedProtocolVersion],
+) -> ServerConfig {
     let chain = CertificateDer::pem_slice_iter(certificate.pem.as_bytes())
         .collect::<Result<Vec<_>, _>>()
         .expect("PEM");
     let key = PrivateKeyDer::from_pem_slice(certificate.key_pem.as_bytes()).expect("PEM");
     let mut config = ServerConfig::builder_with_provider(aws_lc_rs::default_provider().into())
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .expect("versions")
         .with_no_client_auth()
         .with_single_cert(chain, key)

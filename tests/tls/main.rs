@@ -13,6 +13,8 @@ mod records;
 mod resumption;
 mod trust;
 mod s_server;
+mod splitting;
+mod truncation;
 mod warm;
 
 use bytes::Bytes;
@@ -20,7 +22,7 @@ use common::bounded::{engine, run, until};
 use common::certificates::{Authority, Certificate, Validity};
 use common::servers::nginx::Nginx;
 use common::servers::openssl::OpensslServer;
-use common::tls_peer::{Peer, TlsStream, config, read_head};
+use common::tls_peer::{Peer, TlsStream, config, config_of, read_head};
 use http_body_util::BodyExt;
 use ringpool::config::{TlsConfig, TrustRoots, UpstreamConfig};
 use ringpool::on_shard::Head;
