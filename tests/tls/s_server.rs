@@ -43,15 +43,20 @@ fn keys_change_while_a_lease_is_held_and_while_the_connection_idles() {
         one_line_each_way(&mut server, &mut lease, &format!("second, {round}"));
         server.tell("K");
         server.hear(UPDATE_SENT);
+        server.tell("behind it");
+        run(hears(&mut lease, "behind it\n"));
         run(lease.write_all(b"ours\n")).unwrap();
         run(lease.flush()).unwrap();
         server.hear(UPDATE_HEARD);
         server.hear("ours");
         one_line_each_way(&mut server, &mut lease, &format!("third, {round}"));
         lease.release();
-        // Idle: the answer has time until somebody speaks.
-        server.tell("K");
-        server.hear(UPDATE_SENT);
+        // Idle: the answer has time until somebody speaks. It says so before it sends: that the second goes out tells
+        // that the first is out.
+        for command in ["K", "k"] {
+            server.tell(command);
+            server.hear(UPDATE_SENT);
+        }
         let mut lease = run(upstream.checkout()).unwrap();
         run(lease.write_all(b"awake\n")).unwrap();
         run(lease.flush()).unwrap();
