@@ -123,6 +123,10 @@ impl<D: Driver> Core<D> {
         let Some(session) = connection.tls.as_deref_mut() else {
             return;
         };
+        if session.is_over() {
+            self.stop_listening(key);
+            return;
+        }
         let handshaking = session.is_handshaking();
         let result = session.receive(ciphertext, &mut plaintext);
         let closed = session.peer_closed();

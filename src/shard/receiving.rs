@@ -112,7 +112,23 @@ impl<D: Driver> Core<D> {
         connection.inbound.paused = true;
         self.paused.push(key);
         self.tally.pauses += 1;
-        if connection.operations.receive {
+        self.cancel_receive(key);
+    }
+
+    /// Bytes have come that nobody can want any more. The peer could have us read them without end, as long as somebody
+    /// holds the connection.
+    pub(super) fn stop_listening(&mut self, key: Key) {
+        // More may come until a cancel takes effect.
+        let stopping = |connection: &Connection<D::Buffer>| connection.operations.cancels > 0;
+        if !self.connections.get(key).is_some_and(stopping) {
+            self.cancel_receive(key);
+        }
+    }
+
+    fn cancel_receive(&mut self, key: Key) {
+        if let Some(connection) = self.connections.get_mut(key)
+            && connection.operations.receive
+        {
             connection.operations.cancels += 1;
             self.driver.cancel(key, Scope::Receive);
         }

@@ -159,6 +159,11 @@ impl Session {
         self.peer_closed
     }
 
+    /// Whether nothing more can be received: it has failed, or the server has closed.
+    pub fn is_over(&self) -> bool {
+        self.failure.is_some() || self.peer_closed
+    }
+
     /// Feeds received ciphertext, all of it, and appends what it decrypts to, at most as many bytes,
     /// to `plaintext`. What comes after the server's `close_notify` is ignored (RFC 8446, section
     /// 6.1). Look at [`wants_output`](Session::wants_output) afterwards.
