@@ -58,6 +58,7 @@ pub use client::builder::EngineBuilder;
 pub use client::drained::{CutUpstream, DrainReport, ShardDrain};
 pub use client::engine::Engine;
 pub use client::lease::{Detached, DetachedGuard, Lease};
+pub use client::not_ready::{ColdUpstream, NotReady};
 pub use client::on_each::OnEach;
 pub use client::snapshot::{DriverFigures, Gauges, ShardState, Snapshot, UpstreamFigures};
 pub use client::upstream::Upstream;

@@ -3,6 +3,7 @@
 use super::body::Body;
 use super::builder::EngineBuilder;
 use super::drained::DrainReport;
+use super::not_ready::NotReady;
 use super::on_each::OnEach;
 use super::shard::Shard;
 use super::snapshot::Snapshot;
@@ -129,7 +130,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`Timeout`](ErrorKind::Timeout) of phase [`Ready`](Phase::Ready); the message says what is
-    /// missing, and why.
+    /// missing, and why. [`NotReady::of`] has it in parts.
     pub async fn ready(&self, within: Duration) -> Result<(), Error> {
         let ask = |reply| Control::Ready(within, reply);
         let mut missing = Vec::new();
@@ -139,8 +140,9 @@ impl Engine {
         if missing.is_empty() {
             return Ok(());
         }
-        let what = format!("not ready within {within:?}: {}", missing.join("; "));
-        Err(Error::new(ErrorKind::Timeout(Phase::Ready), what))
+        let missing = NotReady::new(missing);
+        let what = format!("not ready within {within:?}: {missing}");
+        Err(Error::new(ErrorKind::Timeout(Phase::Ready), what).caused_by(missing))
     }
 
     /// Puts other settings in force for a named upstream, while it is in use. When this returns, every

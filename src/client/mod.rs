@@ -9,6 +9,7 @@ pub(crate) mod builder;
 pub(crate) mod drained;
 pub(crate) mod engine;
 pub(crate) mod lease;
+pub(crate) mod not_ready;
 pub(crate) mod on_each;
 pub(crate) mod shard;
 pub(crate) mod snapshot;

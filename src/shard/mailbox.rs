@@ -9,6 +9,7 @@ use super::figures::ShardFigures;
 use super::hunger::Hunger;
 use super::local::LocalShard;
 use super::parker::Parker;
+use super::ready::Missing;
 use super::resolving::Answer;
 use super::sharing::movable::Movable;
 use super::upstream::{UpstreamId, UpstreamShared};
@@ -79,7 +80,7 @@ pub(crate) enum Control {
     /// A name was resolved.
     Resolved(Answer),
     /// Tell when all warm connections are up, or after this long which are not and why.
-    Ready(Duration, oneshot::Sender<Vec<String>>),
+    Ready(Duration, oneshot::Sender<Vec<Missing>>),
     /// Tell the figures.
     Figures(oneshot::Sender<ShardFigures>),
     /// Finish what is under way until `by`, then cut the rest.

@@ -53,7 +53,7 @@ mod parker;
 pub(crate) mod pipe;
 mod policy;
 mod pooling;
-mod ready;
+pub(crate) mod ready;
 pub(crate) mod receiving;
 mod refusal;
 mod resolving;

@@ -2,18 +2,30 @@
 
 use super::core::Core;
 use crate::driver::Driver;
+use crate::error::Error;
 use crate::time::Time;
 use futures_channel::oneshot;
+use std::sync::Arc;
 use std::time::Duration;
+
+/// An upstream of this shard that has fewer warm connections than it is to have.
+pub(crate) struct Missing {
+    pub(crate) upstream: Arc<str>,
+    pub(crate) shard: usize,
+    pub(crate) up: u32,
+    pub(crate) wanted: u32,
+    /// Why the last dial failed, if one has.
+    pub(crate) why: Option<Error>,
+}
 
 /// Somebody wants to know when every warm connection of this shard is up.
 pub(super) struct ReadyWatch {
     until: Time,
-    reply: Option<oneshot::Sender<Vec<String>>>,
+    reply: Option<oneshot::Sender<Vec<Missing>>>,
 }
 
 impl ReadyWatch {
-    pub(super) fn new(until: Time, reply: oneshot::Sender<Vec<String>>) -> ReadyWatch {
+    pub(super) fn new(until: Time, reply: oneshot::Sender<Vec<Missing>>) -> ReadyWatch {
         ReadyWatch {
             until,
             reply: Some(reply),
@@ -48,8 +60,8 @@ impl<D: Driver> Core<D> {
         true
     }
 
-    /// What is not warm yet, a line each.
-    fn missing(&self) -> Vec<String> {
+    /// What is not warm yet.
+    fn missing(&self) -> Vec<Missing> {
         let mut missing = Vec::new();
         for (_, upstream) in self.upstreams.iter() {
             let policy = upstream.policy.current();
@@ -57,15 +69,13 @@ impl<D: Driver> Core<D> {
             let census = upstream.pool.census();
             let up = census.idle + census.leased;
             if up < wanted {
-                let why = upstream
-                    .dial_error
-                    .as_ref()
-                    .map_or_else(String::new, |error| format!(": {error}"));
-                let shard = self.index;
-                missing.push(format!(
-                    "{} has {up} of {wanted} warm on shard {shard}{why}",
-                    upstream.shared.name
-                ));
+                missing.push(Missing {
+                    upstream: upstream.shared.name.clone(),
+                    shard: self.index,
+                    up,
+                    wanted,
+                    why: upstream.dial_error.as_ref().map(Error::duplicate),
+                });
             }
         }
         missing

@@ -10,6 +10,7 @@ mod floods;
 mod handshakes;
 mod haproxy;
 mod leases;
+mod ready;
 mod records;
 mod resumption;
 mod trust;
