@@ -1,6 +1,7 @@
-//! Certificates made at start: an authority of one minute's fame, and a server's certificate.
+//! Certificates made at start: authorities of one minute's fame, a server's certificate and clients' ones.
 //!
-//! Keys live in memory only. Only the authority's certificate ever leaves the process.
+//! Keys live in memory. Only an authority's certificate leaves the process, unless a server or a file that is gone with the
+//! run needs more.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,6 +20,10 @@ use crate::failure::Failure;
 pub(crate) struct Certificates {
     /// The authority's certificate, for clients to trust, in PEM.
     pub(crate) authority_pem: String,
+    /// The server's own, in PEM, for a server that is not this program.
+    pub(crate) certificate_pem: String,
+    /// Its key, likewise.
+    pub(crate) key_pem: String,
     certificate: CertificateDer<'static>,
     key: PrivateKeyDer<'static>,
 }
@@ -57,12 +62,13 @@ impl Certificates {
             .push(DnType::CommonName, "stress backend");
         server.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        let certificate = server.signed_by(&key, &issuer)?.into();
-        let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+        let certificate = server.signed_by(&key, &issuer)?;
         Ok(Self {
             authority_pem,
-            certificate,
-            key,
+            certificate_pem: certificate.pem(),
+            key_pem: key.serialize_pem(),
+            certificate: certificate.into(),
+            key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
         })
     }
 
@@ -78,5 +84,53 @@ impl Certificates {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         config.ticketer = aws_lc_rs::Ticketer::new().map_err(broken)?;
         Ok(Arc::new(config))
+    }
+}
+
+/// Who signs the certificates that clients show.
+pub(crate) struct ClientAuthority {
+    /// Its own, for servers to trust, in PEM.
+    pub(crate) pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+/// A client's certificate and its key, both in PEM.
+pub(crate) struct Credentials {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
+}
+
+impl ClientAuthority {
+    /// Makes one.
+    pub(crate) fn generate() -> Result<Self, Failure> {
+        Self::make().map_err(|e| Failure::Run(format!("cannot make clients' authority: {e}")))
+    }
+
+    fn make() -> Result<Self, rcgen::Error> {
+        let key = KeyPair::generate()?;
+        let mut authority = CertificateParams::default();
+        authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        authority.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        authority
+            .distinguished_name
+            .push(DnType::CommonName, "stress client authority");
+        let pem = authority.self_signed(&key)?.pem();
+        let issuer = Issuer::new(authority, key);
+        Ok(Self { pem, issuer })
+    }
+
+    /// A certificate with this serial number, and a key of its own.
+    pub(crate) fn sign(&self, serial: u64) -> Result<Credentials, rcgen::Error> {
+        let key = KeyPair::generate()?;
+        let mut client = CertificateParams::default();
+        client.serial_number = Some(serial.into());
+        client
+            .distinguished_name
+            .push(DnType::CommonName, "stress client");
+        client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        Ok(Credentials {
+            certificate: client.signed_by(&key, &self.issuer)?.pem(),
+            key: key.serialize_pem(),
+        })
     }
 }

@@ -8,6 +8,7 @@ mod body;
 mod child;
 mod counting;
 mod http;
+mod nginx;
 mod nonces;
 mod plain;
 mod request;
@@ -33,6 +34,7 @@ use nonces::Nonces;
 
 pub(crate) use child::{Backend, BackendOptions, NoncesSeen};
 pub(crate) use counting::{Counted, Counting};
+pub(crate) use nginx::{Logged, Nginx};
 pub(crate) use nonces::{APART, NONCE, NONCES_MAX};
 
 /// The largest body that `--body` and `?size=N` may ask for: 1 TiB.

@@ -14,6 +14,7 @@
 //! | `moves` | calls that a sibling runs, with nonces, some dropped |
 //! | `pace` | starts at a fixed rate |
 //! | `play` | calls that are kept one by one, for the scenarios that are judged by them |
+//! | `rotating` | a certificate that is replaced again and again |
 //! | `tally` | what callers count |
 
 mod anywhere;
@@ -28,6 +29,7 @@ mod moves;
 mod on_shard;
 mod pace;
 mod play;
+mod rotating;
 mod tally;
 
 pub(crate) use bursts::{Burst, Bursts, bursts};
@@ -35,6 +37,7 @@ pub(crate) use entering::{CONNECTIONS_EACH, ENTRANCE, Entered, Entering, HELPER,
 pub(crate) use first::{Crowd, FromStart, from_start};
 pub(crate) use moves::{Moved, moves};
 pub(crate) use play::{Calls, Play, Played, play};
+pub(crate) use rotating::{By, Replaced, Rotated, Rotating, rotate};
 
 use std::sync::Arc;
 use std::thread;

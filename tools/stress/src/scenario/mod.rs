@@ -14,6 +14,7 @@ mod overload;
 mod paired;
 mod quiet;
 mod resumption;
+mod rotation;
 mod skew;
 mod spike;
 
@@ -39,6 +40,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     quiet::SCENARIO,
     resumption::SCENARIO,
     first_burst::SCENARIO,
+    rotation::SCENARIO,
     local::SCENARIO,
     cap::SCENARIO,
     skew::SCENARIO,
