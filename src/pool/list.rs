@@ -20,7 +20,7 @@ pub(super) trait Linked<Of = ()> {
     fn links_mut(&mut self) -> &mut Links;
 }
 
-/// A list ordered by the moment of insertion.
+/// A list ordered by the moment of insertion, but for what was put behind all others.
 #[derive(Debug)]
 pub(super) struct List<Of = ()> {
     oldest: Option<Key>,
@@ -72,6 +72,17 @@ impl<Of> List<Of> {
             None => self.oldest = Some(key),
         }
         *links::<Of, T>(slab, key) = Links { newer: None, older };
+        self.len += 1;
+    }
+
+    /// Adds `key`, which is in no list, at the oldest end: behind all others.
+    pub(super) fn push_back<T: Linked<Of>>(&mut self, slab: &mut Slab<T>, key: Key) {
+        let newer = self.oldest.replace(key);
+        match newer {
+            Some(newer) => links::<Of, T>(slab, newer).older = Some(key),
+            None => self.newest = Some(key),
+        }
+        *links::<Of, T>(slab, key) = Links { newer, older: None };
         self.len += 1;
     }
 
@@ -139,9 +150,16 @@ mod tests {
         assert_eq!(list.oldest(), Some(keys[1]));
         list.push(&mut slab, keys[0]);
         assert_eq!(order(&list, &slab), [0, 3, 1]);
+        list.push_back(&mut slab, keys[4]);
+        assert_eq!(order(&list, &slab), [0, 3, 1, 4]);
+        list.unlink(&mut slab, keys[4]);
+        assert_eq!(list.oldest(), Some(keys[1]));
         for key in [keys[1], keys[0], keys[3]] {
             list.unlink(&mut slab, key);
         }
         assert_eq!((list.len(), list.oldest(), list.newest()), (0, None, None));
+        list.push_back(&mut slab, keys[1]);
+        let one = Some(keys[1]);
+        assert_eq!((list.len(), list.oldest(), list.newest()), (1, one, one));
     }
 }

@@ -359,14 +359,21 @@ impl Members {
         }
     }
 
+    /// What was made under settings since replaced stands behind what was made under those in force.
     #[inline]
     fn shelve(&mut self, id: MemberId) {
         let member = self.all.get(id.0).expect("the caller looked it up");
         let (index, tier) = (shelf_index(member.endpoint), member.tier as usize);
+        let is_replaced = member.retire_for == CloseReason::Reconfigured;
         if index >= self.shelves.len() {
             self.shelves.resize_with(index + 1, Default::default);
         }
-        self.shelves[index][tier].push(&mut self.all, id.0);
+        let shelf = &mut self.shelves[index][tier];
+        if is_replaced {
+            shelf.push_back(&mut self.all, id.0);
+        } else {
+            shelf.push(&mut self.all, id.0);
+        }
     }
 
     #[inline]

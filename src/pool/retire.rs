@@ -9,6 +9,7 @@ use super::message::{Action, CloseReason, MemberId};
 use super::permit::Tier;
 use crate::random::Random;
 use crate::time::Time;
+use std::cmp::Reverse;
 use std::time::Duration;
 
 /// The share of `age_max` by which a connection's life may be shorter. 2.5 % has been found too
@@ -216,13 +217,16 @@ impl Pool {
         self.warmth.mark_at = self.warmth.mark_at.map(|_| now);
     }
 
-    /// Gives every open member a new end.
+    /// Gives every open member a new end. Within a time they go steadily, each at a random moment of its share of it;
+    /// those first that would be granted next, and the first of all at once: its successor shows what is new.
     fn renew(&mut self, now: Time, age_changed: bool, within: Option<Duration>) {
         self.ages.clear();
-        let open = self
+        let mut open = self
             .members
             .select(|member| matches!(member.state, State::Open(_)));
-        for id in open {
+        open.sort_by_key(|&id| self.members.get(id).map(|member| Reverse(member.since)));
+        let shares = u32::try_from(open.len()).unwrap_or(u32::MAX).max(1);
+        for (nth, id) in (0..).zip(open) {
             let Some(member) = self.members.get(id) else {
                 continue;
             };
@@ -231,7 +235,12 @@ impl Pool {
                 (retire_at, reason) = end_of_life(&self.limits, member, &mut self.random);
             }
             if let Some(within) = within {
-                let soon = now + self.random.shorten(within, 1.0);
+                let share = within / shares;
+                let before = match nth {
+                    0 => Duration::ZERO,
+                    _ => share * (nth - 1) + self.random.shorten(share, 1.0),
+                };
+                let soon = now + before;
                 if soon < retire_at {
                     (retire_at, reason) = (soon, CloseReason::Reconfigured);
                 }

@@ -222,6 +222,61 @@ fn warmth_without_a_permit_starves_nobody_and_tries_again_later() {
 }
 
 #[test]
+fn renewed_members_go_one_after_the_other_and_the_first_at_once() {
+    let within = Some(400 * MS);
+    let mut rig = Rig::with_idle(4, 10, roomy());
+    let used = rig.checkout().expect("four are idle");
+    rig.now = rig.now + 10 * MS;
+    rig.released(used);
+    let begun = rig.now;
+    let did = rig.handle(Input::Configure {
+        limits: roomy().into(),
+        renew_within: within,
+    });
+    // The one used last would have been granted next.
+    assert_eq!(did, [Did::Close(used, CloseReason::Reconfigured)]);
+    for gone in 1..4 {
+        rig.now = begun + 100 * MS * gone;
+        let did = rig.tick();
+        assert!(
+            matches!(did[..], [Did::Close(_, CloseReason::Reconfigured)]),
+            "one in each quarter of the time: {did:?}"
+        );
+    }
+    assert_eq!(rig.census(), [0; 4]);
+}
+
+#[test]
+fn a_renewed_member_is_granted_if_nothing_newer_is_free() {
+    let limits = Limits {
+        idle_min: 2,
+        ..roomy()
+    };
+    let mut rig = Rig::with_idle(2, 10, limits.clone());
+    let old = rig.checkout().expect("two are idle");
+    let did = rig.handle(Input::Configure {
+        limits: limits.into(),
+        renew_within: Some(1000 * MS),
+    });
+    assert_eq!(
+        did,
+        [Did::Dial(2)],
+        "the one in use goes first, at its release"
+    );
+    assert_eq!(
+        rig.released(old),
+        [Did::Close(old, CloseReason::Reconfigured)]
+    );
+    assert_eq!(rig.dialed(2), []);
+    // The other one from before is used last, and is not the next one for that.
+    assert_eq!(rig.checkout(), Some(2));
+    let other = rig.checkout().expect("one is left");
+    assert_eq!(rig.released(2), []);
+    assert_eq!(rig.released(other), []);
+    assert_eq!(rig.checkout(), Some(2));
+}
+
+#[test]
 fn new_limits_hold_at_once() {
     let mut rig = Rig::with_idle(3, 10, roomy());
     rig.checkout();
