@@ -198,9 +198,9 @@ fn configuration(directory: &Path, tls: SocketAddr) -> String {
 
 fn parse(line: &str) -> Option<Logged> {
     let mut words = line.split(' ');
-    let at = Duration::try_from_secs_f64(words.next()?.parse().ok()?).ok()?;
+    let at = time(words.next()?)?;
     let serial = u64::from_str_radix(words.next()?, 16).ok()?;
-    let age = Duration::try_from_secs_f64(words.next()?.parse().ok()?).ok()?;
+    let age = time(words.next()?)?;
     let connection = words.next()?.parse().ok()?;
     Some(Logged {
         at,
@@ -208,6 +208,13 @@ fn parse(line: &str) -> Option<Logged> {
         age,
         connection,
     })
+}
+
+/// Seconds with three decimals.
+fn time(text: &str) -> Option<Duration> {
+    let (seconds, millis) = text.split_once('.')?;
+    let whole = Duration::from_secs(seconds.parse().ok()?);
+    (millis.len() == 3).then_some(whole + Duration::from_millis(millis.parse().ok()?))
 }
 
 /// A port of the loopback address that nobody has just now.
@@ -249,7 +256,12 @@ mod tests {
         assert_eq!((logged.serial, logged.connection), (31, 7));
         assert_eq!(logged.age, Duration::from_millis(250));
         // Whoever shows no certificate has no serial number.
-        for bad in ["", "1795762459.720 - 0.250 7", "1 2 3", "-1 2 3 4"] {
+        for bad in [
+            "",
+            "1795762459.720 - 0.250 7",
+            "1.000 2 0.000",
+            "1.5 2 0.000 3",
+        ] {
             assert_eq!(parse(bad), None, "{bad}");
         }
     }

@@ -34,6 +34,8 @@ pub(crate) struct Rotating<'a> {
     /// Who signs ours.
     pub(crate) clients: &'a ClientAuthority,
     pub(crate) shards: usize,
+    /// So many, all warm.
+    pub(crate) connections: u32,
     pub(crate) drain_timeout: Duration,
     pub(crate) rotations: usize,
     /// From one to the next.
@@ -161,6 +163,8 @@ impl Rotating<'_> {
         };
         let mut settings = UpstreamConfig {
             drain_timeout: self.drain_timeout,
+            connections_max: self.connections,
+            idle_min: self.connections,
             ..upstream_at(self.url, Some(self.ca))?
         };
         settings.tls.client_certificate = Some(certificate);

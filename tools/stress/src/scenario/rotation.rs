@@ -25,6 +25,9 @@ pub(super) const SCENARIO: Scenario = Scenario {
 const SHARDS: usize = 2;
 const ROTATIONS: usize = 20;
 const EVERY: Duration = Duration::from_secs(1);
+/// All of them warm: the one that goes at once has a successor at once, whether or not a call needs one. Connections beyond
+/// the warm ones have none; without warm ones, the new certificate shows when the next connection is dialled.
+const CONNECTIONS: u32 = 8;
 const DRAIN: Duration = Duration::from_millis(500);
 /// The server sees the new certificate within this.
 const SEEN_WITHIN: Duration = Duration::from_millis(100);
@@ -42,6 +45,7 @@ fn run(stage: &Stage) -> Result<Report, Failure> {
             ca: &nginx.ca,
             clients: &clients,
             shards: SHARDS,
+            connections: CONNECTIONS,
             drain_timeout: DRAIN,
             rotations,
             every: EVERY,
