@@ -61,6 +61,42 @@ fn a_scenario_with_criteria_says_what_they_came_to() {
 }
 
 #[test]
+fn the_scenario_of_rotation_is_judged_by_nginx_or_says_that_it_needs_it() {
+    let output = run("scenario rotation --rounds 2 --json -");
+    if std::env::var_os("RINGPOOL_FORBID_SKIP").is_none() && words(&output).contains("needs nginx")
+    {
+        assert_eq!(output.status.code(), Some(3));
+        return;
+    }
+    let report = json(&output);
+    // How quick this machine is just now is not asked; the rest is.
+    let criteria = report["criteria"].as_array().expect("criteria");
+    for one in criteria.iter().filter(|one| one["key"] != "seen") {
+        assert_eq!(one["holds"], true, "{one}");
+    }
+    for by in ["settings", "files"] {
+        assert_eq!(report["figures"]["replacements"]["values"][by], 2.0);
+        let requests = &report["figures"]["requests_answered"]["values"][by];
+        assert!(requests.as_f64() > Some(0.0), "{requests}");
+    }
+}
+
+#[test]
+fn rotation_without_nginx_is_exit_code_3() {
+    let nowhere = stress()
+        .args(["scenario", "rotation"])
+        .env("PATH", "/nowhere")
+        .output()
+        .expect("stress starts");
+    assert_eq!(nowhere.status.code(), Some(3), "{}", words(&nowhere));
+    let said = words(&nowhere);
+    assert!(
+        said.contains("needs nginx") && said.contains("remedy: install it"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_run_reports_json_alone_on_stdout() {
     let served = Served::start("");
     let url = format!("http://{}/x", served.plain);

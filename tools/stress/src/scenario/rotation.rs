@@ -154,14 +154,18 @@ fn judge(runs: &[Run]) -> Findings {
     row("handshakes, resumed", Unit::Count, &|run| {
         Some(run.rotated.handshakes_resumed as f64)
     });
-    row("the new one seen after, median", Unit::Millis, &|run| {
+    row("new one seen after, median", Unit::Millis, &|run| {
         median(run.seen_after.iter().copied().map(millis))
     });
-    row("at most", Unit::Millis, &|run| longest(&run.seen_after));
-    row("the old one seen until, median", Unit::Millis, &|run| {
+    row("new one seen after, at most", Unit::Millis, &|run| {
+        longest(&run.seen_after)
+    });
+    row("old one seen until, median", Unit::Millis, &|run| {
         median(run.old_until.iter().copied().map(millis))
     });
-    row("at most", Unit::Millis, &|run| longest(&run.old_until));
+    row("old one seen until, at most", Unit::Millis, &|run| {
+        longest(&run.old_until)
+    });
     let sum = |of: &dyn Fn(&Run) -> u64| runs.iter().map(of).sum::<u64>() as f64;
     let mut none = |key, says, found| {
         findings.must(key, says, Unit::Count, found, Bound::AtMost(0.0));
