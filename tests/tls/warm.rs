@@ -66,15 +66,16 @@ fn no_call_meets_a_handshake_across_age_limits() {
         return;
     };
     let mut upstream = backend(&nginx.url("https"), &authority);
-    upstream.idle_min = 2;
+    // Enough that a machine that stands still for a moment does not see all of them go before their successors are there.
+    upstream.idle_min = 8;
     upstream.age_max = Some(Duration::from_secs(1));
     let engine = engine(1, upstream);
     run(engine.ready(Duration::from_secs(5))).unwrap();
     until(&engine, "each has been replaced twice", |seen| {
         assert_eq!(told(&engine).0, 200);
-        seen.upstreams["backend"].evicted_age >= 4
+        seen.upstreams["backend"].evicted_age >= 16
     });
     let seen = run(engine.snapshot()).unwrap();
     assert_eq!((seen.misses, seen.waits), (0, 0), "{seen:?}");
-    assert!(seen.connections_opened >= 6);
+    assert!(seen.connections_opened >= 24);
 }
