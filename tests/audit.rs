@@ -6,7 +6,7 @@ mod common;
 use common::bounded::{run, until};
 use common::certificates::Authority;
 use common::peer::Peer;
-use common::servers::Nginx;
+use common::servers::nginx::Nginx;
 use ringpool::audit::{AuditAction, AuditEvent, CloseCause, DialCause};
 use ringpool::config::{ClientCertificate, Pem, TrustRoots, UpstreamConfig};
 use ringpool::{Config, Engine, ErrorKind};

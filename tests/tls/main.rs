@@ -13,10 +13,10 @@ mod leases;
 mod ready;
 mod records;
 mod resumption;
-mod trust;
 mod s_server;
 mod splitting;
 mod truncation;
+mod trust;
 mod warm;
 
 use bytes::Bytes;
