@@ -53,6 +53,10 @@ pub struct Snapshot {
     /// Time that resumption saved at least: for every resumed handshake, how much longer the quickest full one of its upstream
     /// took.
     pub handshake_time_avoided_by_resumption: Duration,
+    /// Requests that were sent along with a handshake (`tls.early_data`), and that the server took then.
+    pub early_taken: u64,
+    /// Those that it did not take: they were sent again as soon as the handshake was over.
+    pub early_refused: u64,
     /// Idle connections closed by policy: idle time, age, uses, or because a permit was needed.
     pub evicted_by_policy: u64,
     /// Idle connections closed because the peer closed or reset them.
@@ -265,6 +269,8 @@ impl Snapshot {
         self.handshake_times_full.add(&tally.handshakes_full);
         self.handshake_times_resumed.add(&tally.handshakes_resumed);
         self.handshake_time_avoided_by_resumption += tally.avoided_by_resumption;
+        self.early_taken += tally.early_taken;
+        self.early_refused += tally.early_refused;
         self.dial_time += Duration::from_nanos(tally.dial_nanos);
         self.handshake_time_avoided += Duration::from_nanos(tally.avoided_nanos);
         self.evicted_by_policy += tally.evicted_by_policy;

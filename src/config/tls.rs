@@ -51,6 +51,12 @@ pub struct TlsConfig {
     /// in which a stolen ticket is of use; it costs a full handshake after a longer pause.
     #[serde(with = "serial::duration")]
     pub ticket_lifetime_max: Duration,
+    /// Whether a request may be sent along with the handshake of a resumed session, as early data (RFC 8446 §2.3), where a call waits
+    /// for the connection and is idempotent (by its method, or its caller's word). Default false: whoever records early data can send it
+    /// again, and the server may act on it twice, minutes later. Turn it on where requests are safe to repeat at any
+    /// time and callers often wait for a dial: it saves them a round trip, on connections to servers that offer it. A server that does not
+    /// take it gets the request after the handshake; one that answers 425 (RFC 8470) gets it once more, not early.
+    pub early_data: bool,
     /// Whether the secrets of every connection are appended to the file that the environment's `SSLKEYLOGFILE` names, from which whoever
     /// reads it deciphers what was recorded. Default false: nothing secret leaves the process, whatever the environment says.
     /// Turn it on to look into traffic while debugging, and off again.
@@ -69,6 +75,7 @@ impl Default for TlsConfig {
             alpn: Vec::new(),
             resumption: true,
             ticket_lifetime_max: DAY,
+            early_data: false,
             key_log: false,
         }
     }

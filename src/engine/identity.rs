@@ -45,6 +45,7 @@ fn identity(settings: &UpstreamConfig) -> Result<Identity, Error> {
         alpn,
         resumption,
         ticket_lifetime_max,
+        early_data,
         key_log,
     } = &settings.tls;
     let roots = match roots {
@@ -97,6 +98,7 @@ fn identity(settings: &UpstreamConfig) -> Result<Identity, Error> {
         },
         credentials,
         resumption: resumption.then_some(*ticket_lifetime_max),
+        early_data: *early_data,
         key_log: *key_log,
     })
 }

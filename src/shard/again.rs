@@ -17,6 +17,8 @@ use std::time::Duration;
 pub(crate) struct Again {
     /// Only a newly dialled connection will do.
     pub(super) fresh: bool,
+    /// It may be sent along with a handshake, if it may at all.
+    pub(super) early: bool,
     /// How far the attempts before got.
     pub(super) sent: RequestSent,
     /// They themselves. No attempt failed, no allocation.
@@ -93,6 +95,7 @@ impl Again {
     pub(super) fn first() -> Again {
         Again {
             fresh: false,
+            early: true,
             sent: RequestSent::No,
             failed: Vec::new(),
         }
@@ -176,6 +179,7 @@ impl Again {
         }
         Ok(Again {
             fresh: stale,
+            early: true,
             sent: error.request_sent(),
             failed: error.into_history(),
         })

@@ -169,6 +169,10 @@ async fn attempts<D: Driver>(
                 exchange.request_written();
                 exchange.flush();
                 match exchange.response().await {
+                    Ok(()) if exchange.came_too_early() => {
+                        again = exchange.not_early();
+                        continue;
+                    }
                     Ok(()) => return Ok(exchange),
                     Err(error) => {
                         let failure = exchange.failure(error.kind());
@@ -218,7 +222,14 @@ pub(super) async fn run<D: Driver>(
             .then(|| upstream.shard.sleep(terms.continue_timeout));
         let mut upload = Upload::new(source, hold);
         let error = match send(&mut exchange, &mut upload).await {
-            Ok(()) => return Ok(respond(exchange, upload)),
+            Ok(()) => match replay {
+                Some(replay) if exchange.came_too_early() => {
+                    drop(upload);
+                    (source, again) = (replay, exchange.not_early());
+                    continue;
+                }
+                Some(_) | None => return Ok(respond(exchange, upload)),
+            },
             Err(error) => error,
         };
         let failure = exchange.failure(error.kind());

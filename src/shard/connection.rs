@@ -65,6 +65,10 @@ pub(crate) struct Connection<B> {
     /// Its receive is to stay disarmed: the socket is about to be given away.
     pub(crate) detaching: bool,
     pub(crate) dial: Option<Box<Dial>>,
+    /// When its transport was connected, and its TLS handshake began.
+    pub(crate) connected_at: Time,
+    /// It was given out before its handshake was over.
+    pub(crate) early: bool,
     /// Whose it is, while it is leased.
     pub(crate) holder: Holder,
     pub(crate) uses: u64,
@@ -110,8 +114,6 @@ impl Operations {
 /// A connection in the making.
 pub(crate) struct Dial {
     pub(crate) started: Time,
-    /// When it was connected, and the TLS handshake began.
-    pub(crate) connected: Time,
     /// The endpoint that this dial tries, on trial, and no other.
     pub(crate) trial: Option<EndpointId>,
     /// Those tried, in order.
@@ -152,6 +154,8 @@ impl<B> Connection<B> {
             fault: None,
             detaching: false,
             dial: Some(Box::new(dial)),
+            connected_at: Time::NEVER,
+            early: false,
             holder: Holder::Task,
             uses: 0,
             sent: 0,

@@ -33,7 +33,6 @@ impl<D: Driver> Core<D> {
         let timeout = state.policy.current().dial_timeout;
         let dial = Dial {
             started: now,
-            connected: now,
             trial,
             tried: Vec::new(),
             error: None,
@@ -172,8 +171,8 @@ impl<D: Driver> Core<D> {
             .upstreams
             .get(connection.upstream)
             .and_then(|state| state.tls.as_ref());
-        if let Some(dial) = connection.dial.as_deref_mut() {
-            dial.connected = now;
+        connection.connected_at = now;
+        if let Some(dial) = connection.dial.as_deref() {
             self.tally.connects.record(now.since(dial.started));
         }
         let Some(client) = tls else {
@@ -185,8 +184,12 @@ impl<D: Driver> Core<D> {
                 connection
                     .outbound
                     .append(&mut self.blocks, |out| session.output(out));
+                let early = session.early_room() > 0;
                 connection.tls = Some(Box::new(session));
                 self.flush(key);
+                if early {
+                    self.give_out_early(key);
+                }
             }
             Err(error) => self.fail_dial(key, super::faults::tls(error)),
         }
@@ -204,17 +207,60 @@ impl<D: Driver> Core<D> {
         else {
             return;
         };
-        let began = connection.dial.as_deref().map(|dial| dial.connected);
-        let upstream = connection.upstream;
+        let (upstream, began) = (connection.upstream, connection.connected_at);
         self.count_handshake(upstream, began, handshake.resumed);
         self.audit_handshake(key, &handshake);
-        let good_for = handshake.good_for;
-        self.established(key, good_for);
+        if self.is_given_out(key) {
+            self.end_early(key, handshake.resumed);
+        } else {
+            self.established(key, handshake.good_for);
+        }
     }
 
-    fn count_handshake(&mut self, upstream: Key, began: Option<Time>, resumed: bool) {
-        let (now, state) = (self.clock_now(), self.upstreams.get_mut(upstream));
-        let (Some(began), Some(state)) = (began, state) else {
+    /// What the connection can send along with its handshake would help somebody who waits: it is given out now. Whoever
+    /// gets it has what may not be sent early held until the handshake is over.
+    fn give_out_early(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        let Some(state) = self.upstreams.get_mut(connection.upstream) else {
+            return;
+        };
+        let is_wanted = state.shared.url.is_http() && state.pool.has_waiters();
+        let session = connection.tls.as_deref().filter(|_| is_wanted);
+        if let Some(session) = session {
+            let good_for = session.early_good_for();
+            connection.early = true;
+            self.established(key, good_for);
+        }
+    }
+
+    fn is_given_out(&self, key: Key) -> bool {
+        (self.connections.get(key)).is_some_and(|connection| connection.early)
+    }
+
+    /// The handshake of a connection that was given out before is over.
+    fn end_early(&mut self, key: Key, resumed: bool) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        connection.early = false;
+        let (upstream, member) = (connection.upstream, connection.member);
+        match (connection.tls.as_deref()).and_then(|session| session.early_taken()) {
+            Some(true) => self.tally.early_taken += 1,
+            Some(false) => self.tally.early_refused += 1,
+            None => {}
+        }
+        // How long it is trusted was told the pool of the session that was to be resumed; this is another one.
+        if let Some(member) = member.filter(|_| !resumed) {
+            self.pool_input(upstream, Input::Retire { member });
+        }
+        self.flush(key);
+    }
+
+    fn count_handshake(&mut self, upstream: Key, began: Time, resumed: bool) {
+        let now = self.clock_now();
+        let Some(state) = self.upstreams.get_mut(upstream) else {
             return;
         };
         let took = now.since(began);

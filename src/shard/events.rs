@@ -318,6 +318,9 @@ fn encrypt_held<B>(
     let Some(session) = connection.tls.as_deref_mut() else {
         return Ok(());
     };
+    if session.is_handshaking() {
+        return Ok(());
+    }
     while let Some(piece) = connection.outbound.take_held() {
         connection
             .outbound

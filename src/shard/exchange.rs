@@ -66,6 +66,8 @@ pub(crate) struct Facts {
     pub(crate) granted: Time,
     pub(crate) head: Time,
     pub(crate) reused: bool,
+    /// It was sent along with the handshake.
+    pub(crate) early: bool,
     /// The attempts before this one.
     pub(crate) failed: Vec<Attempt>,
     /// How far they got.
@@ -126,17 +128,19 @@ impl<D: Driver> Exchange<D> {
         if !upstream.outside {
             core.held_by(lease.key, Holder::Call);
         }
-        let written = core.write_with(lease.key, |out| encode(out).map_err(WriteError::Head));
+        let early = terms.idempotent && again.early;
+        let encode = |out: &mut Vec<u8>| encode(out).map_err(WriteError::Head);
+        let written = core.write_early_or(lease.key, early, encode);
         drop(core);
-        match written {
-            Ok(()) => {}
+        let early = match written {
+            Ok(early) => early,
             Err(WriteError::Head(error)) => {
                 // Nothing was written: the connection is as good as before.
                 lease.release();
                 return Err(malformed(upstream, error));
             }
             Err(WriteError::Other(error)) => return Err(upstream.name_error(error)),
-        }
+        };
         let facts = Facts {
             endpoint,
             begun: terms.begun,
@@ -144,6 +148,7 @@ impl<D: Driver> Exchange<D> {
             granted,
             head: granted,
             reused: lease.reused(),
+            early,
             failed: again.failed,
             sent_before: again.sent,
         };
@@ -206,6 +211,21 @@ impl<D: Driver> Exchange<D> {
 
     pub(crate) fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    /// Whether the server wants to have the request once more, after the handshake (RFC 8470 §5.2). It has not acted on it.
+    pub(super) fn came_too_early(&self) -> bool {
+        self.facts.early && self.head().status() == http::StatusCode::TOO_EARLY.as_u16()
+    }
+
+    /// The same attempt again, not early.
+    pub(super) fn not_early(self) -> Again {
+        Again {
+            fresh: false,
+            early: false,
+            sent: self.facts.sent_before,
+            failed: self.facts.failed,
+        }
     }
 
     /// How long the body may stand still.

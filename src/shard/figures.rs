@@ -20,6 +20,9 @@ pub(crate) struct Tally {
     pub(crate) handshakes_full: Latencies,
     pub(crate) handshakes_resumed: Latencies,
     pub(crate) avoided_by_resumption: Duration,
+    /// Requests sent along with a handshake, taken and refused.
+    pub(crate) early_taken: u64,
+    pub(crate) early_refused: u64,
     pub(crate) dial_nanos: u64,
     pub(crate) avoided_nanos: u64,
     pub(crate) wait_nanos: u64,

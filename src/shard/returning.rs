@@ -47,6 +47,7 @@ impl<D: Driver> Core<D> {
             && !connection.operations.send
             && !connection.expired
             && !connection.detaching
+            && !connection.early
             && connection.fault.is_none();
         if !clean || self.stopping {
             self.discard(key);

@@ -32,12 +32,23 @@ impl<D: Driver> Core<D> {
         key: Key,
         fill: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<(), E> {
+        self.write_early_or(key, false, fill).map(drop)
+    }
+
+    /// As [`write_with`](Core::write_with), and `early`, if it may be, where the connection's handshake is not over yet. Whether it
+    /// was.
+    pub(crate) fn write_early_or<E: From<Error>>(
+        &mut self,
+        key: Key,
+        early: bool,
+        fill: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<bool, E> {
         let Some(connection) = self.connections.get_mut(key) else {
             return Err(gone().into());
         };
         if connection.outbound.failed.is_some() {
             // The peer's last words, or its reset, are for the reader to find.
-            return Ok(());
+            return Ok(false);
         }
         let Some(session) = connection.tls.as_deref_mut() else {
             let before = connection.outbound.pending();
@@ -46,7 +57,7 @@ impl<D: Driver> Core<D> {
                 let appended = connection.outbound.pending() - before;
                 connection.outbound.take_back(appended);
             }
-            return result;
+            return result.map(|()| false);
         };
         let mut plain = std::mem::take(&mut self.plaintext);
         plain.clear();
@@ -55,11 +66,21 @@ impl<D: Driver> Core<D> {
             // Behind what still waits to be encrypted: the order is the caller's.
             Ok(()) if connection.outbound.has_held() => {
                 connection.outbound.hold(Bytes::copy_from_slice(&plain));
-                Ok(())
+                Ok(false)
+            }
+            Ok(()) if session.is_handshaking() => {
+                let sent = early
+                    && (connection.outbound)
+                        .append(&mut self.blocks, |out| session.encrypt_early(&plain, out));
+                if !sent {
+                    connection.outbound.hold(Bytes::copy_from_slice(&plain));
+                }
+                Ok(sent)
             }
             Ok(()) => connection
                 .outbound
                 .append(&mut self.blocks, |out| session.encrypt(&plain, out))
+                .map(|()| false)
                 .map_err(|error| super::faults::tls(error).into()),
             Err(error) => Err(error),
         };

@@ -35,6 +35,8 @@ pub struct Identity {
     /// How long to keep tickets to resume with; `None` keeps none. At most as long as the server says, and seven days
     /// (RFC 8446, section 4.6.1).
     pub resumption: Option<Duration>,
+    /// Whether requests may be sent before the handshake is over.
+    pub early_data: bool,
     /// Whether secrets go to the file that `SSLKEYLOGFILE` names.
     pub key_log: bool,
 }
@@ -116,7 +118,7 @@ impl ClientTls {
             }
         };
         config.alpn_protocols = identity.alpn.clone();
-        config.enable_early_data = false;
+        config.enable_early_data = identity.early_data;
         if identity.key_log {
             config.key_log = Arc::new(KeyLogFile::new());
         }
@@ -199,6 +201,7 @@ mod tests {
             trust: roots.into(),
             credentials: None,
             resumption: None,
+            early_data: false,
             key_log: false,
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! Owns: what a connection must prove (an [`Identity`]), the tickets that let it prove it again for
 //! less (a [`TicketStore`]), and the TLS of one connection (a [`Session`]). rustls does the work and
-//! shows nowhere but in errors. Never: touches a socket, knows a connection's fate, logs a key, or
-//! sends early data (which could be replayed).
+//! shows nowhere but in errors. Never: touches a socket, knows a connection's fate, logs a key unless
+//! asked to, or decides what may be sent early (which could be replayed).
 //!
 //! The one thing taken from outside is the wall clock: rustls reads it to judge certificates and
 //! tickets.

@@ -39,6 +39,9 @@ pub struct Session {
     silent: usize,
     close_sent: bool,
     peer_closed: bool,
+    /// What was sent before the handshake was over, until the server has said whether it takes that.
+    early: Vec<u8>,
+    early_taken: Option<bool>,
 }
 
 /// What a handshake ended with.
@@ -74,7 +77,34 @@ impl Session {
             silent: 0,
             close_sent: false,
             peer_closed: false,
+            early: Vec::new(),
+            early_taken: None,
         })
+    }
+
+    /// How much may be sent before the handshake is over: something only where the identity allows it, and a ticket
+    /// is there whose server said that it takes so much (RFC 8446, section 4.2.10).
+    pub fn early_room(&mut self) -> usize {
+        let early = self.connection.early_data();
+        early.map_or(0, |early| early.bytes_left().min(RECORD_MAX))
+    }
+
+    /// Appends the record of `plain` to `out` before the handshake is over, if there is room for all of it; false if not.
+    /// Whoever recorded it can send it again, and the server cannot tell: it has to be good for that. Should
+    /// the server not take it, it is sent once more, as soon as the handshake is over, before all else.
+    pub fn encrypt_early(&mut self, plain: &[u8], out: &mut Vec<u8>) -> bool {
+        if plain.len() > self.early_room() {
+            return false;
+        }
+        let Some(mut early) = self.connection.early_data() else {
+            return false;
+        };
+        if !early.write(plain).is_ok_and(|taken| taken == plain.len()) {
+            return false;
+        }
+        self.early.extend_from_slice(plain);
+        self.output(out);
+        true
     }
 
     /// Whether there is something to send that nobody asked for: see [`output`](Session::output).
@@ -145,6 +175,34 @@ impl Session {
         Some(Duration::from_secs(left))
     }
 
+    /// Whether the server took what was sent early; `None` if nothing was, or it has not said so yet.
+    pub fn early_taken(&self) -> Option<bool> {
+        self.early_taken
+    }
+
+    /// How long what the server proved will count if the session that is being resumed is.
+    pub fn early_good_for(&self) -> Option<Duration> {
+        let end = self.client.tickets()?.good_until()?;
+        let left = end.as_secs().saturating_sub(self.now()?.as_secs());
+        Some(Duration::from_secs(left))
+    }
+
+    /// Sends again what the server did not take early.
+    fn repeat_early(&mut self) {
+        let early = std::mem::take(&mut self.early);
+        if early.is_empty() {
+            return;
+        }
+        let taken = self.connection.is_early_data_accepted();
+        self.early_taken = Some(taken);
+        if taken {
+            return;
+        }
+        // It is one record's worth, and rustls holds more: it goes out behind the handshake's last message.
+        let taken = self.connection.writer().write(&early);
+        debug_assert_eq!(taken.ok(), Some(early.len()));
+    }
+
     /// rustls does not look at the certificate again when it resumes a session.
     fn check_resumed(&self) -> Result<(), TlsError> {
         if !self.is_resumed() || self.good_for().is_none_or(|left| !left.is_zero()) {
@@ -204,6 +262,7 @@ impl Session {
             }
             if was_handshaking && !self.connection.is_handshaking() {
                 self.check_resumed()?;
+                self.repeat_early();
             }
             if self.silent > SILENT_MAX {
                 return Err(TlsError::Flood);

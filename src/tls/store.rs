@@ -199,6 +199,7 @@ mod tests {
             trust: Roots::WebPki.into(),
             credentials: None,
             resumption: Some(Duration::from_secs(3600)),
+            early_data: false,
             key_log: false,
         }
     }

@@ -86,6 +86,23 @@ pub fn config_of(
     certificate: &Certificate,
     versions: &[&'static SupportedProtocolVersion],
 ) -> ServerConfig {
+    let mut config = without_ticketer(certificate, versions);
+    config.ticketer = aws_lc_rs::Ticketer::new().expect("a ticketer");
+    config
+}
+
+/// As [`config`], TLS 1.3 alone, and so much is taken early.
+pub fn config_taking_early(certificate: &Certificate, max: u32) -> ServerConfig {
+    // rustls takes early data with sessions that it remembers itself, since each may come once.
+    let mut config = without_ticketer(certificate, &[&rustls::version::TLS13]);
+    config.max_early_data_size = max;
+    config
+}
+
+fn without_ticketer(
+    certificate: &Certificate,
+    versions: &[&'static SupportedProtocolVersion],
+) -> ServerConfig {
     let chain = CertificateDer::pem_slice_iter(certificate.pem.as_bytes())
         .collect::<Result<Vec<_>, _>>()
         .expect("PEM");
@@ -97,7 +114,6 @@ pub fn config_of(
         .with_single_cert(chain, key)
         .expect("a key that fits");
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    config.ticketer = aws_lc_rs::Ticketer::new().expect("a ticketer");
     config
 }
 

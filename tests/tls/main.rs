@@ -6,6 +6,7 @@ mod common;
 
 mod certificates;
 mod client_certificates;
+mod early;
 mod floods;
 mod handshakes;
 mod haproxy;

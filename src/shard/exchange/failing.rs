@@ -45,6 +45,7 @@ impl<D: Driver> Exchange<D> {
             .at_endpoint(facts.endpoint.as_ref());
         let again = Again {
             fresh: false,
+            early: false,
             sent: facts.sent_before,
             failed: facts.failed.clone(),
         };

@@ -1,6 +1,7 @@
 //! A session against rustls' server, in memory.
 
 mod bytes;
+mod early;
 mod handshake;
 mod resumption;
 mod trust;
@@ -87,6 +88,7 @@ impl Authority {
             trust: self.roots().into(),
             credentials: None,
             resumption: Some(DAY),
+            early_data: false,
             key_log: false,
         }
     }

@@ -115,6 +115,7 @@ fn differing(authority: &Authority, key: &KeyPair) -> Vec<Identity> {
             },
         credentials: _,
         resumption: _,
+        early_data: _,
         key_log: _,
     } = base;
     let change = |change: &dyn Fn(&mut Identity)| {
@@ -142,6 +143,7 @@ fn differing(authority: &Authority, key: &KeyPair) -> Vec<Identity> {
         change(&|other| other.trust.verified_max = Some(DAY)),
         change(&|other| other.resumption = Some(DAY / 2)),
         change(&|other| other.resumption = None),
+        change(&|other| other.early_data = true),
         change(&|other| other.key_log = true),
     ]
 }
