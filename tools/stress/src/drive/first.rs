@@ -13,7 +13,7 @@ use ringpool::config::{Config, ShedConfig, UpstreamConfig};
 use ringpool::{Body, Engine, Error, Snapshot, Upstream};
 use tokio::task::{LocalSet, spawn_local};
 
-use super::{UPSTREAM, reach, refused, snapshot, upstream_at};
+use super::{UPSTREAM, reach, refused, snapshot, upstream_at, wait};
 use crate::interrupt::Interrupt;
 use crate::load::DriveError;
 
@@ -31,6 +31,15 @@ pub(crate) struct FromStart<'a> {
     /// Calls of a burst, all at once.
     pub(crate) calls: usize,
     pub(crate) bursts: usize,
+    /// Afterwards nobody calls for so long, and then there is one burst more.
+    pub(crate) rest: Option<Rest>,
+}
+
+/// A time without calls.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rest {
+    pub(crate) idle_timeout: Duration,
+    pub(crate) lasts: Duration,
 }
 
 /// What came of one burst.
@@ -47,7 +56,7 @@ pub(crate) fn from_start(
     plan: &FromStart<'_>,
     interrupt: &Interrupt,
 ) -> Result<Vec<Crowd>, DriveError> {
-    let target = UpstreamConfig {
+    let mut target = UpstreamConfig {
         connections_max: plan.connections,
         idle_min: if plan.warm { plan.connections } else { 0 },
         waiters_max: u32::try_from(plan.calls).unwrap_or(u32::MAX),
@@ -59,6 +68,9 @@ pub(crate) fn from_start(
         },
         ..upstream_at(plan.url, Some(plan.ca))?
     };
+    if let Some(rest) = plan.rest {
+        target.idle_timeout = Some(rest.idle_timeout);
+    }
     let config = Config {
         shards: 1,
         ..Config::with_upstream(UPSTREAM, target)
@@ -72,7 +84,10 @@ pub(crate) fn from_start(
         .map_err(DriveError::broken)?;
     let upstream = engine.upstream(UPSTREAM).map_err(DriveError::broken)?;
     let mut bursts = Vec::new();
-    for _ in 0..plan.bursts {
+    for nth in 0..plan.bursts + usize::from(plan.rest.is_some()) {
+        if let Some(rest) = plan.rest.filter(|_| nth == plan.bursts) {
+            wait(rest.lasts, interrupt);
+        }
         let before = handshakes(&snapshot(&engine)?);
         let local = LocalSet::new();
         let mut burst = local.block_on(&runtime, burst(&upstream, plan.calls));

@@ -34,7 +34,7 @@ mod tally;
 
 pub(crate) use bursts::{Burst, Bursts, bursts};
 pub(crate) use entering::{CONNECTIONS_EACH, ENTRANCE, Entered, Entering, HELPER, Ran, enter};
-pub(crate) use first::{Crowd, FromStart, from_start};
+pub(crate) use first::{Crowd, FromStart, Rest, from_start};
 pub(crate) use moves::{Moved, moves};
 pub(crate) use play::{Calls, Play, Played, play};
 pub(crate) use rotating::{By, Replaced, Rotated, Rotating, rotate};

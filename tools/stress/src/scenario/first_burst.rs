@@ -1,6 +1,8 @@
 //! `first-burst`: a thousand calls at once to an engine that was just started, beside the same burst on the running engine.
 //! With warm connections, which are handshaken before [`ready`](ringpool::Engine::ready) resolves, and without.
 //!
+//! And once more after ten seconds without a call, five times as long as connections may idle.
+//!
 //! TLS; a set-up takes 10 ms, as over a network, and a call 2 ms. What is judged is the median of several engines.
 
 use std::time::Duration;
@@ -10,7 +12,7 @@ use scenarios::{Bound, Findings, Unit, quantile};
 use super::paired::median;
 use super::{Scenario, Stage};
 use crate::backend::{Backend, BackendOptions};
-use crate::drive::{self, Crowd, FromStart};
+use crate::drive::{self, Crowd, FromStart, Rest};
 use crate::failure::Failure;
 use crate::report::Report;
 
@@ -28,6 +30,10 @@ const SETUP: Duration = Duration::from_millis(10);
 const BURSTS: usize = 6;
 /// Engines of each kind. Odd, so that the median is one that was run.
 const ROUNDS: usize = 7;
+const REST: Rest = Rest {
+    idle_timeout: Duration::from_secs(2),
+    lasts: Duration::from_secs(10),
+};
 /// The first burst's p99 may be so many times that of the others.
 const RATIO_MAX: f64 = 1.5;
 
@@ -49,6 +55,7 @@ fn run(stage: &Stage) -> Result<Report, Failure> {
                 warm: is_warm,
                 calls: CALLS,
                 bursts: BURSTS,
+                rest: None,
             };
             rounds.push(drive::from_start(&plan, &stage.interrupt)?);
         }
@@ -58,7 +65,22 @@ fn run(stage: &Stage) -> Result<Report, Failure> {
         }
     }
     drop(shown);
-    let mut findings = judge(&warm, &cold);
+    let shown = stage.progress.phase("rest", REST.lasts);
+    let rested = drive::from_start(
+        &FromStart {
+            url: &url,
+            ca: &backend.ca,
+            connections: CONNECTIONS,
+            warm: true,
+            calls: CALLS,
+            bursts: 1,
+            rest: Some(REST),
+        },
+        &stage.interrupt,
+    )?;
+    drop(shown);
+    backend.check()?;
+    let mut findings = judge(&warm, &cold, &rested);
     if stage.interrupt.requested() {
         findings.invalid.push("interrupted".to_owned());
     }
@@ -76,7 +98,7 @@ fn first_and_others(rounds: &[Vec<Crowd>]) -> [f64; 2] {
     [median(first.map(p99)), median(others.map(p99))].map(|median| median.unwrap_or(f64::NAN))
 }
 
-fn judge(warm: &[Vec<Crowd>], cold: &[Vec<Crowd>]) -> Findings {
+fn judge(warm: &[Vec<Crowd>], cold: &[Vec<Crowd>], rested: &[Crowd]) -> Findings {
     let mut findings = Findings::new(&["warm", "cold"]);
     let both = [warm, cold];
     let p99s = both.map(first_and_others);
@@ -121,7 +143,16 @@ fn judge(warm: &[Vec<Crowd>], cold: &[Vec<Crowd>]) -> Findings {
             .sum::<u64>() as f64,
         Bound::AtMost(0.0),
     );
-    let all = || both.into_iter().flatten().flatten();
+    findings.must(
+        "rested",
+        "warm: handshakes during the burst after the rest",
+        Unit::Count,
+        rested
+            .last()
+            .map_or(f64::NAN, |burst| burst.handshakes as f64),
+        Bound::AtMost(0.0),
+    );
+    let all = || both.into_iter().flatten().flatten().chain(rested);
     let answered: usize = all().map(|burst| burst.latencies.len()).sum();
     findings.must(
         "unanswered",
@@ -147,7 +178,8 @@ mod tests {
 
     fn conclude(warm: Vec<Crowd>) -> Conclusion {
         let cold = vec![burst(90, 64), burst(30, 0)];
-        judge(&[warm], &[cold]).outcome()
+        let rested = vec![burst(30, 0), burst(30, 0)];
+        judge(&[warm], &[cold], &rested).outcome()
     }
 
     #[test]
@@ -159,5 +191,12 @@ mod tests {
         lacking.latencies.pop();
         assert_eq!(conclude(vec![lacking, burst(30, 0)]), Conclusion::Fail);
         assert_ne!(conclude(Vec::new()), Conclusion::Pass);
+        let well = || [vec![burst(30, 0), burst(30, 0)]];
+        let after = |handshakes| {
+            let rested = [burst(30, 0), burst(30, handshakes)];
+            judge(&well(), &well(), &rested).outcome()
+        };
+        assert_eq!([after(0), after(1)], [Conclusion::Pass, Conclusion::Fail]);
+        assert_ne!(judge(&well(), &well(), &[]).outcome(), Conclusion::Pass);
     }
 }
