@@ -135,7 +135,8 @@ pub struct UpstreamConfig {
     /// How long connections that were made under settings since replaced may live on: their number
     /// falls steadily over that time, and one still in use at its end is closed. Default 30 s, as
     /// long as a call may take. Shorter applies new settings sooner, and cuts off calls that are
-    /// under way; longer keeps old connections for more of them.
+    /// under way; longer keeps old connections for more of them. Where a key was stolen, replace it
+    /// along with a `drain_timeout` of `"1ms"`: nothing of the old identity outlasts that.
     #[serde(with = "serial::duration")]
     pub drain_timeout: Duration,
     /// When callers who wait are sent away.
