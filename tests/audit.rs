@@ -3,6 +3,7 @@
 #[path = "common/mod.rs"]
 mod common;
 
+use common::answering::Answering;
 use common::bounded::{run, until};
 use common::certificates::Authority;
 use common::peer::Peer;
@@ -154,6 +155,47 @@ fn why_a_connection_ends_is_told() {
         }
     }
     assert_eq!(left, 0);
+}
+
+#[test]
+fn bytes_behind_an_answer_are_told_of_as_such() {
+    let peer = Peer::start();
+    let (engine, events) = audited(UpstreamConfig::at(&peer.http()).unwrap());
+    let _conn = thread::scope(|scope| {
+        let call = scope.spawn(|| assert_eq!(get(&engine).unwrap(), 200));
+        let mut conn = peer.accept();
+        conn.request_head();
+        conn.send(format!("{ANSWER}HTTP/1.1 200 OK\r\n"));
+        call.join().unwrap();
+        conn
+    });
+    assert!(matches!(next(&events).action, AuditAction::Opened { .. }));
+    assert_eq!(closed(&events).0, CloseCause::StrayBytes);
+}
+
+#[test]
+fn an_upstream_that_is_given_up_is_told_of_as_such() {
+    let (first, second) = (Answering::start(), Answering::start());
+    let (tell, events) = mpsc::channel();
+    let config = Config {
+        shards: 1,
+        upstreams_max: 1,
+        ..Config::default()
+    };
+    let sink = move |event: &AuditEvent| {
+        let _ = tell.send(event.clone());
+    };
+    let engine = Engine::builder(config).audit_sink(sink).start().unwrap();
+    for url in [first.url(), second.url()] {
+        let request = http::Request::get(url).body(()).unwrap();
+        let response = run(engine.call(request)).unwrap();
+        run(http_body_util::BodyExt::collect(response.into_body())).unwrap();
+    }
+    let why = std::iter::from_fn(|| Some(next(&events))).find_map(|event| match event.action {
+        AuditAction::Closed { why, .. } => Some(why),
+        _ => None,
+    });
+    assert_eq!(why, Some(CloseCause::Forgotten));
 }
 
 #[test]

@@ -163,7 +163,7 @@ pub enum CloseCause {
     Reconfigured,
     /// Its endpoint was ejected, or is none of the upstream's any more.
     Endpoint,
-    /// The peer announced that it would close it.
+    /// The peer announced that it would close it, or it has no number left for another stream.
     GoingAway,
     /// The peer closed or reset it.
     PeerClosed,
@@ -176,6 +176,8 @@ pub enum CloseCause {
     Discarded,
     /// Its socket was given away.
     Detached,
+    /// Its upstream, made on the fly, was given up: there are more than `upstreams_max`.
+    Forgotten,
     /// The engine drained, or has stopped.
     Stopped,
     /// Its shard was lost by a defect of the engine.

@@ -1,20 +1,24 @@
 //! Audit events in a file: JSON Lines, one event a line.
 //!
-//! Owns: the file, and finding out that it was moved away. Never: keeps a line back once there is nothing more to write.
+//! Owns: the file, and finding out that it was moved away. Never: keeps a line back once there is nothing more to write, or
+//! writes a part of one.
 
 use super::{AuditEvent, AuditSink};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+/// With so many bytes of lines they are written, whether or not more are to come.
+const BATCH: usize = 64 * 1024;
 
 /// Appends to a file that its owner alone may read. Where it was moved or removed meanwhile, as those do who rotate logs, a
 /// new one is begun.
 pub(crate) struct AuditFile {
     path: PathBuf,
-    file: BufWriter<File>,
-    /// Looked at once for every batch.
-    looked: bool,
+    file: File,
+    /// Whole lines that are not written yet.
+    lines: Vec<u8>,
 }
 
 impl AuditFile {
@@ -23,17 +27,28 @@ impl AuditFile {
     pub(crate) fn open(path: &Path) -> io::Result<AuditFile> {
         Ok(AuditFile {
             path: path.to_owned(),
-            file: BufWriter::new(open(path)?),
-            looked: false,
+            file: open(path)?,
+            lines: Vec::new(),
         })
+    }
+
+    /// Lines that cannot be written are lost: those to come must not be glued to a part of one.
+    fn write(&mut self) -> io::Result<()> {
+        if self.lines.is_empty() {
+            return Ok(());
+        }
+        let written = self
+            .follow_rotation()
+            .and_then(|()| self.file.write_all(&self.lines));
+        self.lines.clear();
+        written
     }
 
     fn follow_rotation(&mut self) -> io::Result<()> {
         let now = fs::metadata(&self.path).ok();
-        let ours = self.file.get_ref().metadata()?;
+        let ours = self.file.metadata()?;
         if now.is_none_or(|now| (now.dev(), now.ino()) != (ours.dev(), ours.ino())) {
-            self.file.flush()?;
-            self.file = BufWriter::new(open(&self.path)?);
+            self.file = open(&self.path)?;
         }
         Ok(())
     }
@@ -49,16 +64,19 @@ fn open(path: &Path) -> io::Result<File> {
 
 impl AuditSink for AuditFile {
     fn record(&mut self, event: &AuditEvent) -> io::Result<()> {
-        if !self.looked {
-            self.follow_rotation()?;
-            self.looked = true;
+        let whole = self.lines.len();
+        if let Err(error) = serde_json::to_writer(&mut self.lines, event) {
+            self.lines.truncate(whole);
+            return Err(error.into());
         }
-        serde_json::to_writer(&mut self.file, event)?;
-        self.file.write_all(b"\n")
+        self.lines.push(b'\n');
+        if self.lines.len() < BATCH {
+            return Ok(());
+        }
+        self.write()
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.looked = false;
-        self.file.flush()
+        self.write()
     }
 }

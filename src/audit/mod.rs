@@ -50,7 +50,7 @@ impl<F: FnMut(&AuditEvent) + Send + 'static> AuditSink for F {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AuditFigures {
-    /// Events that were recorded.
+    /// Events that were given to all sinks.
     pub recorded: u64,
     /// Events that were dropped because the queue was full.
     pub dropped: u64,
@@ -69,6 +69,8 @@ pub(crate) struct Told {
     pub(crate) upstream: Arc<str>,
     pub(crate) endpoint: Option<Endpoint>,
     pub(crate) action: AuditAction,
+    /// How many before it were dropped: for the trail to say.
+    pub(crate) missing: u64,
 }
 
 /// What shards tell, until it is written.
@@ -76,7 +78,7 @@ pub(crate) struct Trail {
     queue: ArrayQueue<Box<Told>>,
     /// The number of the connection dialled last.
     numbers: AtomicU64,
-    /// In all, and since the last event that was taken.
+    /// In all, and since the last event that found room.
     dropped: AtomicU64,
     missing: AtomicU64,
     recorded: AtomicU64,
@@ -111,10 +113,13 @@ impl Trail {
     }
 
     /// Puts an event on its way.
-    pub(crate) fn tell(&self, told: Told) {
-        if self.queue.push(Box::new(told)).is_err() {
+    pub(crate) fn tell(&self, mut told: Told) {
+        if self.missing.load(Ordering::Relaxed) > 0 {
+            told.missing = self.missing.swap(0, Ordering::Relaxed);
+        }
+        if let Err(lost) = self.queue.push(Box::new(told)) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
-            self.missing.fetch_add(1, Ordering::Relaxed);
+            self.missing.fetch_add(lost.missing + 1, Ordering::Relaxed);
         }
         self.wake();
     }
@@ -128,7 +133,7 @@ impl Trail {
             shard: told.shard,
             upstream: told.upstream,
             endpoint: told.endpoint,
-            missing_before: self.missing.swap(0, Ordering::Relaxed),
+            missing_before: told.missing,
             action: told.action,
         })
     }

@@ -25,6 +25,7 @@ fn told(connection: u64) -> Told {
             took: Duration::from_millis(250),
             error: "refused".into(),
         },
+        missing: 0,
     }
 }
 
@@ -52,12 +53,15 @@ fn what_there_is_no_room_for_is_counted_and_said() {
         trail.tell(told(connection));
     }
     assert_eq!(trail.figures().dropped, 3);
-    let seen: Vec<(u64, u64)> = std::iter::from_fn(|| trail.take(&clock))
-        .map(|event| (event.connection, event.missing_before))
-        .collect();
-    assert_eq!(seen, [(1, 3), (2, 0)], "as near as can be said");
+    let seen = || {
+        std::iter::from_fn(|| trail.take(&clock))
+            .map(|event| (event.connection, event.missing_before))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(seen(), [(1, 0), (2, 0)]);
     trail.tell(told(6));
-    assert_eq!(trail.take(&clock).unwrap().missing_before, 0);
+    trail.tell(told(7));
+    assert_eq!(seen(), [(6, 3), (7, 0)], "3, 4 and 5 came before it");
     assert_eq!(trail.figures().dropped, 3);
 }
 
@@ -119,6 +123,20 @@ fn a_sink_that_fails_is_told_of_and_keeps_nothing_from_the_others() {
 }
 
 #[test]
+fn a_sink_that_panics_keeps_nothing_from_the_others() {
+    let (trail, (got, events)) = (Arc::new(Trail::new(8)), mpsc::channel());
+    let panics = |event: &AuditEvent| assert!(event.connection > 1, "the first");
+    let sink = move |event: &AuditEvent| got.send(event.connection).unwrap();
+    let sinks: Vec<Box<dyn AuditSink>> = vec![Box::new(panics), Box::new(sink)];
+    let writer = AuditWriter::start(trail.clone(), Clock::manual(), sinks).unwrap();
+    trail.tell(told(1));
+    trail.tell(told(2));
+    drop(writer);
+    assert_eq!(events.iter().collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(trail.figures().failed, 1);
+}
+
+#[test]
 fn a_line_is_one_flat_object() {
     let (trail, clock) = (Trail::new(2), Clock::manual());
     trail.tell(told(7));
@@ -128,6 +146,37 @@ fn a_line_is_one_flat_object() {
         "{\"at\":\"1970-01-01T00:00:01.500000Z\",\"connection\":7,\"shard\":1,\
          \"upstream\":\"users\",\"endpoint\":\"127.0.0.1:80\",\"event\":\"failed\",\
          \"dialled_for\":\"demand\",\"dial_seconds\":0.25,\"error\":\"refused\"}"
+    );
+}
+
+#[test]
+fn a_file_that_could_not_be_written_is_left_for_one_that_can() {
+    let directory = Directory::new("audit-full");
+    let path = directory.0.join("audit");
+    std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+    let (trail, clock) = (Trail::new(8), Clock::manual());
+    let mut file = AuditFile::open(&path).unwrap();
+    let mut record = |connection| {
+        trail.tell(told(connection));
+        file.record(&trail.take(&clock).unwrap())
+            .and_then(|()| file.flush())
+    };
+    assert!(record(1).is_err());
+    assert!(record(2).is_err());
+    fs::remove_file(&path).unwrap();
+    record(3).unwrap();
+    record(4).unwrap();
+    let text = fs::read_to_string(&path).unwrap();
+    let lines = text
+        .lines()
+        .map(serde_json::from_str::<serde_json::Value>);
+    let numbers: Vec<_> = lines
+        .map(|line| line.unwrap()["connection"].clone())
+        .collect();
+    assert_eq!(
+        numbers,
+        [3, 4],
+        "whole lines, and none of those that failed"
     );
 }
 

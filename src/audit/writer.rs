@@ -5,6 +5,7 @@
 use super::{AuditSink, Trail};
 use crate::time::clock::Clock;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -54,17 +55,12 @@ fn write(trail: &Trail, clock: &Clock, mut sinks: Vec<Box<dyn AuditSink>>) {
         while let Some(event) = trail.take(clock) {
             news = true;
             for sink in &mut sinks {
-                match sink.record(&event) {
-                    Ok(()) => {}
-                    Err(error) => trail.sink_failed(&error),
-                }
+                trail.keep_from(|| sink.record(&event));
             }
             trail.recorded.fetch_add(1, Ordering::Relaxed);
         }
         for sink in sinks.iter_mut().filter(|_| news) {
-            if let Err(error) = sink.flush() {
-                trail.sink_failed(&error);
-            }
+            trail.keep_from(|| sink.flush());
         }
         if ended {
             return;
@@ -78,6 +74,15 @@ fn write(trail: &Trail, clock: &Clock, mut sinks: Vec<Box<dyn AuditSink>>) {
 }
 
 impl Trail {
+    /// What a sink does, and a panic in it, is kept from the other sinks and the events to come.
+    fn keep_from(&self, sink: impl FnOnce() -> io::Result<()>) {
+        match catch_unwind(AssertUnwindSafe(sink)) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => self.sink_failed(&error),
+            Err(_panic) => self.sink_failed(&io::Error::other("it panicked")),
+        }
+    }
+
     fn sink_failed(&self, error: &io::Error) {
         self.failed.fetch_add(1, Ordering::Relaxed);
         let mut last = self.error.lock().unwrap_or_else(PoisonError::into_inner);

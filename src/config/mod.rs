@@ -85,8 +85,8 @@ pub struct Config {
     /// Default 8 (128 KiB): enough for a fast link while the reader is busy for a millisecond. More
     /// lets a slow reader take buffers from others; fewer pauses fast bodies.
     pub receive_buffers_per_connection: u16,
-    /// How often the files that named upstreams' `tls` settings name are looked at, by a thread that is there only if there
-    /// are any; what has changed, and stayed so for two looks, is read as by [`Engine::reload`](crate::Engine::reload). Default 1 s: a
+    /// How often the files that named upstreams' `tls` settings name are looked at, by a thread that is there only if one of
+    /// them speaks TLS; what has changed, and stayed so for two looks, is read as by [`Engine::reload`](crate::Engine::reload). Default 1 s: a
     /// renewed certificate is in use within two or three seconds, for a stat(2) or two. Longer looks less often; `"off"` leaves it to
     /// `reload`.
     #[serde(with = "serial::duration_or_off")]

@@ -24,7 +24,8 @@ pub struct TlsConfig {
     /// Which certificates their issuers took back.
     pub revocation: RevocationConfig,
     /// How long a check of the server's certificate counts. Connections are closed when so much time has passed (up
-    /// to a quarter earlier, so that they do not close together), and tickets that go back to such a check are not used.
+    /// to a quarter earlier, so that they do not close together; one in use then, when it is released), and in its last quarter
+    /// nothing is resumed that goes back to it.
     /// Default 24 h: a resumed session is not checked again, and without a limit one check might
     /// serve for ever. Shorter notices a revoked or replaced certificate sooner, at the cost of full handshakes; `"off"`
     /// leaves it to the certificate's own end, which always counts.

@@ -14,6 +14,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// How often it is looked at least whether settings have come that name files, where none do.
+const WITHOUT_FILES: Duration = Duration::from_secs(60);
 
 /// The thread that looks. Dropped, it ends.
 pub(crate) struct FileWatch {
@@ -22,13 +26,14 @@ pub(crate) struct FileWatch {
 }
 
 impl FileWatch {
-    /// Begins to look, if a named upstream has files.
+    /// Begins to look, if a named upstream speaks TLS.
     ///
     /// # Errors
     /// If no thread can be started.
     pub(crate) fn start(shared: &Arc<EngineShared<Uring>>) -> Result<Option<FileWatch>, Error> {
         let upstreams = shared.directory.values();
-        let upstreams = upstreams.filter(|one| !files(&one.settings()).is_empty());
+        // Those without files may be given some.
+        let upstreams = upstreams.filter(|one| one.url.is_tls());
         let mut watched: Vec<Watched> = upstreams.map(Watched::new).collect();
         let Some(interval) = shared
             .config
@@ -42,7 +47,11 @@ impl FileWatch {
         let thread = thread::Builder::new()
             .name("ringpool-files".into())
             .spawn(move || {
-                while ended.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
+                let pause = |watched: &[Watched]| match watched.iter().any(Watched::has_files) {
+                    true => interval,
+                    false => interval.max(WITHOUT_FILES),
+                };
+                while ended.recv_timeout(pause(&watched)) == Err(RecvTimeoutError::Timeout) {
                     for one in watched.iter_mut() {
                         if one.has_changed() {
                             // How it went is kept with the upstream, and shards need not be waited for.
@@ -92,6 +101,10 @@ impl Watched {
             seen: Vec::new(),
             next: None,
         }
+    }
+
+    fn has_files(&self) -> bool {
+        !files(&self.upstream.settings()).is_empty()
     }
 
     /// Whether there is another state than that of the last reload, the second time in a row: who writes several files

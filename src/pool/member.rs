@@ -29,6 +29,8 @@ pub(super) struct Member {
     pub(super) opened: Time,
     /// Until when what its peer has proven counts.
     pub(super) trusted_until: Time,
+    /// It was made under settings that were replaced while it was being dialled.
+    pub(super) replaced: bool,
     /// How often it has been granted.
     pub(super) uses: u64,
     pub(super) slots: u32,

@@ -157,6 +157,7 @@ impl Members {
             retire_for: CloseReason::Age,
             opened: Time::NEVER,
             trusted_until: Time::NEVER,
+            replaced: false,
             uses: 0,
             slots: 0,
             used: 0,
@@ -186,6 +187,10 @@ impl Members {
         member.since = now;
         member.opened = now;
         member.trusted_until = opened.trusted_until;
+        member.replaced = opened.replaced;
+        if opened.replaced {
+            member.retire_for = CloseReason::Reconfigured;
+        }
         member.slots = opened.slots;
         let (tier, free) = (member.tier, member.is_free());
         self.count_dialing(purpose, tier, -1);

@@ -69,6 +69,8 @@ pub struct Opened {
     pub slots: u32,
     /// Until when what its peer has proven of itself counts.
     pub trusted_until: Time,
+    /// The settings that it was made under were replaced meanwhile: it serves whoever waits, once.
+    pub replaced: bool,
 }
 
 /// How many more could be served at once, by what is open and nobody waits for.

@@ -19,6 +19,9 @@ const AGE_JITTER: f64 = 0.25;
 /// When a member's life ends, and by what: its age, or that its peer is trusted no longer.
 fn end_of_life(limits: &Limits, member: &Member, random: &mut Random) -> (Time, CloseReason) {
     let opened = member.opened;
+    if member.replaced {
+        return (opened, CloseReason::Reconfigured);
+    }
     let mut end = (Time::NEVER, CloseReason::Age);
     if let Some(age_max) = limits.age_max {
         end.0 = opened + random.shorten(age_max, AGE_JITTER);
@@ -91,15 +94,16 @@ impl Pool {
         };
         let (retire_at, reason) = end_of_life(&self.limits, member, &mut self.random);
         self.members.set_retirement(id, retire_at, reason);
-        self.look_at_age(id, retire_at);
+        self.look_at_age(id);
     }
 
     /// Notes when a member's age has to be looked at: at its end, or ahead of it where a successor is wanted.
-    pub(super) fn look_at_age(&mut self, id: MemberId, retire_at: Time) {
-        if retire_at == Time::NEVER {
-            return;
+    fn look_at_age(&mut self, id: MemberId) {
+        if let Some(member) = self.members.get(id)
+            && member.retire_at != Time::NEVER
+        {
+            self.ages.push(self.first_look(member), id.0);
         }
-        self.ages.push(self.first_look(retire_at), id.0);
     }
 
     /// Gives up half of what the recent peak did not need.
@@ -246,7 +250,7 @@ impl Pool {
                 }
             }
             self.members.set_retirement(id, retire_at, reason);
-            self.look_at_age(id, retire_at);
+            self.look_at_age(id);
         }
     }
 

@@ -115,9 +115,9 @@ impl Pool {
         soon.min(life / 4)
     }
 
-    /// As `lead`, for the end of a member by age.
-    fn lead_of_age(&self) -> Duration {
-        self.lead(self.limits.age_max.unwrap_or(self.limits.dial_backoff_max))
+    /// As `lead`, for the end of a member's life, whatever ends it.
+    fn lead_of_end(&self, member: &Member) -> Duration {
+        self.lead(member.retire_at.since(member.opened))
     }
 
     /// Whether a member has few uses left: no more than there are likely to be in two dial times, and than a
@@ -149,11 +149,10 @@ impl Pool {
         }
     }
 
-    /// When a member that goes at `retire_at` is to be looked at first: ahead of that, where a successor
-    /// is wanted.
-    pub(super) fn first_look(&self, retire_at: Time) -> Time {
-        let lead = u64::try_from(self.lead_of_age().as_nanos()).unwrap_or(u64::MAX);
-        Time::from_nanos(retire_at.as_nanos().saturating_sub(lead))
+    /// When a member is to be looked at first, for its end: ahead of that, where a successor is wanted.
+    pub(super) fn first_look(&self, member: &Member) -> Time {
+        let lead = u64::try_from(self.lead_of_end(member).as_nanos()).unwrap_or(u64::MAX);
+        Time::from_nanos(member.retire_at.as_nanos().saturating_sub(lead))
     }
 
     /// Whether a member's end is near, by age or by idling; keeps the counts.
@@ -165,7 +164,7 @@ impl Pool {
             let end = end_of_idling(&self.limits, member.since);
             member.is_idle() && end <= now + self.lead(timeout)
         });
-        let aged = member.retire_at <= now + self.lead_of_age();
+        let aged = member.retire_at <= now + self.lead_of_end(member);
         let ending = idles_out || aged || self.is_worn(member);
         self.members.set_ending(id, ending);
     }

@@ -91,8 +91,22 @@ impl<D: Driver> Core<D> {
         }
     }
 
-    /// The same, for a connection that somebody gives up: for what is known of it.
-    pub(super) fn ends_as_it_is(&mut self, key: Key) {
+    /// The same, by what the pool says.
+    pub(super) fn ends_by_pool(&mut self, key: Key, upstream: Key, reason: CloseReason) {
+        if self.trail.is_none() {
+            return;
+        }
+        let state = self.upstreams.get(upstream);
+        let forgotten = state.is_some_and(|state| state.forgotten);
+        let why = match reason {
+            CloseReason::Drained if forgotten => CloseCause::Forgotten,
+            _ => reason.into(),
+        };
+        self.ends_by(key, why);
+    }
+
+    /// The same, for a connection that somebody gives up, being through with it or not: for what is known of it.
+    pub(super) fn ends_as_it_is(&mut self, key: Key, complete: bool) {
         let Some(connection) = self.connections.get(key) else {
             return;
         };
@@ -101,6 +115,8 @@ impl<D: Driver> Core<D> {
             _ if connection.fault.is_some() => CloseCause::Failed,
             (Some(end), _) => end_cause(end),
             (None, Some(kind)) => end_cause(End::Failed(kind)),
+            // Whoever used it is through with it, and more has come.
+            (None, None) if complete && !connection.inbound.is_empty() => CloseCause::StrayBytes,
             (None, None) => CloseCause::Discarded,
         };
         self.ends_by(key, why);
@@ -165,6 +181,7 @@ impl<D: Driver> Core<D> {
             upstream: upstream.shared.name.clone(),
             endpoint: connection.endpoint.clone(),
             action,
+            missing: 0,
         });
     }
 }

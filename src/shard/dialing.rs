@@ -283,6 +283,7 @@ impl<D: Driver> Core<D> {
             return;
         };
         connection.on(Event::Established);
+        let replaced = connection.close_by != Time::NEVER;
         connection.deadline = Time::NEVER;
         let (upstream, member) = (connection.upstream, connection.member);
         connection.streams = self
@@ -312,6 +313,7 @@ impl<D: Driver> Core<D> {
                 conn: key,
                 slots,
                 trusted_until,
+                replaced,
             };
             let comes = ComesFree::Dialed(opened);
             if is_exclusive && self.hand_on(upstream, member, comes) {

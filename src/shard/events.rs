@@ -2,6 +2,7 @@
 //!
 //! Never acts for a user: it changes states, and notes down whom to wake.
 
+use super::audit::end_cause;
 use super::bytes_in::{End, Piece};
 use super::checkout::Deferred;
 use super::connection::{self, Connection, State};
@@ -124,6 +125,7 @@ impl<D: Driver> Core<D> {
             return;
         };
         if session.is_over() {
+            self.plaintext = plaintext;
             self.stop_listening(key);
             return;
         }
@@ -271,7 +273,10 @@ impl<D: Driver> Core<D> {
                     State::Idle => self.evict(key, Eviction::Failed),
                     State::Handshaking => self.on_handshake_broken(key, error.kind()),
                     // The same, but nobody new is let in.
-                    State::Leased if connection.streams.is_some() => self.leave_pool(key),
+                    State::Leased if connection.streams.is_some() => {
+                        self.ends_by(key, end_cause(End::Failed(error.kind())));
+                        self.leave_pool(key);
+                    }
                     State::Leased | State::Dialing | State::Draining | State::Closing => {}
                 }
             }

@@ -14,6 +14,7 @@ use super::lease::Lease;
 use super::local::LocalUpstream;
 use super::terms::Terms;
 use super::transport::{Expired, Readable};
+use crate::audit::CloseCause;
 use crate::driver::Driver;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Phase, RequestSent};
@@ -470,7 +471,13 @@ impl<D: Driver> Exchange<D> {
         let unread = lease.core.borrow().has_unread(lease.key);
         match self.state.verdict(unread) {
             Verdict::Reusable => lease.release(),
-            Verdict::Condemn(_) => lease.discard(),
+            Verdict::Condemn(_) => {
+                if unread {
+                    let mut core = lease.core.borrow_mut();
+                    core.ends_by(lease.key, CloseCause::StrayBytes);
+                }
+                lease.discard();
+            }
             Verdict::Upgraded => self.lease = Some(lease),
         }
     }

@@ -22,8 +22,8 @@ impl<D: Driver> Shard<D> {
         self.watches.clear();
         let mut core = self.local.core.borrow_mut();
         core.fault = Some(fault.duplicate());
-        core.interrupt();
         core.audit_lost();
+        core.interrupt();
         let mut tally = core.legacy();
         drop(core);
         // Callers elsewhere are told how far each had got.

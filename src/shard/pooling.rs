@@ -90,7 +90,7 @@ impl<D: Driver> Core<D> {
                     claimed,
                 } => {
                     self.tally.closed(reason);
-                    self.ends_by(conn, reason.into());
+                    self.ends_by_pool(conn, upstream, reason);
                     if let Some(connection) = self.connections.get_mut(conn) {
                         debug_assert_eq!(
                             connection.member,

@@ -50,7 +50,7 @@ impl<D: Driver> Core<D> {
             && !connection.early
             && connection.fault.is_none();
         if !clean || self.stopping {
-            self.discard(key);
+            self.discard_as(key, true);
             return;
         }
         connection.on(Event::Released);
@@ -125,13 +125,18 @@ impl<D: Driver> Core<D> {
 
     /// Closes a connection that somebody holds.
     pub(crate) fn discard(&mut self, key: Key) {
+        self.discard_as(key, false);
+    }
+
+    /// The same; `complete`: what it was held for came to its end.
+    pub(crate) fn discard_as(&mut self, key: Key, complete: bool) {
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
         match connection.state() {
             State::Leased => {
                 self.tally.discards += 1;
-                self.ends_as_it_is(key);
+                self.ends_as_it_is(key, complete);
                 self.leave_pool(key);
                 self.condemn(key);
             }

@@ -3,13 +3,13 @@
 //! Owns: [`Identity`], and the rustls configuration made from it.
 //! Never: shares a configuration between identities that differ in anything.
 
-use super::certificate;
 use super::credentials::Credentials;
 use super::error::{CredentialsProblem, TlsError};
 use super::store::TicketStore;
 use super::tickets::IdentityTickets;
 use super::trust::{self, Trust};
 use super::verifier::Verifier;
+use super::x509;
 use rustls::KeyLogFile;
 use rustls::client::{ClientConfig, Resumption};
 use rustls_pki_types::ServerName;
@@ -112,7 +112,7 @@ impl ClientTls {
             None => builder.with_no_client_auth(),
             Some(credentials) => {
                 let (chain, key) = credentials.parse().map_err(TlsError::Credentials)?;
-                client_fingerprint = chain.first().and_then(certificate::fingerprint);
+                client_fingerprint = chain.first().and_then(x509::fingerprint);
                 let made = builder.with_client_auth_cert(chain, key);
                 made.map_err(|error| TlsError::Credentials(CredentialsProblem::Unusable(error)))?
             }

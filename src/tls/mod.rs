@@ -8,7 +8,6 @@
 //! The one thing taken from outside is the wall clock: rustls reads it to judge certificates and
 //! tickets.
 
-mod certificate;
 mod config;
 mod credentials;
 mod error;
@@ -17,6 +16,7 @@ mod store;
 mod tickets;
 mod trust;
 mod verifier;
+mod x509;
 
 #[cfg(test)]
 mod tests;

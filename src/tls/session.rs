@@ -3,10 +3,10 @@
 //! Owns: rustls' connection, and the limits that rustls does not set. Never: keeps plaintext or
 //! ciphertext back: what goes in comes out in the same call, as far as the protocol allows.
 
-use super::certificate;
 use super::config::ClientTls;
 use super::error::TlsError;
 use super::verifier;
+use super::x509;
 use rustls::client::ClientConnection;
 use rustls::{CertificateError, HandshakeKind, ProtocolVersion};
 use rustls_pki_types::{CertificateDer, UnixTime};
@@ -41,6 +41,12 @@ pub struct Session {
     peer_closed: bool,
     /// What was sent before the handshake was over, until the server has said whether it takes that.
     early: Vec<u8>,
+    /// Until when what was proven for the tickets counted that there were at its beginning; `Some(None)` is for ever.
+    earlier: Option<Option<UnixTime>>,
+    /// Until when what the server proved counts, once that is known.
+    good_until: Option<UnixTime>,
+    /// Tickets received.
+    tickets: u32,
     early_taken: Option<bool>,
 }
 
@@ -67,6 +73,8 @@ impl Session {
     /// # Errors
     /// [`TlsError::Protocol`] if the system has no randomness to give.
     pub fn new(client: &ClientTls) -> Result<Session, TlsError> {
+        // Before a ticket is taken: what is proven meanwhile is of another check.
+        let earlier = client.tickets().and_then(|tickets| tickets.good_until());
         let connection =
             ClientConnection::new(client.config().clone(), client.server_name().clone())?;
         Ok(Session {
@@ -78,6 +86,9 @@ impl Session {
             close_sent: false,
             peer_closed: false,
             early: Vec::new(),
+            earlier,
+            good_until: None,
+            tickets: 0,
             early_taken: None,
         })
     }
@@ -144,7 +155,7 @@ impl Session {
     /// The SHA-256 of the server's own certificate, once it is known; in a resumed session that of the session it
     /// goes back to.
     pub fn fingerprint(&self) -> Option<[u8; 32]> {
-        certificate::fingerprint(self.certificate()?)
+        x509::fingerprint(self.certificate()?)
     }
 
     /// What it connects by.
@@ -165,14 +176,49 @@ impl Session {
     }
 
     fn good_for(&self) -> Option<Duration> {
-        let now = self.now()?;
-        let verified_max = self.client.identity().trust.verified_max;
-        let own = verifier::good_until(self.certificate()?, verified_max, now);
-        let earlier = self.client.tickets().filter(|_| self.is_resumed());
-        let earlier = earlier.and_then(|tickets| tickets.good_until());
-        let end = own.into_iter().chain(earlier).min()?;
-        let left = end.as_secs().saturating_sub(now.as_secs());
+        let left = self
+            .good_until?
+            .as_secs()
+            .saturating_sub(self.now()?.as_secs());
         Some(Duration::from_secs(left))
+    }
+
+    /// The handshake is over: notes how long what the server proved counts. rustls does not look at the certificate
+    /// again when it resumes a session.
+    fn judge(&mut self) -> Result<(), TlsError> {
+        let (Some(now), Some(certificate)) = (self.now(), self.certificate()) else {
+            return Ok(());
+        };
+        if self.is_resumed() && x509::not_after(certificate).is_some_and(|end| end <= now) {
+            self.client.purge();
+            return Err(rustls::Error::InvalidCertificate(CertificateError::Expired).into());
+        }
+        let verified_max = self.client.identity().trust.verified_max;
+        let own = verifier::good_until(certificate, verified_max, now);
+        let known = || {
+            self.client
+                .tickets()
+                .and_then(|tickets| tickets.good_until())
+        };
+        let earlier = match self.is_resumed() {
+            // Nothing was proven when it began: then the ticket came, and was taken, just after that.
+            true => self.earlier.or_else(known).unwrap_or(Some(now)),
+            false => None,
+        };
+        self.good_until = own.into_iter().chain(earlier).min();
+        Ok(())
+    }
+
+    /// Tickets are good for no longer than the session that they come of, however late.
+    fn bound_tickets(&mut self) {
+        let received = self.connection.tls13_tickets_received();
+        if received == self.tickets {
+            return;
+        }
+        self.tickets = received;
+        if let (Some(tickets), Some(end)) = (self.client.tickets(), self.good_until) {
+            tickets.ticket_of(end);
+        }
     }
 
     /// Whether the server took what was sent early; `None` if nothing was, or it has not said so yet.
@@ -182,8 +228,10 @@ impl Session {
 
     /// How long what the server proved will count if the session that is being resumed is.
     pub fn early_good_for(&self) -> Option<Duration> {
-        let end = self.client.tickets()?.good_until()?;
-        let left = end.as_secs().saturating_sub(self.now()?.as_secs());
+        let left = self
+            .earlier??
+            .as_secs()
+            .saturating_sub(self.now()?.as_secs());
         Some(Duration::from_secs(left))
     }
 
@@ -201,15 +249,6 @@ impl Session {
         // It is one record's worth, and rustls holds more: it goes out behind the handshake's last message.
         let taken = self.connection.writer().write(&early);
         debug_assert_eq!(taken.ok(), Some(early.len()));
-    }
-
-    /// rustls does not look at the certificate again when it resumes a session.
-    fn check_resumed(&self) -> Result<(), TlsError> {
-        if !self.is_resumed() || self.good_for().is_none_or(|left| !left.is_zero()) {
-            return Ok(());
-        }
-        self.client.purge();
-        Err(rustls::Error::InvalidCertificate(CertificateError::Expired).into())
     }
 
     /// Whether the server has sent `close_notify`: what it wanted to say is complete.
@@ -261,9 +300,10 @@ impl Session {
                 self.silent += taken;
             }
             if was_handshaking && !self.connection.is_handshaking() {
-                self.check_resumed()?;
+                self.judge()?;
                 self.repeat_early();
             }
+            self.bound_tickets();
             if self.silent > SILENT_MAX {
                 return Err(TlsError::Flood);
             }

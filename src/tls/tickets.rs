@@ -28,9 +28,11 @@ pub(super) struct IdentityTickets {
     /// How long a ticket is kept, in seconds.
     lifetime_max: u64,
     /// Until when all that was proven counts, in seconds since 1970: the earliest end of what was checked since there
-    /// were no tickets last. [`UNPROVEN`] before the first check, and once this has passed: a ticket does not
-    /// say which check it goes back to.
+    /// were no tickets last. [`UNPROVEN`] before the first check, and once tickets may be used no more: a
+    /// ticket does not say which check it goes back to.
     good_until: AtomicU64,
+    /// Until when tickets may be used: earlier than that, or else all that is resumed would end at the same moment.
+    resume_until: AtomicU64,
     tls13: Newest<Kept<Tls13ClientSessionValue>>,
     /// A TLS 1.2 session may be used any number of times: taken out, cloned and put back.
     tls12: ArrayQueue<Kept<Tls12ClientSessionValue>>,
@@ -40,12 +42,16 @@ pub(super) struct IdentityTickets {
 
 const UNPROVEN: u64 = 0;
 
-/// A ticket, and when it came, in seconds since 1970.
+/// A ticket, in seconds since 1970 when it came, and until when it may be used at most.
 #[derive(Clone)]
 struct Kept<T> {
     ticket: T,
     since: u64,
+    until: u64,
 }
+
+/// The share of the time that a check counts in which sessions that go back to it are resumed, in quarters.
+const RESUMED_QUARTERS: u64 = 3;
 
 impl IdentityTickets {
     pub(super) fn new(
@@ -58,6 +64,7 @@ impl IdentityTickets {
             clock,
             lifetime_max: lifetime_max.as_secs(),
             good_until: AtomicU64::new(UNPROVEN),
+            resume_until: AtomicU64::new(UNPROVEN),
             tls13: Newest::new(),
             tls12: ArrayQueue::new(1),
             group: AtomicU16::new(0),
@@ -70,26 +77,31 @@ impl IdentityTickets {
         while self.tls12.pop().is_some() {}
     }
 
-    /// A server has just proven itself, which counts until `end`; `None` is for ever.
-    pub(super) fn proven(&self, end: Option<UnixTime>) {
-        let end = end.map_or(u64::MAX, |end| end.as_secs().max(UNPROVEN + 1));
-        let shorten = |known: u64| {
-            Some(if known == UNPROVEN {
-                end
-            } else {
-                known.min(end)
-            })
+    /// A server has proven itself at `now`, which counts until `end`; `None` is for ever.
+    pub(super) fn proven(&self, now: UnixTime, end: Option<UnixTime>) {
+        let (now, end) = (now.as_secs(), end.map_or(u64::MAX, |end| end.as_secs()));
+        let resumed = match end {
+            u64::MAX => u64::MAX,
+            end => now + end.saturating_sub(now) / 4 * RESUMED_QUARTERS,
         };
-        let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
-        // It always shortens.
-        let _before = self.good_until.fetch_update(success, failure, shorten);
+        shorten(&self.good_until, end, true);
+        shorten(&self.resume_until, resumed, true);
     }
 
-    /// Until when a session that was resumed just now may be relied on; `None` is for ever.
-    pub(super) fn good_until(&self) -> Option<UnixTime> {
+    /// A ticket has come of a session that is good until `end`.
+    pub(super) fn ticket_of(&self, end: UnixTime) {
+        for known in [&self.good_until, &self.resume_until] {
+            shorten(known, end.as_secs(), false);
+        }
+    }
+
+    /// Until when a session that is resumed now may be relied on; `Some(None)` is for ever. `None` if nothing was
+    /// proven.
+    pub(super) fn good_until(&self) -> Option<Option<UnixTime>> {
         match self.good_until.load(Ordering::Relaxed) {
-            u64::MAX => None,
-            end => Some(UnixTime::since_unix_epoch(Duration::from_secs(end))),
+            UNPROVEN => None,
+            u64::MAX => Some(None),
+            end => Some(Some(UnixTime::since_unix_epoch(Duration::from_secs(end)))),
         }
     }
 
@@ -97,29 +109,45 @@ impl IdentityTickets {
         self.server_name == *server_name
     }
 
-    /// The time, if tickets may be kept and used at it.
-    fn now_if_good(&self) -> Option<u64> {
+    /// The time, and until when tickets may be used; `None` if they may not be kept or used at it.
+    fn now_if_good(&self) -> Option<(u64, u64)> {
         let now = self.clock.current_time()?.as_secs();
-        let end = self.good_until.load(Ordering::Relaxed);
-        if now < end {
-            return Some(now);
+        let until = self.resume_until.load(Ordering::Relaxed);
+        if now < until {
+            return Some((now, until));
         }
-        if end != UNPROVEN {
+        if until != UNPROVEN {
+            self.clear();
             // Whoever proves something at this moment loses no more than tickets.
             self.good_until.store(UNPROVEN, Ordering::Relaxed);
-            self.clear();
+            self.resume_until.store(UNPROVEN, Ordering::Relaxed);
         }
         None
     }
 
     fn keep<T>(&self, ticket: T) -> Option<Kept<T>> {
-        let since = self.now_if_good()?;
-        Some(Kept { ticket, since })
+        let (since, until) = self.now_if_good()?;
+        Some(Kept {
+            ticket,
+            since,
+            until,
+        })
     }
 
     fn is_fresh<T>(&self, kept: &Kept<T>, now: u64) -> bool {
-        now.saturating_sub(kept.since) < self.lifetime_max
+        now < kept.until && now.saturating_sub(kept.since) < self.lifetime_max
     }
+}
+
+/// The earlier of what is known and `end`; that, if nothing is known and it is `proven`.
+fn shorten(known: &AtomicU64, end: u64, proven: bool) {
+    let end = end.max(UNPROVEN + 1);
+    let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
+    // Without a proof nothing is stored.
+    let _before = known.fetch_update(success, failure, |known| match known {
+        UNPROVEN => proven.then_some(end),
+        known => Some(known.min(end)),
+    });
 }
 
 impl ClientSessionStore for IdentityTickets {
@@ -148,7 +176,7 @@ impl ClientSessionStore for IdentityTickets {
         if !self.is_for(server_name) {
             return None;
         }
-        let now = self.now_if_good()?;
+        let (now, _) = self.now_if_good()?;
         let kept = self.tls12.pop().filter(|kept| self.is_fresh(kept, now))?;
         // Refused if a newer one has come meanwhile, which is as it should be.
         let _newer_is_there = self.tls12.push(kept.clone());
@@ -180,7 +208,7 @@ impl ClientSessionStore for IdentityTickets {
         if !self.is_for(server_name) {
             return None;
         }
-        let now = self.now_if_good()?;
+        let (now, _) = self.now_if_good()?;
         // The stale ones are taken out on the way.
         let mut kept = std::iter::from_fn(|| self.tls13.take());
         let fresh = kept.find(|kept| self.is_fresh(kept, now))?;

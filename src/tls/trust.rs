@@ -4,11 +4,13 @@
 //! certificate; [`Verifier`](super::verifier::Verifier) does.
 
 use super::error::{PinsProblem, RevocationProblem, RootsProblem, TlsError};
+use super::x509;
 use rustls::RootCertStore;
 use rustls::client::{VerifierBuilderError, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, SubjectPublicKeyInfoDer};
+use std::cmp::Reverse;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -147,6 +149,8 @@ impl Revocation {
                 return Err(RevocationProblem::Empty(source));
             }
         }
+        // Of an issuer's lists webpki asks the first: let that be the newest.
+        lists.sort_by_key(|list| Reverse(x509::this_update(list)));
         Ok(lists)
     }
 }

@@ -4,8 +4,8 @@
 //! keys. What it finds good, it notes down with the identity's tickets: how long that counts. Never: is shared between
 //! identities. rustls resumes a session only with the very verifier that judged it first, and asks no verifier then.
 
-use super::certificate::not_after;
 use super::tickets::IdentityTickets;
+use super::x509::not_after;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::server::ParsedCertificate;
@@ -71,7 +71,7 @@ impl ServerCertVerifier for Verifier {
         self.check_pins(end_entity)?;
         // Before the first ticket of this session can come.
         if let Some(tickets) = &self.tickets {
-            tickets.proven(good_until(end_entity, self.verified_max, now));
+            tickets.proven(now, good_until(end_entity, self.verified_max, now));
         }
         Ok(verified)
     }

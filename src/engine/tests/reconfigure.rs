@@ -257,6 +257,30 @@ fn a_call_on_a_replaced_connection_is_cut_off_when_its_time_is_over() {
 }
 
 #[test]
+fn what_was_being_dialled_then_serves_who_waits_for_it_and_nobody_later() {
+    let mut rig = Rig::new(config(1, |upstream| {
+        upstream.drain_timeout = 3 * SECOND;
+        upstream.dial_timeout = 10 * SECOND;
+        upstream.call_timeout = 20 * SECOND;
+    }));
+    rig.web.serve(1, 128);
+    rig.network.partition(endpoint(1), true);
+    let mut first = [rig.request(0, "a", http::Method::GET, "/x")];
+    rig.settle();
+    rig.reconfigure("a", renew).unwrap();
+    rig.network.partition(endpoint(1), false);
+    rig.finish(&mut first);
+    assert!(first[0].error().is_none());
+    let mut later = [rig.request(1, "a", http::Method::POST, "/hold/y")];
+    rig.pass(4 * SECOND);
+    assert!(!later[0].is_answered(), "it is not cut off");
+    rig.web.let_go();
+    rig.finish(&mut later);
+    assert_eq!(later[0].body(), "y@1");
+    rig.stop();
+}
+
+#[test]
 fn a_holder_who_does_not_look_keeps_no_descriptor_past_the_bound() {
     for unread in [false, true] {
         let mut rig = Rig::new(config(1, |upstream| {

@@ -230,6 +230,7 @@ fn opened(member: usize) -> Opened {
         conn: conn(member),
         slots: 1,
         trusted_until: Time::NEVER,
+        replaced: false,
     }
 }
 

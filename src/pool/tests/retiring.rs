@@ -368,3 +368,49 @@ fn a_lease_may_outlast_the_trust_but_its_connection_goes_then() {
     rig.tick();
     assert_eq!(rig.released(0), [Did::Close(0, CloseReason::Trust)]);
 }
+
+#[test]
+fn what_was_being_dialled_under_replaced_settings_serves_once_behind_all_others() {
+    let replaced = |member| Opened {
+        replaced: true,
+        ..opened(member)
+    };
+    let mut rig = Rig::new(3, roomy());
+    rig.enqueue(1);
+    assert_eq!(rig.dialed_as(0, replaced(0)), [Did::Grant(1, 0, false)]);
+    assert_eq!(rig.released(0), [Did::Close(0, CloseReason::Reconfigured)]);
+    // With nobody waiting it goes at once.
+    rig.enqueue(2);
+    rig.cancel(2);
+    rig.dialed_as(1, replaced(1));
+    assert_eq!(rig.tick(), [Did::Close(1, CloseReason::Reconfigured)]);
+}
+
+#[test]
+fn lives_that_trust_makes_short_have_no_more_successors_than_others() {
+    let limits = Limits {
+        idle_min: 10,
+        age_max: Some(Duration::from_secs(3600)),
+        ..roomy()
+    };
+    let mut rig = Rig::new(100, limits);
+    let short = Time::ZERO + Duration::from_secs(4);
+    let mut dialed = 0;
+    while rig.now < short {
+        rig.tick();
+        while dialed < rig.members.len() {
+            let trusted_until = short;
+            rig.dialed_as(
+                dialed,
+                Opened {
+                    trusted_until,
+                    ..opened(dialed)
+                },
+            );
+            dialed += 1;
+        }
+        rig.now = rig.now + 10 * MS;
+    }
+    // Each has a successor, and the late ones' successors, whose lives are shorter, have a few more.
+    assert!(dialed <= 50, "{dialed}");
+}

@@ -85,6 +85,10 @@ fn a_pinned_key_replaces_no_other_check() {
 
 /// The authority's list, good from 2020 to `until`, with these serial numbers in it.
 pub(super) fn list(authority: &Authority, serials: &[u64], until: i32) -> Arc<[u8]> {
+    list_of(authority, serials, (2020, until))
+}
+
+fn list_of(authority: &Authority, serials: &[u64], (from, until): (i32, i32)) -> Arc<[u8]> {
     let revoked = serials.iter().map(|&serial| RevokedCertParams {
         serial_number: SerialNumber::from(serial),
         revocation_time: date_time_ymd(2020, 1, 1),
@@ -92,7 +96,7 @@ pub(super) fn list(authority: &Authority, serials: &[u64], until: i32) -> Arc<[u
         invalidity_date: None,
     });
     let params = CertificateRevocationListParams {
-        this_update: date_time_ymd(2020, 1, 1),
+        this_update: date_time_ymd(from, 1, 1),
         next_update: date_time_ymd(until, 1, 1),
         crl_number: SerialNumber::from(1),
         issuing_distribution_point: None,
@@ -142,6 +146,32 @@ fn what_its_issuer_took_back_is_refused() {
     let stale = list(&authority, &[], 2024);
     assert_eq!(refused(with(vec![stale.clone()], false)), problem);
     good(with(vec![stale], true));
+}
+
+#[test]
+fn of_an_issuers_lists_the_newest_counts_in_whatever_order_they_come() {
+    let authority = Authority::new();
+    let (_, store) = store_at(2025);
+    let with = |lists: &[&Arc<[u8]>]| {
+        let mut identity = authority.identity();
+        identity.trust.revocation = Some(Revocation {
+            lists: lists.iter().map(|&list| list.clone()).collect(),
+            unknown_allowed: false,
+            stale_allowed: false,
+        });
+        identity
+    };
+    let stale = list_of(&authority, &[], (2020, 2022));
+    let old = list_of(&authority, &[], (2023, 2030));
+    let new = list_of(&authority, &[SERIAL], (2024, 2030));
+    // One file that lists were appended to is like several files.
+    let both = Arc::from([&old[..], &new[..]].concat());
+    for lists in [&[&old, &new][..], &[&new, &old], &[&stale, &new], &[&both]] {
+        let problem = problem(with(lists), &store, authority.server());
+        assert_eq!(problem, CertificateProblem::Revoked);
+    }
+    let client = ClientTls::new(with(&[&stale, &old]), &store).unwrap();
+    connect(&client, &authority.server().into());
 }
 
 #[test]
@@ -201,16 +231,74 @@ fn a_check_counts_for_as_long_as_it_may() {
         let client = ClientTls::new(identity, &store).unwrap();
         let left = |seconds| Some(Duration::from_secs(seconds));
         assert_eq!(connect(&client, &server), (left(100), false));
-        for passed in 1..=9 {
+        for passed in 1..=7 {
             clock.0.fetch_add(10, Ordering::Relaxed);
             // However often it is resumed: the check is that of the first.
             assert_eq!(connect(&client, &server), (left(100 - 10 * passed), true));
         }
+        // In the last quarter of its time nothing goes back to it any more: what did would all end together.
         clock.0.fetch_add(10, Ordering::Relaxed);
         assert_eq!(connect(&client, &server), (left(100), false));
         clock.0.fetch_add(10, Ordering::Relaxed);
         assert_eq!(connect(&client, &server), (left(90), true));
     }
+}
+
+/// A client whose checks count for 100 seconds, two servers that it may reach, and the time.
+fn short_trust() -> (Arc<SetClock>, ClientTls, [Arc<ServerConfig>; 2]) {
+    let authority = Authority::new();
+    let (clock, store) = store_at(2025);
+    let mut identity = authority.identity();
+    identity.trust.verified_max = Some(Duration::from_secs(100));
+    let client = ClientTls::new(identity, &store).unwrap();
+    let server = || Arc::new(authority.server_with(&[&TLS13], (2000, 4000)));
+    (clock, client, [server(), server()])
+}
+
+#[test]
+fn a_ticket_that_comes_late_counts_for_no_longer_than_its_session() {
+    let (clock, client, [first, second]) = short_trust();
+    let mut late = Pair::new(&client, &first);
+    let mut exchange = || {
+        let mut up = Vec::new();
+        late.client.output(&mut up);
+        late.give_server(&up);
+        late.take_from_server()
+    };
+    let flight = exchange();
+    late.client.receive(&flight, &mut Vec::new()).unwrap();
+    let mut up = Vec::new();
+    late.client.output(&mut up);
+    late.give_server(&up);
+    let tickets = late.take_from_server();
+    assert!(!tickets.is_empty());
+    clock.0.fetch_add(150, Ordering::Relaxed);
+    assert!(!connect(&client, &second).1);
+    late.client.receive(&tickets, &mut Vec::new()).unwrap();
+    assert!(!connect(&client, &first).1, "its check is too long ago");
+}
+
+#[test]
+fn a_handshake_that_outlasts_the_check_it_goes_back_to_is_good_for_nothing_more() {
+    let (clock, client, [first, second]) = short_trust();
+    connect(&client, &first);
+    clock.0.fetch_add(70, Ordering::Relaxed);
+    let mut pairs = [0, 1].map(|_| Pair::new(&client, &first));
+    clock.0.fetch_add(30, Ordering::Relaxed);
+    let good_for = |pair: &mut Pair| {
+        pair.settle().unwrap();
+        let handshake = pair.client.handshake().unwrap();
+        assert!(handshake.resumed);
+        handshake.good_for
+    };
+    let [alone, beside] = &mut pairs;
+    assert_eq!(good_for(alone), Some(Duration::ZERO), "and does not fail");
+    // What another server has proven meanwhile is not this one's.
+    assert_eq!(
+        connect(&client, &second),
+        (Some(Duration::from_secs(100)), false)
+    );
+    assert_eq!(good_for(beside), Some(Duration::ZERO));
 }
 
 #[test]

@@ -1,11 +1,11 @@
-//! What a certificate says of itself that rustls does not tell.
+//! What certificates and revocation lists say of themselves that rustls does not tell.
 //!
-//! Owns: reading the end of its validity (RFC 5280 §4.1.2.5), and its fingerprint. Never: judges whether it may be believed.
+//! Owns: reading the end of a certificate's validity (RFC 5280 §4.1.2.5), its fingerprint, and when a list was issued. Never: judges whether it may be believed.
 
 use aws_lc_rs::digest;
 use der::asn1::{AnyRef, GeneralizedTime, UtcTime};
 use der::{Decode, Reader, SliceReader, Tag};
-use rustls_pki_types::{CertificateDer, UnixTime};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 
 /// The context-specific tag of a certificate's version, which old ones leave out.
 const VERSION: u8 = 0xa0;
@@ -18,15 +18,16 @@ pub(super) fn fingerprint(certificate: &CertificateDer<'_>) -> Option<[u8; 32]> 
 
 /// The last moment at which `certificate` is valid; `None` if it is no certificate.
 pub(super) fn not_after(certificate: &CertificateDer<'_>) -> Option<UnixTime> {
-    read(certificate.as_ref())
-        .ok()
-        .map(UnixTime::since_unix_epoch)
+    read_not_after(certificate.as_ref()).ok()
 }
 
-fn read(certificate: &[u8]) -> der::Result<std::time::Duration> {
-    let certificate = AnyRef::from_der(certificate)?;
-    let body: AnyRef<'_> = SliceReader::new(certificate.value())?.decode()?;
-    let mut fields = SliceReader::new(body.value())?;
+/// When a list was issued (RFC 5280 §5.1.2.4); `None` if it is no list.
+pub(super) fn this_update(list: &CertificateRevocationListDer<'_>) -> Option<UnixTime> {
+    read_this_update(list.as_ref()).ok()
+}
+
+fn read_not_after(certificate: &[u8]) -> der::Result<UnixTime> {
+    let mut fields = signed_fields(certificate)?;
     if fields.peek_byte() == Some(VERSION) {
         fields.tlv_bytes()?;
     }
@@ -38,10 +39,35 @@ fn read(certificate: &[u8]) -> der::Result<std::time::Duration> {
     let mut validity = SliceReader::new(validity.value())?;
     // Not before.
     validity.tlv_bytes()?;
-    match Tag::peek(&validity)? {
-        Tag::UtcTime => Ok(UtcTime::decode(&mut validity)?.to_unix_duration()),
-        _ => Ok(GeneralizedTime::decode(&mut validity)?.to_unix_duration()),
+    time(&mut validity)
+}
+
+fn read_this_update(list: &[u8]) -> der::Result<UnixTime> {
+    let mut fields = signed_fields(list)?;
+    if Tag::peek(&fields)? == Tag::Integer {
+        // The version.
+        fields.tlv_bytes()?;
     }
+    // The signature's algorithm and the issuer.
+    for _ in 0..2 {
+        fields.tlv_bytes()?;
+    }
+    time(&mut fields)
+}
+
+/// The fields of what is signed.
+fn signed_fields(signed: &[u8]) -> der::Result<SliceReader<'_>> {
+    let signed = AnyRef::from_der(signed)?;
+    let body: AnyRef<'_> = SliceReader::new(signed.value())?.decode()?;
+    SliceReader::new(body.value())
+}
+
+fn time<'r>(reader: &mut impl Reader<'r>) -> der::Result<UnixTime> {
+    let since = match Tag::peek(reader)? {
+        Tag::UtcTime => UtcTime::decode(reader)?.to_unix_duration(),
+        _ => GeneralizedTime::decode(reader)?.to_unix_duration(),
+    };
+    Ok(UnixTime::since_unix_epoch(since))
 }
 
 #[cfg(test)]
