@@ -7,6 +7,7 @@
 
 mod exchange;
 mod ring;
+mod timing;
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -17,6 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ring::Loop;
+use timing::Timing;
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -96,7 +98,20 @@ impl FloorReport {
 /// If the server cannot be reached, closes a connection, or sends more than one response for a
 /// request; or if io_uring refuses.
 pub fn run(run: FloorRun) -> io::Result<FloorReport> {
-    Prepared::new(run)?.run()
+    run_observed(run, 0, |_| {})
+}
+
+/// As [`run`]; beside that one request in `every` is timed, from when it is queued until its response is complete,
+/// and told to `observe`, which costs two readings of the clock and whatever it does. 0: none.
+///
+/// # Errors
+/// As there.
+pub fn run_observed(
+    run: FloorRun,
+    every: u64,
+    mut observe: impl FnMut(Duration),
+) -> io::Result<FloorReport> {
+    Prepared::new(run)?.run(every, &mut observe)
 }
 
 /// Runs on so many threads at once, each with a ring and connections of its own, and reports each. They begin
@@ -112,7 +127,7 @@ pub fn run_on_threads(plan: &FloorRun, threads: usize) -> io::Result<Vec<FloorRe
         let prepared = Prepared::new(plan);
         // Whoever failed comes as well: the others wait for it.
         all_connected.wait();
-        prepared?.run()
+        prepared?.run(0, &mut |_| {})
     };
     thread::scope(|scope| {
         let one = &one;
@@ -162,15 +177,19 @@ impl Prepared {
         })
     }
 
-    fn run(mut self) -> io::Result<FloorReport> {
+    fn run(mut self, every: u64, observe: &mut dyn FnMut(Duration)) -> io::Result<FloorReport> {
         self.ring.begin();
+        let connections = self.run.connections;
         if !self.run.warmup.is_zero() {
             let warm = Until::Elapsed(self.run.warmup);
-            self.ring.run(warm, Instant::now())?;
+            let mut unseen = |_| {};
+            let mut timing = Timing::new(0, connections, &mut unseen);
+            self.ring.run(warm, Instant::now(), &mut timing)?;
         }
+        let mut timing = Timing::new(every, connections, observe);
         let (before, enters) = (usage()?, self.ring.enters());
         let begin = Instant::now();
-        let requests = self.ring.run(self.run.until, begin)?;
+        let requests = self.ring.run(self.run.until, begin, &mut timing)?;
         let seconds = begin.elapsed().as_secs_f64();
         let after = usage()?;
         Ok(FloorReport {
@@ -262,6 +281,18 @@ mod tests {
             assert!((1_000..1_008).contains(&report.requests), "{report:?}");
             assert!(report.enters > 0);
         }
+    }
+
+    #[test]
+    fn some_requests_are_timed() {
+        let mut timed = 0;
+        let report = run_observed(plan(serve(RESPONSE), Receive::Multishot), 10, |latency| {
+            assert!(!latency.is_zero());
+            timed += 1;
+        });
+        let requests = report.unwrap().requests;
+        // Those of the last turn are under way.
+        assert!((requests / 10 - 8..=requests / 10).contains(&timed), "{timed} of {requests}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! Owns: the ring and the memory that it works on. Never: does anything that a client could leave out.
 
+use crate::timing::Timing;
 use crate::{Receive, Until};
 use io_uring::types::{BufRingEntry, CancelBuilder, Fd, Timespec};
 use io_uring::{CompletionQueue, EnterFlags, IoUring, SubmissionQueue, cqueue, opcode, squeue};
@@ -88,12 +89,17 @@ impl Loop {
     }
 
     /// Runs until done and returns the number of whole responses. What is in flight then goes on in the next run.
-    pub(crate) fn run(&mut self, until: Until, begin: Instant) -> io::Result<u64> {
+    pub(crate) fn run(
+        &mut self,
+        until: Until,
+        begin: Instant,
+        timing: &mut Timing<'_>,
+    ) -> io::Result<u64> {
         let (mut requests, mut looked) = (0, 0);
         loop {
             self.enter()?;
             let (_, mut queue, completions) = self.ring.split();
-            requests += self.work.reap(&mut queue, completions)?;
+            requests += self.work.reap(&mut queue, completions, timing)?;
             drop(queue);
             match until {
                 Until::Requests(limit) if requests >= limit => return Ok(requests),
@@ -137,6 +143,7 @@ impl Work {
         &mut self,
         queue: &mut SubmissionQueue<'_>,
         completions: CompletionQueue<'_>,
+        timing: &mut Timing<'_>,
     ) -> io::Result<u64> {
         let mut whole = 0;
         for completion in completions {
@@ -164,6 +171,7 @@ impl Work {
             }
             if self.missing[index] == 0 {
                 self.missing[index] = self.response_len;
+                timing.next(index);
                 self.push_send(queue, index);
                 whole += 1;
             }

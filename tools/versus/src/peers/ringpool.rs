@@ -1,0 +1,142 @@
+//! ringpool, the fast way: tasks on the shard, low-level exchange.
+//!
+//! Where a scenario asks for calls from a tokio runtime, it is the handle for any thread ([`super::anywhere`]).
+
+use super::{Peer, anywhere, expect};
+use crate::caller::{Caller, Callers};
+use crate::certificate::NAME;
+use crate::cli::ClientOptions;
+use crate::measure::Outcome;
+use crate::scenario::{LARGE, Place, Scenario, Transport};
+use ringpool::config::{TrustRoots, UpstreamConfig};
+use ringpool::on_shard::{Head, Shard, Upstream};
+use ringpool::{Config, Engine, block_on};
+use std::future::Future;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+pub(super) const PEER: Peer = Peer {
+    name: "ringpool",
+    about: "tasks on the shard, low-level exchange; `anywhere`: calls from tokio's thread",
+    refuses: |_| None,
+    run,
+};
+
+/// The upstream's name.
+pub(super) const BACKEND: &str = "backend";
+
+fn run(options: &ClientOptions) -> Result<Outcome, String> {
+    if options.scenario.place == Place::Tokio {
+        return anywhere::run(options);
+    }
+    on_shard(options, OnShard::new)
+}
+
+/// Runs the callers that `make` makes as tasks on the one shard.
+pub(super) fn on_shard<C: Caller + 'static>(
+    options: &ClientOptions,
+    make: fn(&ClientOptions, &Shard, &Upstream) -> C,
+) -> Result<Outcome, String> {
+    let engine = engine(options)?;
+    let options = options.clone();
+    let outcomes = block_on(engine.spawn_on_each(move |shard| {
+        let options = options.clone();
+        async move {
+            let upstream = shard.upstream(BACKEND).map_err(|why| why.to_string())?;
+            let callers = Callers::begin(options.scenario, options.seconds);
+            let (running, mut all_ended) = mpsc::channel::<()>(1);
+            for _ in 0..options.scenario.callers {
+                let (caller, running) = (make(&options, &shard, &upstream), running.clone());
+                shard.spawn(async move {
+                    callers.run(caller).await;
+                    drop(running);
+                });
+            }
+            drop(running);
+            all_ended.recv().await;
+            callers.outcome()
+        }
+    }));
+    let outcome = outcomes.into_iter().next().ok_or("no shard")?;
+    outcome.map_err(|why| why.to_string())?
+}
+
+/// An engine with one shard on the client's core, whose connections are up.
+pub(super) fn engine(options: &ClientOptions) -> Result<Engine, String> {
+    let scenario = options.scenario;
+    let connections = scenario.connections() as u32;
+    let mut upstream = UpstreamConfig {
+        connections_max: connections,
+        idle_min: if scenario.reuses() { connections } else { 0 },
+        // What idles is to stay, however long a round is.
+        idle_timeout: None,
+        ..UpstreamConfig::at(&url(options)).map_err(|why| why.to_string())?
+    };
+    if !scenario.reuses() {
+        // Every call needs a connection of its own: none is worth waiting for.
+        upstream.dials_max = connections;
+        upstream.dials_eager = true;
+    }
+    if scenario.transport == Transport::Tls {
+        upstream.tls.roots = TrustRoots::PemFile(options.authority.clone());
+        upstream.tls.server_name = NAME.to_owned();
+    }
+    let config = Config {
+        shards: 1,
+        cores: vec![options.core],
+        connections_max: connections.max(Config::default().connections_max),
+        ..Config::with_upstream(BACKEND, upstream)
+    };
+    let engine = Engine::start(config).map_err(|why| why.to_string())?;
+    let ready = block_on(engine.ready(Duration::from_secs(30)));
+    ready.map_err(|why| why.to_string())?;
+    Ok(engine)
+}
+
+fn url(options: &ClientOptions) -> String {
+    match options.scenario.transport {
+        Transport::Tcp => format!("http://{}", options.tcp),
+        Transport::Tls => format!("https://{}", options.tls),
+        Transport::Unix => format!("http+unix:{}", options.unix.display()),
+    }
+}
+
+struct OnShard {
+    scenario: &'static Scenario,
+    shard: Shard,
+    upstream: Upstream,
+}
+
+impl OnShard {
+    fn new(options: &ClientOptions, shard: &Shard, upstream: &Upstream) -> OnShard {
+        OnShard {
+            scenario: options.scenario,
+            shard: shard.clone(),
+            upstream: upstream.clone(),
+        }
+    }
+}
+
+/// The body of uploads.
+pub(super) static UPLOAD: [u8; LARGE] = [b'x'; LARGE];
+
+impl Caller for OnShard {
+    async fn call(&mut self) -> Result<(), String> {
+        let work = self.scenario.work;
+        let head = Head::new(work.method(), work.path());
+        let sent = match work.request_body() {
+            0 => self.upstream.exchange(head).await,
+            len => self.upstream.exchange_with(head, &UPLOAD[..len]).await,
+        };
+        let mut exchange = sent.map_err(|why| why.to_string())?;
+        let mut body = 0;
+        while let Some(chunk) = exchange.chunk().await.map_err(|why| why.to_string())? {
+            body += chunk.len();
+        }
+        expect(self.scenario, exchange.status(), body)
+    }
+
+    fn sleep(&self, time: Duration) -> impl Future<Output = ()> {
+        self.shard.sleep(time)
+    }
+}
