@@ -8,6 +8,7 @@ use crate::scenario::{SCENARIOS, Scenario, Transport};
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// More rounds, or longer ones, are a slip of the keyboard.
 const ROUNDS_MAX: u64 = 1_000;
@@ -112,6 +113,11 @@ pub(crate) struct ClientOptions {
 }
 
 impl ClientOptions {
+    /// The most that the client's process may take, connecting and all.
+    pub(crate) fn within(&self) -> Duration {
+        Duration::from_secs(self.seconds + 60)
+    }
+
     /// Where the scenario's backend listens, if not on a Unix socket.
     pub(crate) fn address(&self) -> SocketAddr {
         match self.scenario.transport {

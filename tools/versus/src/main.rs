@@ -29,6 +29,8 @@ use std::fs::{self, File};
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -98,6 +100,13 @@ fn client(options: &ClientOptions) -> Result<(), Failure> {
     provider
         .install_default()
         .map_err(|_| Failure::Run("rustls has a provider already".to_owned()))?;
+    // Whoever hangs is to be told from whoever is slow, and the others are to have their turn.
+    let within = options.within() + Duration::from_secs(5);
+    thread::spawn(move || {
+        thread::sleep(within);
+        eprintln!("versus: did not end within {within:?}");
+        std::process::exit(1);
+    });
     let outcome = (options.peer.run)(options).map_err(Failure::Run)?;
     let line = serde_json::to_string(&outcome).map_err(|why| Failure::run("cannot tell", why))?;
     show(false, &format!("{line}\n"))

@@ -1,5 +1,6 @@
-//! ringline-http: a connection for each caller, on one ringline worker. Its pool lends one connection at a
-//! time, so that callers at once need connections of their own.
+//! ringline-http: an `H1Conn` for each caller, on one ringline worker. Its pool lends one connection at a
+//! time, so that callers at once need connections of their own; and `HttpClient` is an `H1Conn` whose limits
+//! cannot be set.
 
 use super::ringpool::UPLOAD;
 use super::{Peer, expect, refuses_tokio};
@@ -7,10 +8,9 @@ use crate::caller::{Caller, Callers};
 use crate::certificate::{self, NAME};
 use crate::cli::ClientOptions;
 use crate::measure::Outcome;
-use crate::scenario::{Scenario, Transport};
-use bytes::Bytes;
+use crate::scenario::{LARGE, Scenario, Transport};
 use ringline::{AsyncEventHandler, ConfigBuilder, ConnCtx, RinglineBuilder, TlsClientConfig};
-use ringline_http::{HttpClient, HttpError};
+use ringline_http::{H1Conn, HttpError};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -98,7 +98,7 @@ async fn drive(options: &'static ClientOptions) -> Result<Outcome, String> {
         let running = running.clone();
         let caller = Ringline {
             options,
-            client: None,
+            connection: None,
         };
         let spawned = ringline::spawn(async move {
             callers.run(caller).await;
@@ -111,38 +111,36 @@ async fn drive(options: &'static ClientOptions) -> Result<Outcome, String> {
     callers.outcome()
 }
 
-async fn connect(options: &ClientOptions) -> Result<HttpClient, HttpError> {
-    match options.scenario.transport {
-        Transport::Tls => HttpClient::connect_h1(options.tls, NAME).await,
-        Transport::Tcp | Transport::Unix => HttpClient::connect_h1_plain(options.tcp, NAME).await,
-    }
+async fn connect(options: &ClientOptions) -> Result<H1Conn, HttpError> {
+    let mut connection = match options.scenario.transport {
+        Transport::Tls => H1Conn::connect_tls(options.tls, NAME).await?,
+        Transport::Tcp | Transport::Unix => H1Conn::connect_plain(options.tcp, NAME).await?,
+    };
+    // Of 64 KiB by default, which it compares with whatever has come, body and all (0.6.0).
+    connection.set_max_header_section(2 * LARGE);
+    Ok(connection)
 }
 
 struct Ringline {
     options: &'static ClientOptions,
-    client: Option<HttpClient>,
+    connection: Option<H1Conn>,
 }
 
 impl Caller for Ringline {
     async fn call(&mut self) -> Result<(), String> {
         let scenario = self.options.scenario;
-        let mut client = match self.client.take() {
-            Some(client) => client,
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
             None => connect(self.options).await.map_err(|why| why.to_string())?,
         };
-        let work = scenario.work;
-        let request = match work.request_body() {
-            0 => client.get(work.path()),
-            len => client
-                .post(work.path())
-                .body(Bytes::from_static(&UPLOAD[..len])),
-        };
-        let response = request.send().await;
-        let response = response.map_err(|why| why.to_string())?;
-        if client.peer_will_close() {
-            client.close();
+        let (work, upload) = (scenario.work, &UPLOAD[..scenario.work.request_body()]);
+        let body = (!upload.is_empty()).then_some(upload);
+        let sent = connection.send_request(work.method(), work.path(), &[], body);
+        let response = sent.await.map_err(|why| why.to_string())?;
+        if connection.peer_will_close() {
+            connection.close();
         } else {
-            self.client = Some(client);
+            self.connection = Some(connection);
         }
         expect(scenario, response.status(), response.body().len())
     }

@@ -1,6 +1,7 @@
 //! wrk, one thread.
 
-use super::{Peer, refuses_tokio, tool};
+use super::tool::{self, microseconds};
+use super::{Peer, refuses_tokio};
 use crate::cli::ClientOptions;
 use crate::measure::Outcome;
 use crate::scenario::{LARGE, Pace, Scenario, Transport, Work};
@@ -51,7 +52,7 @@ fn run(options: &ClientOptions) -> Result<Outcome, String> {
         options.address(),
         scenario.work.path()
     ));
-    let ran = tool::run(&mut command)?;
+    let ran = tool::run(&mut command, options.within())?;
     let said = read(&ran.output)?;
     Ok(Outcome {
         requests: said.requests,
@@ -101,19 +102,6 @@ fn read(output: &str) -> Result<Said, String> {
         p50_us: after("50%").and_then(microseconds),
         p99_us: after("99%").and_then(microseconds),
     })
-}
-
-/// Of a time with its unit, such as `1.20ms`.
-fn microseconds(time: &str) -> Option<f64> {
-    let unit = time.find(|letter: char| letter.is_ascii_alphabetic())?;
-    let scale = match &time[unit..] {
-        "us" => 1.0,
-        "ms" => 1e3,
-        "s" => 1e6,
-        "m" => 60e6,
-        _ => return None,
-    };
-    Some(time[..unit].parse::<f64>().ok()? * scale)
 }
 
 #[cfg(test)]
