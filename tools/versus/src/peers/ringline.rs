@@ -11,7 +11,7 @@ use crate::measure::Outcome;
 use crate::scenario::{LARGE, Scenario, Transport};
 use ringline::{AsyncEventHandler, ConfigBuilder, ConnCtx, RinglineBuilder, TlsClientConfig};
 use ringline_http::{H1Conn, HttpError};
-use std::future::Future;
+use std::future::{Future, ready};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -72,7 +72,7 @@ impl AsyncEventHandler for Client {
     }
 
     fn on_accept(&self, _: ConnCtx) -> impl Future<Output = ()> + 'static {
-        async {}
+        ready(())
     }
 
     fn on_start(&self) -> Option<Pin<Box<dyn Future<Output = ()> + 'static>>> {

@@ -72,6 +72,8 @@ pub(super) fn engine(options: &ClientOptions) -> Result<Engine, String> {
         idle_timeout: None,
         ..UpstreamConfig::at(&url(options)).map_err(|why| why.to_string())?
     };
+    // Before anything counts: nobody else is to be spared here.
+    upstream.warm.dials_per_second = connections.max(1_000);
     if !scenario.reuses() {
         // Every call needs a connection of its own: none is worth waiting for.
         upstream.dials_max = connections;
