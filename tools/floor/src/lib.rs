@@ -292,7 +292,10 @@ mod tests {
         });
         let requests = report.unwrap().requests;
         // Those of the last turn are under way.
-        assert!((requests / 10 - 8..=requests / 10).contains(&timed), "{timed} of {requests}");
+        assert!(
+            (requests / 10 - 8..=requests / 10).contains(&timed),
+            "{timed} of {requests}"
+        );
     }
 
     #[test]
