@@ -13,6 +13,9 @@ use std::process::{Command, Stdio};
 /// What of the workspace is copied.
 const PARTS: [&str; 5] = ["Cargo.toml", "Cargo.lock", "README.md", "src", "tools"];
 
+/// What cargo built of a tool that is a workspace of its own: nothing of the product, and large.
+const BUILT: &str = "target";
+
 /// The copy.
 pub struct Scratch {
     workspace: PathBuf,
@@ -134,7 +137,7 @@ pub fn product() -> io::Result<BTreeMap<String, String>> {
     Ok(files)
 }
 
-/// Makes `to` equal to `from`, but for what `instead` has for a file.
+/// Makes `to` equal to `from`, but for what `instead` has for a file, and for what was built.
 fn mirror<'a>(
     from: &Path,
     to: &Path,
@@ -165,6 +168,9 @@ fn mirror<'a>(
     }
     for entry in fs::read_dir(from)? {
         let name = entry?.file_name();
+        if name == BUILT {
+            continue;
+        }
         mirror(&from.join(&name), &to.join(&name), instead)?;
     }
     Ok(())
@@ -181,6 +187,7 @@ mod tests {
         let (from, to) = (root.join("from"), root.join("to"));
         fs::create_dir_all(from.join("a")).unwrap();
         fs::create_dir_all(to.join("old")).unwrap();
+        fs::create_dir_all(from.join("a/target")).unwrap();
         fs::write(from.join("a/b"), "one").unwrap();
         fs::write(from.join("c"), "two").unwrap();
         fs::write(to.join("gone"), "three").unwrap();
@@ -188,6 +195,7 @@ mod tests {
         mirror(&from, &to, &instead).unwrap();
         assert_eq!(fs::read(to.join("a/b")).unwrap(), b"one");
         assert_eq!(fs::read(to.join("c")).unwrap(), b"other");
+        assert!(!to.join("a/target").exists());
         assert!(!to.join("gone").exists() && !to.join("old").exists());
         fs::remove_dir_all(root).unwrap();
     }
