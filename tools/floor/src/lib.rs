@@ -284,6 +284,17 @@ mod tests {
     }
 
     #[test]
+    fn large_responses_are_counted_whole_either_way() {
+        let body = "x".repeat(100_000);
+        let response = format!("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n{body}");
+        let address = serve(response.into_bytes().leak());
+        for receive in [Receive::Multishot, Receive::Single] {
+            let report = run(plan(address, receive)).unwrap();
+            assert!((1_000..1_008).contains(&report.requests), "{report:?}");
+        }
+    }
+
+    #[test]
     fn some_requests_are_timed() {
         let mut timed = 0;
         let report = run_observed(plan(serve(RESPONSE), Receive::Multishot), 10, |latency| {

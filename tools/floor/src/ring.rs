@@ -6,15 +6,33 @@ use crate::timing::Timing;
 use crate::{Receive, Until};
 use io_uring::types::{BufRingEntry, CancelBuilder, Fd, Timespec};
 use io_uring::{CompletionQueue, EnterFlags, IoUring, SubmissionQueue, cqueue, opcode, squeue};
-use std::alloc::Layout;
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Instant;
 
-/// Bytes of one receive buffer, and how many there are for multishot receives.
-const BUFFER: usize = 4096;
-const BUFFERS: u16 = 1024;
+/// Receive buffers for small responses.
+const SMALL: Buffers = Buffers {
+    len: 4096,
+    count: 1024,
+};
+
+/// Those for responses that do not fit one of them: fewer and larger, so that a response takes fewer receives,
+/// and all of them stay near the core.
+const LARGE: Buffers = Buffers {
+    len: 16 << 10,
+    count: 256,
+};
+
+/// Bytes of one buffer, and how many there are for multishot receives, a power of two.
+#[derive(Clone, Copy, Debug)]
+struct Buffers {
+    len: usize,
+    count: u16,
+}
+
+/// The most that there are of either kind.
+const COUNT_MAX: usize = 1024;
 
 /// The kind of an operation, above the index of its connection.
 const RECEIVE: u64 = 1 << 32;
@@ -34,7 +52,8 @@ pub(crate) struct Loop {
 struct Work {
     descriptors: Vec<RawFd>,
     request: Vec<u8>,
-    provided: Box<Provided>,
+    provided: Provided,
+    buffers: Buffers,
     /// One buffer for each connection, for single receives.
     own: Vec<u8>,
     /// Bytes still to come of each connection's response.
@@ -43,12 +62,16 @@ struct Work {
     receive: Receive,
 }
 
-/// A ring of provided buffers, and the buffers. The kernel wants the ring page-aligned.
-#[repr(C, align(4096))]
+/// A ring of provided buffers, and the buffers.
 struct Provided {
-    ring: [[u64; 2]; BUFFERS as usize],
-    buffers: [[u8; BUFFER]; BUFFERS as usize],
+    ring: Box<BufferRing>,
+    memory: Vec<u8>,
+    buffers: Buffers,
 }
+
+/// The kernel wants it page-aligned.
+#[repr(C, align(4096))]
+struct BufferRing([[u64; 2]; COUNT_MAX]);
 
 impl Loop {
     pub(crate) fn new(
@@ -58,20 +81,26 @@ impl Loop {
         receive: Receive,
     ) -> io::Result<Loop> {
         let ring = build(descriptors.len())?;
+        let buffers = if response_len <= SMALL.len {
+            SMALL
+        } else {
+            LARGE
+        };
         let mut work = Work {
             request,
-            provided: Provided::zeroed(),
-            own: vec![0; BUFFER * descriptors.len()],
+            provided: Provided::new(buffers),
+            buffers,
+            own: vec![0; buffers.len * descriptors.len()],
             missing: vec![response_len; descriptors.len()],
             descriptors,
             response_len,
             receive,
         };
-        (0..BUFFERS).for_each(|id| work.provided.offer(id));
-        let address = work.provided.ring.as_ptr() as u64;
+        (0..buffers.count).for_each(|id| work.provided.offer(id));
+        let address = work.provided.ring.0.as_ptr() as u64;
         let submitter = ring.submitter();
         // SAFETY: the box is page-aligned and outlives the ring.
-        unsafe { submitter.register_buf_ring_with_flags(address, BUFFERS, 0, 0) }?;
+        unsafe { submitter.register_buf_ring_with_flags(address, buffers.count, 0, 0) }?;
         Ok(Loop {
             ring,
             work,
@@ -184,8 +213,9 @@ impl Work {
         let entry = match self.receive {
             Receive::Multishot => opcode::RecvMulti::new(descriptor, 0).build(),
             Receive::Single => {
-                let own = self.own[index * BUFFER..].as_mut_ptr();
-                opcode::Recv::new(descriptor, own, BUFFER as u32).build()
+                let len = self.buffers.len;
+                let own = self.own[index * len..].as_mut_ptr();
+                opcode::Recv::new(descriptor, own, len as u32).build()
             }
         };
         push(queue, &entry.user_data(RECEIVE | index as u64));
@@ -207,31 +237,26 @@ fn push(queue: &mut SubmissionQueue<'_>, entry: &squeue::Entry) {
 }
 
 impl Provided {
-    /// On the heap from the start: it is too large for a stack.
-    fn zeroed() -> Box<Provided> {
-        let layout = Layout::new::<Provided>();
-        // SAFETY: the layout has a size, is the one that the box frees with, and all zeroes is a
-        // valid value of these integers.
-        unsafe {
-            let memory = std::alloc::alloc_zeroed(layout);
-            if memory.is_null() {
-                std::alloc::handle_alloc_error(layout);
-            }
-            Box::from_raw(memory.cast())
+    fn new(buffers: Buffers) -> Provided {
+        Provided {
+            ring: Box::new(BufferRing([[0; 2]; COUNT_MAX])),
+            memory: vec![0; buffers.len * buffers.count as usize],
+            buffers,
         }
     }
 
     fn offer(&mut self, id: u16) {
-        let address = self.buffers[id as usize].as_mut_ptr();
-        let ring = self.ring.as_mut_ptr().cast::<BufRingEntry>();
+        let Buffers { len, count } = self.buffers;
+        let address = self.memory[id as usize * len..].as_mut_ptr();
+        let ring = self.ring.0.as_mut_ptr().cast::<BufRingEntry>();
         // SAFETY: the masked tail is an index of the ring; the entry past the tail is ours; the tail
         // lies in the first entry, and the kernel only reads it.
         unsafe {
             let tail = BufRingEntry::tail(ring).cast::<AtomicU16>();
             let at = (*tail).load(Ordering::Relaxed);
-            let entry = &mut *ring.add((at & (BUFFERS - 1)) as usize);
+            let entry = &mut *ring.add((at & (count - 1)) as usize);
             entry.set_addr(address as u64);
-            entry.set_len(BUFFER as u32);
+            entry.set_len(len as u32);
             entry.set_bid(id);
             (*tail).store(at.wrapping_add(1), Ordering::Release);
         }
@@ -253,7 +278,7 @@ impl Drop for Loop {
             // Better lost than written to when it is somebody else's.
             std::mem::forget(std::mem::take(&mut work.own));
             std::mem::forget(std::mem::take(&mut work.request));
-            let empty = Provided::zeroed();
+            let empty = Provided::new(SMALL);
             std::mem::forget(std::mem::replace(&mut work.provided, empty));
         }
     }
