@@ -167,9 +167,7 @@ fn a_file_that_could_not_be_written_is_left_for_one_that_can() {
     record(3).unwrap();
     record(4).unwrap();
     let text = fs::read_to_string(&path).unwrap();
-    let lines = text
-        .lines()
-        .map(serde_json::from_str::<serde_json::Value>);
+    let lines = text.lines().map(serde_json::from_str::<serde_json::Value>);
     let numbers: Vec<_> = lines
         .map(|line| line.unwrap()["connection"].clone())
         .collect();
