@@ -11,7 +11,7 @@ use common::servers::nginx::Nginx;
 use ringpool::audit::{AuditAction, AuditEvent, CloseCause, DialCause};
 use ringpool::config::{ClientCertificate, Pem, TrustRoots, UpstreamConfig};
 use ringpool::{Config, Engine, ErrorKind};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
@@ -135,26 +135,28 @@ fn why_a_connection_ends_is_told() {
     settings.idle_timeout = Some(Duration::from_millis(1));
     settings.idle_min = 1;
     run(engine.reconfigure("backend", settings)).unwrap();
-    let _conn = peer.accept();
-    assert_eq!(opened_for(), DialCause::Warmth);
-    assert_eq!(closed(&events).0, CloseCause::IdleTimeout);
-    drop(engine);
-    // Whatever was there until then, and then no more: each that was opened has ended.
-    let mut left = 0i64;
-    for event in events.iter() {
-        match event.action {
-            AuditAction::Opened { .. } => left += 1,
-            AuditAction::Closed { why, .. } => {
-                left -= 1;
-                assert!(
-                    [CloseCause::IdleTimeout, CloseCause::Stopped].contains(&why),
-                    "{why:?}"
-                );
-            }
-            _ => {}
+    // Each has a successor before it goes, and each that was opened ends.
+    let mut open = BTreeSet::new();
+    let mut note = |event: AuditEvent| match event.action {
+        AuditAction::Opened { dialled_for, .. } => {
+            assert_eq!(dialled_for, DialCause::Warmth);
+            assert!(open.insert(event.connection));
+            None
         }
+        AuditAction::Closed { why, .. } => {
+            assert!(open.remove(&event.connection));
+            Some(why)
+        }
+        _ => None,
+    };
+    let why = std::iter::from_fn(|| Some(next(&events))).find_map(&mut note);
+    assert_eq!(why, Some(CloseCause::IdleTimeout));
+    drop(engine);
+    for why in events.iter().filter_map(note) {
+        let expected = [CloseCause::IdleTimeout, CloseCause::Stopped];
+        assert!(expected.contains(&why), "{why:?}");
     }
-    assert_eq!(left, 0);
+    assert!(open.is_empty());
 }
 
 #[test]

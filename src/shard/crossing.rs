@@ -3,6 +3,7 @@
 //! Owns: the request's body, polled by the caller's own future, and the response's pieces as they come.
 //! Never: knows what runs the call.
 
+use super::doorbell::Place;
 use super::entrance::Entrance;
 use super::pipe::{Cut, PipeReceiver, PipeSender, pipe};
 use super::serve::{PIPE_ROOM, RemoteBody};
@@ -39,6 +40,7 @@ impl Source {
 pub(crate) struct Answer {
     answer: oneshot::Receiver<Result<http::Response<RemoteBody>, Error>>,
     upstream: Arc<str>,
+    place: Place,
 }
 
 impl Answer {
@@ -47,7 +49,11 @@ impl Answer {
         upstream: &UpstreamShared,
     ) -> Answer {
         let upstream = upstream.name.clone();
-        Answer { answer, upstream }
+        Answer {
+            answer,
+            upstream,
+            place: Place::default(),
+        }
     }
 
     /// Feeds the call its body, and waits for the response's head. What is left of the body then comes
@@ -63,7 +69,8 @@ impl Answer {
             {
                 upload = None;
             }
-            match Pin::new(&mut self.answer).poll(cx) {
+            let answer = &mut self.answer;
+            match self.place.poll(cx, |cx| Pin::new(answer).poll(cx)) {
                 Poll::Pending => Poll::Pending,
                 Poll::Ready(Ok(answer)) => Poll::Ready(answer),
                 // The shard broke down in the middle of the call, and cannot say any more how far it got.

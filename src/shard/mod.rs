@@ -27,6 +27,7 @@ pub(crate) mod crossing;
 mod demux;
 pub(crate) mod desk;
 mod dialing;
+mod doorbell;
 mod draining;
 mod entrance;
 mod events;
@@ -85,6 +86,7 @@ use crate::driver::{Driver, Wait};
 use crate::time::Time;
 use core::{Core, CoreSettings};
 use desk::Desk;
+use doorbell::Doorbells;
 use draining::Drain;
 use executor::Executor;
 use figures::Tally;
@@ -121,6 +123,7 @@ pub(crate) struct Shard<D: Driver> {
     mailbox: Arc<Mailbox<D>>,
     watches: Vec<ReadyWatch>,
     desk: Arc<Desk>,
+    doorbells: Rc<Doorbells>,
     drain: Option<Drain>,
     /// It failed, and its mailbox is its successor's.
     lost: bool,
@@ -168,6 +171,7 @@ impl<D: Driver> Shard<D> {
             mailbox,
             watches: Vec::new(),
             desk: parts.desk,
+            doorbells: Rc::default(),
             drain: None,
             lost: false,
             stopping: false,
@@ -196,7 +200,9 @@ impl<D: Driver> Shard<D> {
     fn begin_turn(&mut self) -> io::Result<()> {
         let executor = self.local.executor.clone();
         let _turn = executor.begin_turn();
+        let doorbells = self.doorbells.clone();
         self.local.core.borrow_mut().reap();
+        let _callers = doorbells.begin_turn(self.local.now());
         self.take_mail();
         executor.run();
         self.perform()
@@ -313,7 +319,10 @@ impl<D: Driver> Shard<D> {
             .iter()
             .map(|watch| watch.look_again(core.now()))
             .min();
-        let others = watched.into_iter().chain(self.drain_deadline());
+        let others = watched
+            .into_iter()
+            .chain(self.drain_deadline())
+            .chain(self.doorbells.deadline());
         match core.next_timer().into_iter().chain(others).min() {
             None | Some(Time::NEVER) => Wait::Event,
             // From the clock, not from the turn's beginning: the turn itself took time.
