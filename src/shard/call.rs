@@ -205,14 +205,14 @@ pub(super) async fn run<D: Driver>(
             |out: &mut Vec<u8>| encode_parts(out, &parts, &upstream.shared.authority, framing);
         let opened = match first.take() {
             Some(first) => Exchange::first(upstream, first, facts, encode, terms),
-            None => Exchange::open(upstream, facts, encode, terms, again).await,
+            None => Box::pin(Exchange::open(upstream, facts, encode, terms, again)).await,
         };
         let mut exchange = match opened {
             Ok(exchange) => exchange,
             // The body is untouched.
             Err(error) => {
                 let failure = Failure::of_checkout(error.kind());
-                again = Again::after(upstream, terms, error, failure).await?;
+                again = Box::pin(Again::after(upstream, terms, error, failure)).await?;
                 continue;
             }
         };
@@ -239,7 +239,7 @@ pub(super) async fn run<D: Driver>(
             Some(replay) => replay,
             None => return Err(error),
         };
-        again = Again::after(upstream, terms, error, failure).await?;
+        again = Box::pin(Again::after(upstream, terms, error, failure)).await?;
     }
 }
 

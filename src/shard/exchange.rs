@@ -12,6 +12,7 @@ use super::bytes_in::Piece;
 use super::connection::Holder;
 use super::lease::Lease;
 use super::local::LocalUpstream;
+use super::recycled::Recycled;
 use super::terms::Terms;
 use super::transport::{Expired, Readable};
 use crate::audit::CloseCause;
@@ -24,11 +25,31 @@ use crate::trip::Attempt;
 use bytes::Bytes;
 use failing::{body_ended, head_cut_short};
 use std::future::poll_fn;
+use std::ops::{Deref, DerefMut};
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 /// A request under way and its response.
-pub(crate) struct Exchange<D: Driver> {
+pub(crate) struct Exchange<D: Driver>(Recycled<Parts<D>>);
+
+impl<D: Driver> Deref for Exchange<D> {
+    type Target = Parts<D>;
+
+    #[inline]
+    fn deref(&self) -> &Parts<D> {
+        &self.0
+    }
+}
+
+impl<D: Driver> DerefMut for Exchange<D> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Parts<D> {
+        &mut self.0
+    }
+}
+
+/// What an exchange is made of: half a KiB, which futures would move about.
+pub(crate) struct Parts<D: Driver> {
     upstream: LocalUpstream<D>,
     /// Gone once the exchange is complete.
     lease: Option<Lease<D>>,
@@ -153,7 +174,7 @@ impl<D: Driver> Exchange<D> {
             failed: again.failed,
             sent_before: again.sent,
         };
-        Ok(Exchange {
+        let parts = Parts {
             upstream: upstream.clone(),
             lease: Some(lease),
             state: http1::Exchange::new(request, &terms.limits),
@@ -163,7 +184,8 @@ impl<D: Driver> Exchange<D> {
             overdue: limit.min(terms.begun + terms.call_timeout),
             terms: *terms,
             facts,
-        })
+        };
+        Ok(Exchange(upstream.shard.exchanges.keep(parts)))
     }
 
     /// Hands what was written to the kernel with the shard's next submission.
@@ -221,11 +243,12 @@ impl<D: Driver> Exchange<D> {
 
     /// The same attempt again, not early.
     pub(super) fn not_early(self) -> Again {
+        let Parts { facts, .. } = self.0.into_inner();
         Again {
             fresh: false,
             early: false,
-            sent: self.facts.sent_before,
-            failed: self.facts.failed,
+            sent: facts.sent_before,
+            failed: facts.failed,
         }
     }
 
@@ -251,7 +274,8 @@ impl<D: Driver> Exchange<D> {
 
     pub(crate) fn poll_head(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Error>> {
         self.note_sent();
-        let Some(lease) = &self.lease else {
+        let this = &mut *self.0;
+        let Some(lease) = &this.lease else {
             return Poll::Ready(Err(super::transport::gone()));
         };
         let key = lease.key;
@@ -259,26 +283,26 @@ impl<D: Driver> Exchange<D> {
         let failure = loop {
             match core.poll_readable(key, cx.waker()) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(Expired)) => break self.late(core.now()),
+                Poll::Ready(Err(Expired)) => break this.late(core.now()),
                 Poll::Ready(Ok(Readable::End(end))) => {
-                    break head_cut_short(&mut self.state, core.end_error(key, end), end);
+                    break head_cut_short(&mut this.state, core.end_error(key, end), end);
                 }
                 Poll::Ready(Ok(Readable::Bytes)) => {}
             }
             let Some(front) = core.front(key) else {
                 return Poll::Pending;
             };
-            match self.state.head(front) {
+            match this.state.head(front) {
                 Err(error) => break super::faults::protocol(error),
                 Ok(HeadStep::Partial) => {
                     if core.gather(key) {
                         continue;
                     }
                     if let Some(end) = core.inbound_end(key) {
-                        break head_cut_short(&mut self.state, core.end_error(key, end), end);
+                        break head_cut_short(&mut this.state, core.end_error(key, end), end);
                     }
                     if core.is_expired(key) {
-                        break self.late(core.now());
+                        break this.late(core.now());
                     }
                     core.await_more(key, cx.waker());
                     return Poll::Pending;
@@ -287,23 +311,23 @@ impl<D: Driver> Exchange<D> {
                 Ok(HeadStep::Final { len, status }) => {
                     let mut head = front.clone();
                     head.truncate(len);
-                    self.head = Some(head);
+                    this.head = Some(head);
                     core.consume(key, len);
-                    self.facts.head = core.now();
-                    let body_by = core.now() + self.terms.body_timeout;
+                    this.facts.head = core.now();
+                    let body_by = core.now() + this.terms.body_timeout;
                     core.expect_by(key, body_by);
-                    let latency = self.facts.head.since(self.facts.granted);
+                    let latency = this.facts.head.since(this.facts.granted);
                     core.note_latency(key, latency);
                     // Now, not at its end: many a caller reads no body, and many a body has no end.
                     if is_fault(status) {
-                        self.told = Told::Fault;
+                        this.told = Told::Fault;
                         core.note_fault(key, false);
                     } else {
-                        self.told = Told::Served;
+                        this.told = Told::Served;
                         core.note_served(key, latency);
                     }
                     drop(core);
-                    if self.state.is_complete() {
+                    if this.state.is_complete() {
                         self.complete();
                     }
                     return Poll::Ready(Ok(()));
@@ -324,9 +348,10 @@ impl<D: Driver> Exchange<D> {
         cx: &mut TaskContext<'_>,
     ) -> Poll<Result<Option<Piece<D::Buffer>>, Error>> {
         self.note_sent();
-        let Some(lease) = &self.lease else {
+        let this = &mut *self.0;
+        let Some(lease) = &this.lease else {
             // After a failure there is no end that could be taken for the body's.
-            return Poll::Ready(match self.state.is_complete() {
+            return Poll::Ready(match this.state.is_complete() {
                 true => Ok(None),
                 false => Err(super::transport::gone()),
             });
@@ -334,7 +359,7 @@ impl<D: Driver> Exchange<D> {
         let key = lease.key;
         let mut core = lease.core.borrow_mut();
         let failure = loop {
-            if self.state.is_complete() {
+            if this.state.is_complete() {
                 drop(core);
                 self.complete();
                 return Poll::Ready(Ok(None));
@@ -342,9 +367,9 @@ impl<D: Driver> Exchange<D> {
             match core.poll_readable(key, cx.waker()) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(Expired)) => {
-                    break Error::timeout(Phase::Body, self.terms.body_timeout);
+                    break Error::timeout(Phase::Body, this.terms.body_timeout);
                 }
-                Poll::Ready(Ok(Readable::End(end))) => match body_ended(&mut self.state, end) {
+                Poll::Ready(Ok(Readable::End(end))) => match body_ended(&mut this.state, end) {
                     Ok(()) => continue,
                     Err(Some(error)) => break error,
                     Err(None) => break core.end_error(key, end),
@@ -354,7 +379,7 @@ impl<D: Driver> Exchange<D> {
             let Some(front) = core.front(key) else {
                 return Poll::Pending;
             };
-            match self.state.body(front) {
+            match this.state.body(front) {
                 Err(error) => break super::faults::protocol(error),
                 Ok(step) => {
                     let piece = (!step.data.is_empty()).then(|| {
@@ -364,7 +389,7 @@ impl<D: Driver> Exchange<D> {
                         piece
                     });
                     core.consume(key, step.consumed);
-                    let body_by = core.now() + self.terms.body_timeout;
+                    let body_by = core.now() + this.terms.body_timeout;
                     core.expect_by(key, body_by);
                     if step.done {
                         drop(core);

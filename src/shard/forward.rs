@@ -28,7 +28,6 @@ use std::future::poll_fn;
 use std::task::{Context as TaskContext, Poll};
 
 /// A low-level exchange whose response's head is there.
-#[expect(clippy::large_enum_variant, reason = "the usual one allocates nothing")]
 pub(crate) enum Exchange<D: Driver> {
     Here(LocalExchange<D>),
     Forwarded(Box<Forwarded>),
@@ -66,7 +65,6 @@ pub(crate) async fn exchange<D: Driver>(
 }
 
 /// A response's body, for a task on a shard.
-#[expect(clippy::large_enum_variant, reason = "the usual one allocates nothing")]
 pub(crate) enum Body<D: Driver> {
     Here(LocalBody<D>),
     Forwarded(Box<Forwarded>),

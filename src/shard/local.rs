@@ -1,9 +1,11 @@
 //! Handles for code that runs on the shard's own thread.
 
 use super::core::{Core, Sleep, Timer};
+use super::exchange::Parts;
 use super::executor::Executor;
 use super::lease::Checkout;
 use super::policy::Policy;
+use super::recycled::Spare;
 use super::terms::CheckoutTerms;
 use super::upstream::UpstreamShared;
 use crate::config::{CallOptions, Class, UpstreamConfig};
@@ -40,6 +42,8 @@ pub(crate) struct LocalShard<D: Driver> {
     pub(super) core: Rc<RefCell<Core<D>>>,
     pub(super) executor: Rc<Executor<D>>,
     pub(super) directory: Directory,
+    /// Places for exchanges.
+    pub(super) exchanges: Rc<Spare<Parts<D>>>,
 }
 
 impl<D: Driver> Clone for LocalShard<D> {
@@ -48,6 +52,7 @@ impl<D: Driver> Clone for LocalShard<D> {
             core: self.core.clone(),
             executor: self.executor.clone(),
             directory: self.directory.clone(),
+            exchanges: self.exchanges.clone(),
         }
     }
 }

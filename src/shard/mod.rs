@@ -56,6 +56,7 @@ mod policy;
 mod pooling;
 pub(crate) mod ready;
 pub(crate) mod receiving;
+pub(crate) mod recycled;
 mod refusal;
 mod resolving;
 mod returning;
@@ -165,6 +166,7 @@ impl<D: Driver> Shard<D> {
             core: Rc::new(RefCell::new(core)),
             executor: Executor::new(mailbox.clone()),
             directory: parts.directory,
+            exchanges: Rc::default(),
         };
         Shard {
             local,

@@ -105,9 +105,9 @@ async fn serve<D: Driver>(
         }
         Some(Ok(response)) => response.into_parts(),
     };
+    // What is rare is on the heap, so that every call's task is smaller.
     if body.is_upgraded() {
-        give_upgraded(parts, body, reply, underway).await;
-        return;
+        return Box::pin(give_upgraded(parts, body, reply, underway)).await;
     }
     give_body(parts, body, reply, underway).await;
 }
@@ -128,38 +128,41 @@ async fn give_body<D: Driver>(
         let response = http::Response::from_parts(parts, body);
         reply.send(Ok(response)).is_ok()
     };
-    let (mut sender, receiver) = pipe(PIPE_ROOM);
-    let pieces = RemoteBody::Pieces(receiver, length, underway.entrance().clone());
-    let empty = first.is_empty();
-    match extent {
-        Extent::Whole => {
-            // Not after the reply: who has the whole answer may count on the call being over.
-            drop(underway);
-            let Some(trailers) = body.take_trailers() else {
+    let (trailers, extent) = match extent {
+        Extent::Whole => match body.take_trailers() {
+            // As a rule: nothing is made for what is to follow.
+            None => {
+                // Not after the reply: who has the whole answer may count on the call being over.
+                drop(underway);
                 answer(RemoteBody::Whole(first));
                 return;
-            };
-            if !empty {
-                sender.send(Ok(Frame::data(first)));
             }
-            sender.send_last(Ok(Frame::trailers(trailers)));
+            trailers => (trailers, Extent::Whole),
+        },
+        other => (None, other),
+    };
+    let (mut sender, receiver) = pipe(PIPE_ROOM);
+    let pieces = RemoteBody::Pieces(receiver, length, underway.entrance().clone());
+    if !first.is_empty() {
+        sender.send(Ok(Frame::data(first)));
+    }
+    match extent {
+        Extent::Whole => {
+            drop(underway);
+            if let Some(trailers) = trailers {
+                sender.send_last(Ok(Frame::trailers(trailers)));
+            }
             answer(pieces);
         }
         Extent::Broken(error) => {
             drop(underway);
-            if !empty {
-                sender.send(Ok(Frame::data(first)));
-            }
             // The head is good, and so is what came before this: as if it had come later.
             sender.send_last(Err(error));
             answer(pieces);
         }
         Extent::Part => {
-            if !empty {
-                sender.send(Ok(Frame::data(first)));
-            }
             if answer(pieces) {
-                pump(body, sender, underway).await;
+                Box::pin(pump(body, sender, underway)).await;
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Never: decides whether the call is tried again.
 
-use super::{Exchange, Facts, Told};
+use super::{Exchange, Facts, Parts, Told};
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind, Phase, RequestSent};
 use crate::protocol::http1;
@@ -16,16 +16,6 @@ impl<D: Driver> Exchange<D> {
     pub(in crate::shard) fn failure(&self, kind: ErrorKind) -> Failure {
         let started = self.state.response_started();
         Failure::of_exchange(kind, self.facts.reused, started)
-    }
-
-    /// No head in time: the attempt's own, or the call's.
-    pub(super) fn late(&self, now: Time) -> Error {
-        let since = if now >= self.terms.deadline {
-            self.facts.begun
-        } else {
-            self.facts.granted
-        };
-        Error::timeout(Phase::Head, now.since(since))
     }
 
     /// Ends the exchange with `error`, which learns how far the request got.
@@ -61,14 +51,16 @@ impl<D: Driver> Exchange<D> {
 
     /// Tells the pool, before the connection goes, what the failure says about its endpoint.
     fn judge_failure(&mut self, kind: ErrorKind) {
-        let Some(lease) = &self.lease else {
+        let stale = self.failure(kind) == Failure::Stale;
+        let this = &mut *self.0;
+        let Some(lease) = &this.lease else {
             return;
         };
         let mut core = lease.core.borrow_mut();
         let now = core.now();
         let impatient = match kind {
-            ErrorKind::Timeout(Phase::Send | Phase::Head) => now < self.overdue,
-            ErrorKind::Timeout(Phase::Body) => self.terms.body_timeout < self.terms.call_timeout,
+            ErrorKind::Timeout(Phase::Send | Phase::Head) => now < this.overdue,
+            ErrorKind::Timeout(Phase::Body) => this.terms.body_timeout < this.terms.call_timeout,
             _ => false,
         };
         if impatient {
@@ -78,17 +70,28 @@ impl<D: Driver> Exchange<D> {
         }
         if kind == ErrorKind::Timeout(Phase::Head) {
             // Cut off, it counts as having taken that long: else the limit would never rise again.
-            core.note_latency(lease.key, now.since(self.facts.granted));
+            core.note_latency(lease.key, now.since(this.facts.granted));
         }
-        let stale = self.failure(kind) == Failure::Stale;
-        if !speaks_against_endpoint(kind) || stale || self.facts.has_failed_here() {
+        if !speaks_against_endpoint(kind) || stale || this.facts.has_failed_here() {
             return;
         }
-        match std::mem::replace(&mut self.told, Told::Fault) {
+        match std::mem::replace(&mut this.told, Told::Fault) {
             Told::Nothing => core.note_fault(lease.key, false),
             Told::Served => core.note_fault(lease.key, true),
             Told::Fault => {}
         }
+    }
+}
+
+impl<D: Driver> Parts<D> {
+    /// No head in time: the attempt's own, or the call's.
+    pub(super) fn late(&self, now: Time) -> Error {
+        let since = if now >= self.terms.deadline {
+            self.facts.begun
+        } else {
+            self.facts.granted
+        };
+        Error::timeout(Phase::Head, now.since(since))
     }
 }
 
