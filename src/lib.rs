@@ -23,6 +23,9 @@
 #![warn(missing_docs)]
 
 // Layers, top to bottom; an import points down only, which a test checks.
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 /// The layers, top to bottom. A module may use those of the lines below its own, and those of the base
 /// one another; neighbours on a line do not know each other.
 /// `simulation` stands above the rest of the face: it drives the very code of `client` that services
-/// use, over another driver.
+/// use, over another driver. So does `bench`, which opens parts from anywhere to be measured.
 const LAYERS: &[&[&str]] = &[
-    &["simulation"],
+    &["simulation", "bench"],
     &["client", "adapt"],
     &["engine"],
     &["shard"],
