@@ -15,6 +15,7 @@ use ringpool::{Config, Engine};
 use rustix::event::{Timespec, epoll};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustls::{ServerConfig, ServerConnection};
+use std::cell::Cell;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
@@ -151,17 +152,27 @@ fn resident_with(engine: &Engine, count: u32) -> u64 {
     resident()
 }
 
+thread_local! {
+    /// Where the test keeps leases, once for all and with room for all: it is not to count.
+    static LEASES: Cell<Vec<Option<Lease>>> =
+        Cell::new((0..2 * CONNECTIONS).map(|_| None).collect());
+}
+
 /// Holds so many connections at once, uses each, and gives them back.
 async fn use_all(shard: Shard, count: u32) {
     let upstream = shard.upstream("peer").expect("it is configured");
-    let mut leases = Vec::new();
-    for _ in 0..count {
-        leases.push(upstream.checkout().await.expect("a connection"));
+    let mut leases = LEASES.take();
+    let places = &mut leases[..count as usize];
+    for place in &mut *places {
+        *place = Some(upstream.checkout().await.expect("a connection"));
     }
-    for lease in &mut leases {
+    for lease in places.iter_mut().flatten() {
         ping(lease).await;
     }
-    leases.into_iter().for_each(Lease::release);
+    for place in places {
+        place.take().expect("it is held").release();
+    }
+    LEASES.set(leases);
 }
 
 async fn ping(lease: &mut Lease) {
