@@ -63,9 +63,37 @@ impl Due {
     }
 }
 
+/// The earliest of moments that may not come. A loop, which is unrolled: a pool asks at every release, where
+/// chained iterators show.
+#[inline]
+pub(super) fn earliest<const N: usize>(moments: [Option<Time>; N]) -> Option<Time> {
+    let mut earliest: Option<Time> = None;
+    for moment in moments {
+        if let Some(at) = moment
+            && earliest.is_none_or(|known| at < known)
+        {
+            earliest = moment;
+        }
+    }
+    earliest
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_earliest_is_the_least_that_is_there(
+            moments in prop::array::uniform6(prop::option::of(prop_oneof![0u64..5, Just(u64::MAX)]))
+        ) {
+            let moments = moments.map(|moment| moment.map(Time::from_nanos));
+            prop_assert_eq!(earliest(moments), moments.into_iter().flatten().min());
+        }
+    }
 
     fn key(index: u32) -> Key {
         Key::from_parts(index, 1)

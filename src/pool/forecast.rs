@@ -44,6 +44,9 @@ pub(super) struct Forecast {
 impl Forecast {
     /// How many connections to have, used or not; 0 if there is no forecast, or nothing is known yet.
     pub(super) fn wanted(&self, hold: Option<Duration>, config: &WarmConfig) -> u32 {
+        if config.forecast_max == 0 {
+            return 0; // Asked at every release: no arithmetic for what is switched off.
+        }
         let Some(hold) = hold else { return 0 };
         let mean = self.rate() * hold.as_secs_f64();
         let enough = (mean + config.forecast_margin * mean.sqrt()).ceil();

@@ -69,7 +69,7 @@ pub use tail::Tail;
 use crate::random::Random;
 use crate::time::Time;
 use dialing::Dialing;
-use due::Due;
+use due::{Due, earliest};
 use endpoints::Endpoints;
 use member::State;
 use members::Members;
@@ -141,24 +141,25 @@ impl Pool {
             return Some(Time::ZERO);
         }
         let waiting = if self.queue.is_empty() {
-            [None; 3]
+            None
         } else {
             let limits = self.shed_limits();
             let shed = limits.and_then(|limits| self.shedder.next(&self.queue, &limits));
-            [self.queue.next_deadline(), shed, self.queue.lapses_at()]
+            earliest([self.queue.next_deadline(), shed, self.queue.lapses_at()])
         };
         let trial = if self.draining || self.is_left() {
             None
         } else {
             self.endpoints.next()
         };
-        let looks = [self.retirement(), self.ages.next(), self.foresee_at()];
-        [trial, self.ask_again_at]
-            .into_iter()
-            .chain(looks)
-            .chain(waiting)
-            .flatten()
-            .min()
+        earliest([
+            trial,
+            self.ask_again_at,
+            self.retirement(),
+            self.ages.next(),
+            self.foresee_at(),
+            waiting,
+        ])
     }
 
     /// How many connections and waiters there are now.

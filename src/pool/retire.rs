@@ -3,6 +3,7 @@
 //! Owns: the reasons, and closing by them. Never: closes a leased connection; those go at release.
 
 use super::Pool;
+use super::due::earliest;
 use super::limits::Limits;
 use super::member::{Member, State};
 use super::message::{Action, CloseReason, MemberId};
@@ -52,10 +53,7 @@ impl Pool {
             .idle_timeout
             .map(|timeout| oldest.since + timeout);
         let purge = self.warmth.purge_at.filter(|_| self.has_surplus());
-        [idle, self.warmth.mark_at, purge]
-            .into_iter()
-            .flatten()
-            .min()
+        earliest([idle, self.warmth.mark_at, purge])
     }
 
     /// Closes what has idled too long, grown too old, or was not needed lately.
