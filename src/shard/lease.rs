@@ -8,6 +8,7 @@ use super::checkout::{CheckedOut, Wish};
 use super::connection::Holder;
 use super::core::Core;
 use super::local::LocalUpstream;
+use super::policy::Policy;
 use super::transport::{Expired, Readable};
 use super::upstream::UpstreamShared;
 use crate::audit::CloseCause;
@@ -156,7 +157,8 @@ pub struct Lease<D: Driver> {
     pub(super) core: Rc<RefCell<Core<D>>>,
     pub(super) key: Key,
     pub(super) reused: bool,
-    upstream: Arc<str>,
+    /// Its upstream's, for the name: an atomic count fewer on the way of each lease.
+    policy: Rc<Policy>,
     held: bool,
 }
 
@@ -167,7 +169,7 @@ impl<D: Driver> Lease<D> {
             core: upstream.shard.core.clone(),
             key: grant.conn,
             reused: grant.reused,
-            upstream: upstream.shared.name.clone(),
+            policy: upstream.policy.clone(),
             held: true,
         }
     }
@@ -297,7 +299,7 @@ impl<D: Driver> Lease<D> {
 
     fn located(&self, core: &Core<D>, error: Error) -> Error {
         error
-            .at_upstream(&self.upstream)
+            .at_upstream(self.policy.name())
             .at_endpoint(core.endpoint(self.key))
     }
 }

@@ -127,7 +127,7 @@ pub(crate) struct LocalUpstream<D: Driver> {
     /// This shard's state of it, unless it was given up meanwhile.
     key: Cell<Key>,
     /// Outlives that state: one that was given up has settings that never change.
-    policy: Rc<Policy>,
+    pub(super) policy: Rc<Policy>,
 }
 
 impl<D: Driver> Clone for LocalUpstream<D> {

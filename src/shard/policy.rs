@@ -25,20 +25,32 @@ use std::sync::Arc;
 
 /// An upstream's settings on one shard, shared with all handles there: those made before a change
 /// see it at their next decision. No lock, and no count that another thread touches.
-pub(crate) struct Policy(RefCell<Rc<UpstreamConfig>>);
+pub(crate) struct Policy {
+    /// Of the upstream, for errors: who holds this need not count the name's holders over threads.
+    name: Arc<str>,
+    settings: RefCell<Rc<UpstreamConfig>>,
+}
 
 impl Policy {
-    pub(super) fn new(settings: &UpstreamConfig) -> Policy {
-        Policy(RefCell::new(Rc::new(settings.clone())))
+    pub(super) fn new(name: Arc<str>, settings: &UpstreamConfig) -> Policy {
+        Policy {
+            name,
+            settings: RefCell::new(Rc::new(settings.clone())),
+        }
+    }
+
+    /// The upstream's name.
+    pub(super) fn name(&self) -> &Arc<str> {
+        &self.name
     }
 
     /// The settings in force. Whoever keeps them goes on by them.
     pub(crate) fn current(&self) -> Rc<UpstreamConfig> {
-        self.0.borrow().clone()
+        self.settings.borrow().clone()
     }
 
     fn replace(&self, settings: &UpstreamConfig) {
-        self.0.replace(Rc::new(settings.clone()));
+        self.settings.replace(Rc::new(settings.clone()));
     }
 }
 
