@@ -3,6 +3,8 @@
 //! The client is a process of its own, the test's executable once more: the peer's side of the connections is in the
 //! test's process, and does not count. What the second half of the connections adds to what is resident is theirs;
 //! what an engine takes once is there with the first half.
+//!
+//! The peer's chain is one short certificate. rustls keeps a chain with its session: a longer one comes on top, byte for byte.
 
 mod common;
 
