@@ -76,6 +76,7 @@ impl IdlePool {
                         conn: Key::from_parts(self.permits.len() as u32, 1),
                         slots: 1,
                         trusted_until: Time::NEVER,
+                        replaced: false,
                     };
                     self.handle(Input::Dialed { member, opened });
                 }
