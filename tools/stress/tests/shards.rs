@@ -67,11 +67,16 @@ fn a_lost_shard_costs_its_own_calls_only() {
         assert_eq!(criterion(&report, lost)["value"], 1.0, "{report}");
     }
     // How many the helper had is the machine's affair: where it cannot keep up, calls wait there, too.
-    for failed in ["entrance_failed", "others"] {
-        let failed = criterion(&report, failed);
-        let most = failed["bound"]["at_most"].as_f64();
-        assert!(failed["value"].as_f64() <= most, "{report}");
-    }
+    let failed = criterion(&report, "entrance_failed");
+    let most = failed["bound"]["at_most"].as_f64();
+    assert!(failed["value"].as_f64() <= most, "{report}");
+    // Whose call was under way then is told by the time; where the machine cannot keep up, so that the run is INVALID, a few
+    // calls come to know late.
+    let slow = report["outcome"] == "INVALID";
+    let begun = report["figures"]["begun"]["values"]["entrance_lost"].as_f64();
+    let most = begun.map(|begun| if slow { begun / 1e3 } else { 0.0 });
+    let others = criterion(&report, "others");
+    assert!(others["value"].as_f64() <= most, "{report}");
 }
 
 #[test]
