@@ -11,7 +11,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// What of the workspace is copied.
-const PARTS: [&str; 5] = ["Cargo.toml", "Cargo.lock", "README.md", "src", "tools"];
+const PARTS: [&str; 6] = [
+    "Cargo.toml",
+    "Cargo.lock",
+    "README.md",
+    "benches",
+    "src",
+    "tools",
+];
 
 /// What cargo built of a tool that is a workspace of its own: nothing of the product, and large.
 const BUILT: &str = "target";
