@@ -155,8 +155,8 @@ impl Engine {
     /// - Where connections are made otherwise (`keepalive`, `user_timeout`, `tls`) or elsewhere (`endpoints`),
     ///   those that are open are replaced within `drain_timeout`. One still in use then is closed,
     ///   and whoever uses it gets [`Closed`](ErrorKind::Closed).
-    /// - Where TLS trusts others or proves something else (`tls.roots`, `tls.client_certificate`), handshakes go by
-    ///   that at once, and tickets of before are dropped. Files that `tls` names are read anew, here, on
+    /// - Where TLS trusts others or proves something else (anything else of `tls`: roots, pinned keys, revocation lists, our
+    ///   certificate), handshakes go by that at once, and tickets of before are dropped. Files that `tls` names are read anew, here, on
     ///   the caller's thread, whether or not their names have changed.
     ///
     /// Upstreams made on the fly for absolute URLs have no name and cannot be reconfigured; they go by

@@ -5,8 +5,8 @@
 //! complete, whatever the caller still does with what it got.
 
 mod failing;
+mod response;
 
-use super::account::is_fault;
 use super::again::Again;
 use super::bytes_in::Piece;
 use super::connection::Holder;
@@ -14,17 +14,14 @@ use super::lease::Lease;
 use super::local::LocalUpstream;
 use super::recycled::Recycled;
 use super::terms::Terms;
-use super::transport::{Expired, Readable};
 use crate::audit::CloseCause;
 use crate::driver::Driver;
 use crate::endpoint::Endpoint;
-use crate::error::{Error, ErrorKind, Phase, RequestSent};
-use crate::protocol::http1::{self, HeadError, HeadStep, RequestFacts, ResponseHead, Verdict};
+use crate::error::{Error, ErrorKind, RequestSent};
+use crate::protocol::http1::{self, HeadError, RequestFacts, ResponseHead, Verdict};
 use crate::time::Time;
 use crate::trip::Attempt;
 use bytes::Bytes;
-use failing::{body_ended, head_cut_short};
-use std::future::poll_fn;
 use std::ops::{Deref, DerefMut};
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
@@ -265,145 +262,6 @@ impl<D: Driver> Exchange<D> {
     /// Whether the peer has asked for the body by 100 (Continue).
     pub(crate) fn was_continued(&self) -> bool {
         self.state.was_continued()
-    }
-
-    /// Waits for the response's final head, past interim ones.
-    pub(crate) async fn response(&mut self) -> Result<(), Error> {
-        poll_fn(|cx| self.poll_head(cx)).await
-    }
-
-    pub(crate) fn poll_head(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Error>> {
-        self.note_sent();
-        let this = &mut *self.0;
-        let Some(lease) = &this.lease else {
-            return Poll::Ready(Err(super::transport::gone()));
-        };
-        let key = lease.key;
-        let mut core = lease.core.borrow_mut();
-        let failure = loop {
-            match core.poll_readable(key, cx.waker()) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(Expired)) => break this.late(core.now()),
-                Poll::Ready(Ok(Readable::End(end))) => {
-                    break head_cut_short(&mut this.state, core.end_error(key, end), end);
-                }
-                Poll::Ready(Ok(Readable::Bytes)) => {}
-            }
-            let Some(front) = core.front(key) else {
-                return Poll::Pending;
-            };
-            match this.state.head(front) {
-                Err(error) => break super::faults::protocol(error),
-                Ok(HeadStep::Partial) => {
-                    if core.gather(key) {
-                        continue;
-                    }
-                    if let Some(end) = core.inbound_end(key) {
-                        break head_cut_short(&mut this.state, core.end_error(key, end), end);
-                    }
-                    if core.is_expired(key) {
-                        break this.late(core.now());
-                    }
-                    core.await_more(key, cx.waker());
-                    return Poll::Pending;
-                }
-                Ok(HeadStep::Informational { len, .. }) => core.consume(key, len),
-                Ok(HeadStep::Final { len, status }) => {
-                    let mut head = front.clone();
-                    head.truncate(len);
-                    this.head = Some(head);
-                    core.consume(key, len);
-                    this.facts.head = core.now();
-                    let body_by = core.now() + this.terms.body_timeout;
-                    core.expect_by(key, body_by);
-                    let latency = this.facts.head.since(this.facts.granted);
-                    core.note_latency(key, latency);
-                    // Now, not at its end: many a caller reads no body, and many a body has no end.
-                    if is_fault(status) {
-                        this.told = Told::Fault;
-                        core.note_fault(key, false);
-                    } else {
-                        this.told = Told::Served;
-                        core.note_served(key, latency);
-                    }
-                    drop(core);
-                    if this.state.is_complete() {
-                        self.complete();
-                    }
-                    return Poll::Ready(Ok(()));
-                }
-            }
-        };
-        drop(core);
-        Poll::Ready(Err(self.fail(failure)))
-    }
-
-    /// The next piece of the body, `None` after its end.
-    pub(crate) async fn chunk(&mut self) -> Result<Option<Piece<D::Buffer>>, Error> {
-        poll_fn(|cx| self.poll_chunk(cx)).await
-    }
-
-    pub(crate) fn poll_chunk(
-        &mut self,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<Result<Option<Piece<D::Buffer>>, Error>> {
-        self.note_sent();
-        let this = &mut *self.0;
-        let Some(lease) = &this.lease else {
-            // After a failure there is no end that could be taken for the body's.
-            return Poll::Ready(match this.state.is_complete() {
-                true => Ok(None),
-                false => Err(super::transport::gone()),
-            });
-        };
-        let key = lease.key;
-        let mut core = lease.core.borrow_mut();
-        let failure = loop {
-            if this.state.is_complete() {
-                drop(core);
-                self.complete();
-                return Poll::Ready(Ok(None));
-            }
-            match core.poll_readable(key, cx.waker()) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(Expired)) => {
-                    break Error::timeout(Phase::Body, this.terms.body_timeout);
-                }
-                Poll::Ready(Ok(Readable::End(end))) => match body_ended(&mut this.state, end) {
-                    Ok(()) => continue,
-                    Err(Some(error)) => break error,
-                    Err(None) => break core.end_error(key, end),
-                },
-                Poll::Ready(Ok(Readable::Bytes)) => {}
-            }
-            let Some(front) = core.front(key) else {
-                return Poll::Pending;
-            };
-            match this.state.body(front) {
-                Err(error) => break super::faults::protocol(error),
-                Ok(step) => {
-                    let piece = (!step.data.is_empty()).then(|| {
-                        let mut piece = front.clone();
-                        piece.truncate(step.data.end);
-                        piece.advance(step.data.start);
-                        piece
-                    });
-                    core.consume(key, step.consumed);
-                    let body_by = core.now() + this.terms.body_timeout;
-                    core.expect_by(key, body_by);
-                    if step.done {
-                        drop(core);
-                        self.complete();
-                        return Poll::Ready(Ok(piece));
-                    }
-                    if piece.is_some() {
-                        return Poll::Ready(Ok(piece));
-                    }
-                }
-            }
-        };
-        drop(core);
-        Poll::Ready(Err(self.fail(failure)))
     }
 
     /// The connection as a raw stream, after 101 or a 2xx to CONNECT; what the peer has sent already

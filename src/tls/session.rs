@@ -176,10 +176,11 @@ impl Session {
     }
 
     fn good_for(&self) -> Option<Duration> {
-        let left = self
-            .good_until?
-            .as_secs()
-            .saturating_sub(self.now()?.as_secs());
+        self.left_until(self.good_until?)
+    }
+
+    fn left_until(&self, end: UnixTime) -> Option<Duration> {
+        let left = end.as_secs().saturating_sub(self.now()?.as_secs());
         Some(Duration::from_secs(left))
     }
 
@@ -228,11 +229,7 @@ impl Session {
 
     /// How long what the server proved will count if the session that is being resumed is.
     pub fn early_good_for(&self) -> Option<Duration> {
-        let left = self
-            .earlier??
-            .as_secs()
-            .saturating_sub(self.now()?.as_secs());
-        Some(Duration::from_secs(left))
+        self.left_until(self.earlier??)
     }
 
     /// Sends again what the server did not take early.
