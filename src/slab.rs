@@ -5,15 +5,41 @@
 //! Never: shrinks while in use, or hands out a slot twice.
 
 use std::fmt;
+use std::num::NonZeroU32;
 
 /// Generations have 24 bits, because a driver's token has room for 24.
 const GENERATION_MASK: u32 = (1 << 24) - 1;
+
+/// Which tenant of a slot, 24 bits and a mark above them: so that none is zero, and an `Option<Key>` takes no more
+/// room than a key.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+struct Generation(NonZeroU32);
+
+impl Generation {
+    /// Keeps the lower 24 bits.
+    const fn new(number: u32) -> Generation {
+        let marked = (number & GENERATION_MASK) | (GENERATION_MASK + 1);
+        Generation(NonZeroU32::new(marked).expect("the mark is set"))
+    }
+
+    const fn number(self) -> u32 {
+        self.0.get() & GENERATION_MASK
+    }
+
+    /// That of the next tenant. 0 is skipped when it wraps, so that no valid key is all zeroes.
+    const fn next(self) -> Generation {
+        match (self.number() + 1) & GENERATION_MASK {
+            0 => Generation::new(1),
+            next => Generation::new(next),
+        }
+    }
+}
 
 /// Names one value of a [`Slab`]: a slot and the generation of its tenant.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     index: u32,
-    generation: u32,
+    generation: Generation,
 }
 
 impl Key {
@@ -21,7 +47,7 @@ impl Key {
     pub const fn from_parts(index: u32, generation: u32) -> Key {
         Key {
             index,
-            generation: generation & GENERATION_MASK,
+            generation: Generation::new(generation),
         }
     }
 
@@ -32,20 +58,20 @@ impl Key {
 
     /// The tenant's generation, 24 bits.
     pub const fn generation(self) -> u32 {
-        self.generation
+        self.generation.number()
     }
 }
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}#{}", self.index, self.generation)
+        write!(f, "{}#{}", self.index, self.generation())
     }
 }
 
 #[derive(Debug)]
 enum Slot<T> {
-    Vacant { generation: u32, next: u32 },
-    Occupied { generation: u32, value: T },
+    Vacant { generation: Generation, next: u32 },
+    Occupied { generation: Generation, value: T },
 }
 
 /// No next vacant slot.
@@ -144,7 +170,7 @@ impl<T> Slab<T> {
             assert!(index != NONE, "a slab has under 2^32 - 1 slots");
             let key = Key::from_parts(index, 1);
             self.slots.push(Slot::Occupied {
-                generation: 1,
+                generation: key.generation,
                 value: make(key),
             });
             return key;
@@ -168,10 +194,8 @@ impl<T> Slab<T> {
         if !self.contains(key) {
             return None;
         }
-        // Generation 0 is skipped when it wraps, so that no valid key is all zeroes.
-        let generation = (key.generation + 1) & GENERATION_MASK;
         let vacated = Slot::Vacant {
-            generation: generation.max(1),
+            generation: key.generation.next(),
             next: self.vacant,
         };
         self.vacant = key.index;

@@ -95,7 +95,7 @@ pub struct Upstream {
 impl Upstream {
     /// Its name in the configuration.
     pub fn name(&self) -> &str {
-        &self.local.shared.name
+        &self.local.shared().name
     }
 
     /// A handle on the same upstream whose calls, exchanges and checkouts are of `class`, unless they
@@ -155,9 +155,11 @@ impl Upstream {
     /// # Errors
     /// If none comes free, or can be dialled, within `wait_timeout`.
     pub async fn checkout(&self) -> Result<Lease, Error> {
-        Ok(Lease {
-            lease: self.local.lease()?.await?,
-        })
+        let lease = match self.local.lease_idle() {
+            Some(lease) => lease,
+            None => self.local.lease()?.await?,
+        };
+        Ok(Lease { lease })
     }
 }
 

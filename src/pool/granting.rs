@@ -162,6 +162,12 @@ impl Pool {
             return Some(id);
         }
         let (members, limits) = (&self.members, &self.limits);
+        if let Some(only) = self.endpoints.only() {
+            let serves = self.endpoints.may_serve(now, only, &limits.breaker);
+            return serves
+                .then(|| self.newest_good(now, Some(only), tier))
+                .flatten();
+        }
         let has_free = |endpoint| newest_good(members, limits, now, Some(endpoint), tier).is_some();
         let endpoint = self.endpoints.choose_grant(
             now,
@@ -173,6 +179,7 @@ impl Pool {
         self.newest_good(now, Some(endpoint), tier)
     }
 
+    #[inline]
     fn newest_good(&self, now: Time, endpoint: Option<EndpointId>, tier: Tier) -> Option<MemberId> {
         newest_good(&self.members, &self.limits, now, endpoint, tier)
     }

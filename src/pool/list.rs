@@ -102,6 +102,7 @@ impl<Of> List<Of> {
     }
 }
 
+#[inline]
 fn links<Of, T: Linked<Of>>(slab: &mut Slab<T>, key: Key) -> &mut Links {
     slab.get_mut(key)
         .expect("a list names values that exist")

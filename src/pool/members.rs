@@ -28,6 +28,16 @@ pub(super) struct TierCount {
     pub(super) idle: u32,
 }
 
+/// What the end of a lease leaves behind.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Returned {
+    /// Nobody uses the member any more.
+    pub(super) idle: bool,
+    /// The use that has ended had its verdict.
+    pub(super) judged: bool,
+    pub(super) endpoint: Option<EndpointId>,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Members {
     all: Slab<Member>,
@@ -215,12 +225,13 @@ impl Members {
         member.uses += 1;
         member.used += 1;
         let (first, full) = (member.used == 1, member.used == member.slots);
+        let (shelf, tier) = (shelf_index(member.endpoint), member.tier as usize);
         if first {
-            self.tiers[member.tier as usize].idle -= 1;
+            self.tiers[tier].idle -= 1;
             self.idle.unlink(&mut self.all, id.0);
         }
         if full {
-            self.unshelve(id);
+            self.shelves[shelf][tier].unlink(&mut self.all, id.0);
         }
         conn
     }
@@ -237,32 +248,30 @@ impl Members {
         member.judged = member.used.min(member.judged + 1);
     }
 
-    /// One slot of a leased member is about to be free again: whether its use had a verdict.
+    /// One slot of a leased member is free again.
     #[inline]
-    pub(super) fn take_verdict(&mut self, id: MemberId) -> bool {
-        let member = self.member(id);
-        let judged = member.judged > 0;
-        member.judged -= u32::from(judged);
-        judged
-    }
-
-    /// One slot of a leased member is free again. True if nobody uses it any more.
-    #[inline]
-    pub(super) fn returned(&mut self, id: MemberId, now: Time) -> bool {
+    pub(super) fn returned(&mut self, id: MemberId, now: Time) -> Returned {
         let member = self.all.get_mut(id.0).expect("the caller looked it up");
         assert!(member.used > 0, "{id:?} is released without a lease");
         let was_free = member.is_free();
+        let judged = member.judged > 0;
+        member.judged -= u32::from(judged);
         member.used -= 1;
-        let (idle, free) = (member.used == 0, member.is_free());
+        let (idle, shelved) = (member.used == 0, !was_free && member.is_free());
+        let (endpoint, tier) = (member.endpoint, member.tier as usize);
         if idle {
             member.since = now;
-            self.tiers[member.tier as usize].idle += 1;
+            self.tiers[tier].idle += 1;
             self.idle.push(&mut self.all, id.0);
         }
-        if free && !was_free {
+        if shelved {
             self.shelve(id);
         }
-        idle
+        Returned {
+            idle,
+            judged,
+            endpoint,
+        }
     }
 
     /// The peer of an open member allows another number of slots.
@@ -349,6 +358,7 @@ impl Members {
         self.all.remove(id.0)
     }
 
+    #[inline]
     fn member(&mut self, id: MemberId) -> &mut Member {
         self.all.get_mut(id.0).expect("the caller looked it up")
     }
@@ -420,6 +430,7 @@ impl Members {
     }
 }
 
+#[inline]
 fn shelf_index(endpoint: Option<EndpointId>) -> usize {
     endpoint.map_or(0, |EndpointId(index)| index as usize + 1)
 }

@@ -23,14 +23,9 @@ impl Pool {
             debug_assert!(false, "{id:?} is released without a lease");
             return;
         }
-        let endpoint = member.endpoint;
         let condemned = self.condemned(now, id);
         self.dialing.lease_ended(now, held, condemned.is_none());
-        let judged = self.members.take_verdict(id);
-        if let Some(endpoint) = endpoint {
-            self.endpoints.ended(endpoint, judged);
-        }
-        if self.members.returned(id, now) {
+        if self.returned(now, id) {
             self.rests(now);
         }
         let wears = condemned.is_none() && self.wears_out(now, id);
@@ -45,6 +40,16 @@ impl Pool {
             self.retire(id, CloseReason::Capacity, actions);
         }
         self.settle(now, actions);
+    }
+
+    /// One who used a member is done with it: whether nobody uses it any more.
+    #[inline]
+    fn returned(&mut self, now: Time, id: MemberId) -> bool {
+        let returned = self.members.returned(id, now);
+        if let Some(endpoint) = returned.endpoint {
+            self.endpoints.ended(endpoint, returned.judged);
+        }
+        returned.idle
     }
 
     /// For whom a connection that is about to come free would be, of those who wait here: of which class, and since
@@ -84,12 +89,7 @@ impl Pool {
         match comes {
             ComesFree::Released { held } => {
                 self.dialing.lease_ended(now, held, true);
-                let judged = self.members.take_verdict(id);
-                let member = self.members.get(id).expect("it was there just now");
-                if let Some(endpoint) = member.endpoint {
-                    self.endpoints.ended(endpoint, judged);
-                }
-                self.members.returned(id, now);
+                self.returned(now, id);
                 self.unsettled |= self.wears_out(now, id);
             }
             ComesFree::Dialed(opened) => {

@@ -37,6 +37,7 @@ fn end_of_life(limits: &Limits, member: &Member, random: &mut Random) -> (Time, 
 }
 
 /// When a member that idles since `since` has idled too long.
+#[inline]
 pub(super) fn end_of_idling(limits: &Limits, since: Time) -> Time {
     limits
         .idle_timeout

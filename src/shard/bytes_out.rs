@@ -156,6 +156,7 @@ impl Outbound {
     }
 
     /// A connection at rest holds no block.
+    #[inline]
     pub(crate) fn rest(&mut self, blocks: &mut Vec<Vec<u8>>) {
         debug_assert!(
             self.is_empty(),
@@ -174,6 +175,7 @@ impl Outbound {
 }
 
 /// Keeps a block for the next one who needs one, unless there are plenty or it has grown large.
+#[inline]
 pub(crate) fn recycle(blocks: &mut Vec<Vec<u8>>, mut block: Vec<u8>) {
     const BLOCKS_MAX: usize = 256;
     if block.capacity() == 0 || block.capacity() > 2 * BLOCK_FULL || blocks.len() >= BLOCKS_MAX {

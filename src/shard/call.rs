@@ -144,7 +144,7 @@ fn encode_whole<D: Driver>(
     body: Option<&[u8]>,
     framing: RequestBody,
 ) -> Result<(), HeadError> {
-    encode_head(out, head, &upstream.shared.authority, framing)?;
+    encode_head(out, head, &upstream.shared().authority, framing)?;
     out.extend_from_slice(body.unwrap_or_default());
     Ok(())
 }
@@ -202,7 +202,7 @@ pub(super) async fn run<D: Driver>(
         let framing = source.framing();
         let facts = RequestFacts::of_http(&parts.method, &parts.headers, framing);
         let encode =
-            |out: &mut Vec<u8>| encode_parts(out, &parts, &upstream.shared.authority, framing);
+            |out: &mut Vec<u8>| encode_parts(out, &parts, &upstream.shared().authority, framing);
         let opened = match first.take() {
             Some(first) => Exchange::first(upstream, first, facts, encode, terms),
             None => Box::pin(Exchange::open(upstream, facts, encode, terms, again)).await,
@@ -295,12 +295,12 @@ fn encode_parts(
 }
 
 pub(super) fn check_http<D: Driver>(upstream: &LocalUpstream<D>) -> Result<(), Error> {
-    if upstream.shared.url.is_http() {
+    if upstream.shared().url.is_http() {
         return Ok(());
     }
     let what = format!(
         "{} does not speak HTTP: a lease or a stream of it is checked out instead",
-        upstream.shared.url
+        upstream.shared().url
     );
     Err(upstream.name_error(Error::new(ErrorKind::Unsupported, what)))
 }

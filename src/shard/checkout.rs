@@ -75,7 +75,9 @@ impl<D: Driver> Core<D> {
         wish: Wish,
         waker: &Waker,
     ) -> Result<CheckedOut, Error> {
-        if let Some(grant) = self.hit(wish)? {
+        if !wish.fresh
+            && let Some(grant) = self.hit(wish.upstream, wish.class)?
+        {
             return Ok(CheckedOut::Granted(grant));
         }
         let waiter = self.wait(wish, Stake::Stays, waker);
@@ -101,23 +103,31 @@ impl<D: Driver> Core<D> {
     }
 
     /// An idle connection, if one may be granted at once.
-    pub(super) fn hit(&mut self, wish: Wish) -> Result<Option<Grant>, Error> {
+    pub(super) fn hit(&mut self, upstream: Key, class: Class) -> Result<Option<Grant>, Error> {
         if self.stopping {
             return Err(self.ended());
         }
         let pending = self.has_news();
         let state = self
             .upstreams
-            .get_mut(wish.upstream)
+            .get_mut(upstream)
             .ok_or_else(Error::draining)?;
-        if wish.fresh || pending {
+        if pending {
             return Ok(None);
         }
-        let Some(grant) = state.pool.checkout(self.now, wish.class) else {
+        let Some(grant) = state.pool.checkout(self.now, class) else {
             return Ok(None);
         };
-        self.touch(wish.upstream);
-        Ok(Some(self.on_granted(grant)))
+        if state.share.touch() {
+            self.touched.push(upstream);
+        }
+        let connection = self.connections.get_mut(grant.conn);
+        let connection = connection.expect("the pool grants what is open");
+        let reused = connection.granted(self.now);
+        if reused {
+            self.tally.avoided_nanos += state.dial_nanos_min;
+        }
+        Ok(Some(Grant { reused, ..grant }))
     }
 
     /// Queues for a connection. The pool may answer at once: a full queue, a drained upstream.

@@ -9,6 +9,7 @@ use super::audit::Audited;
 use super::bytes_in::Inbound;
 use super::bytes_out::Outbound;
 use super::streams::Streams;
+use crate::driver::ReceivedBuffer;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::pool::{EndpointId, MemberId, Permit};
@@ -122,6 +123,35 @@ pub(crate) struct Dial {
     pub(crate) error: Option<std::io::Error>,
 }
 
+impl<B: ReceivedBuffer> Connection<B> {
+    /// Whether the kernel may hold bytes for it that no event has told of: its receive is not armed, or was armed anew
+    /// with much there already, or more came at once than is told at once.
+    #[inline]
+    pub(crate) fn is_deaf(&self) -> bool {
+        let operations = &self.operations;
+        // What a raw server said first is there already, and for the first who uses the connection.
+        self.inbound.is_empty()
+            && (!operations.receive || operations.cancels > 0 || self.behind || self.nonempty)
+    }
+
+    /// Whether nothing is left of what it was held for. `speaks_first`: whether its server may have said something
+    /// unasked, which is kept for the first who uses it.
+    #[inline]
+    pub(crate) fn is_clean(&self, speaks_first: impl FnOnce() -> bool) -> bool {
+        let unused = || self.outbound.handed == 0 && !self.expired && self.uses <= 1;
+        self.state == State::Leased
+            && (self.inbound.is_empty() || (unused() && speaks_first()))
+            && self.inbound.end().is_none()
+            && self.outbound.is_empty()
+            && self.outbound.failed.is_none()
+            && !self.operations.send
+            && !self.expired
+            && !self.detaching
+            && !self.early
+            && self.fault.is_none()
+    }
+}
+
 impl<B> Connection<B> {
     pub(crate) fn new(
         upstream: Key,
@@ -177,6 +207,28 @@ impl<B> Connection<B> {
     pub(crate) fn on(&mut self, event: Event) -> State {
         self.state = self.state.next(event);
         self.state
+    }
+
+    /// One more holds it, or a stream of it, from now on. Whether somebody did before.
+    #[inline]
+    pub(crate) fn granted(&mut self, now: Time) -> bool {
+        self.uses += 1;
+        self.granted_at = now;
+        match self.streams.as_deref_mut() {
+            None => {
+                self.on(Event::Granted);
+                self.expired = false;
+                self.outbound.handed = 0;
+                self.holder = Holder::Task;
+            }
+            Some(streams) => {
+                streams.take_slot();
+                if streams.leases() == 1 {
+                    self.on(Event::Granted);
+                }
+            }
+        }
+        self.uses > 1
     }
 
     pub(crate) fn wake_reader(&mut self) {

@@ -54,6 +54,8 @@ pub(crate) struct Core<D: Driver> {
     pub(super) rearmed_after: u64,
     /// Send blocks nobody uses.
     pub(super) blocks: Vec<Vec<u8>>,
+    /// Upstreams whose pools' timers are to be looked at.
+    pub(super) untimed: Vec<Key>,
     /// Upstreams whose part in what shards do for each other is to be looked at.
     pub(super) touched: Vec<Key>,
     /// Waiters of this turn whose calls a sibling could run.
@@ -152,6 +154,7 @@ impl<D: Driver> Core<D> {
             looks: 0,
             rearmed_after: 0,
             blocks: Vec::new(),
+            untimed: Vec::new(),
             touched: Vec::new(),
             overflow: Vec::new(),
             taken: Vec::new(),

@@ -139,7 +139,7 @@ impl<D: Driver> Exchange<D> {
         attempt: Time,
         again: Again,
     ) -> Result<Exchange<D>, Error> {
-        let mut core = lease.core.borrow_mut();
+        let mut core = lease.shard.core.borrow_mut();
         let granted = core.now();
         let endpoint = core.endpoint(lease.key).cloned();
         let limit = granted + core.attempt_timeout(lease.key);
@@ -188,7 +188,7 @@ impl<D: Driver> Exchange<D> {
     /// Hands what was written to the kernel with the shard's next submission.
     pub(crate) fn flush(&mut self) {
         if let Some(lease) = &self.lease {
-            lease.core.borrow_mut().flush(lease.key);
+            lease.shard.core.borrow_mut().flush(lease.key);
         }
     }
 
@@ -271,11 +271,11 @@ impl<D: Driver> Exchange<D> {
         let unread = self
             .lease
             .as_ref()
-            .is_some_and(|lease| lease.core.borrow().has_unread(lease.key));
+            .is_some_and(|lease| lease.shard.core.borrow().has_unread(lease.key));
         match self.state.verdict(unread) {
             Verdict::Upgraded => {
                 let lease = self.lease.take()?;
-                let mut core = lease.core.borrow_mut();
+                let mut core = lease.shard.core.borrow_mut();
                 core.expect_by(lease.key, Time::NEVER);
                 if !self.upstream.outside {
                     core.held_by(lease.key, Holder::Task);
@@ -296,6 +296,7 @@ impl<D: Driver> Exchange<D> {
             return Ok(());
         };
         let result = lease
+            .shard
             .core
             .borrow_mut()
             .write_with(lease.key, |out| fill(out).map_err(WriteError::Head));
@@ -308,7 +309,7 @@ impl<D: Driver> Exchange<D> {
 
     pub(super) fn write_body_shared(&mut self, bytes: Bytes) -> Result<(), Error> {
         match &self.lease {
-            Some(lease) => lease.core.borrow_mut().write_shared(lease.key, bytes),
+            Some(lease) => lease.shard.core.borrow_mut().write_shared(lease.key, bytes),
             None => Ok(()),
         }
     }
@@ -317,7 +318,7 @@ impl<D: Driver> Exchange<D> {
     pub(super) fn cannot_send(&self) -> bool {
         self.lease
             .as_ref()
-            .is_none_or(|lease| lease.core.borrow().cannot_send(lease.key))
+            .is_none_or(|lease| lease.shard.core.borrow().cannot_send(lease.key))
     }
 
     pub(super) fn poll_room(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Error>> {
@@ -339,7 +340,7 @@ impl<D: Driver> Exchange<D> {
             return;
         }
         if let Some(lease) = &self.lease
-            && lease.core.borrow().is_flushed(lease.key)
+            && lease.shard.core.borrow().is_flushed(lease.key)
         {
             self.state.request_sent();
         }
@@ -351,12 +352,12 @@ impl<D: Driver> Exchange<D> {
         let Some(lease) = self.lease.take() else {
             return;
         };
-        let unread = lease.core.borrow().has_unread(lease.key);
+        let unread = lease.shard.core.borrow().has_unread(lease.key);
         match self.state.verdict(unread) {
             Verdict::Reusable => lease.release(),
             Verdict::Condemn(_) => {
                 if unread {
-                    let mut core = lease.core.borrow_mut();
+                    let mut core = lease.shard.core.borrow_mut();
                     core.ends_by(lease.key, CloseCause::StrayBytes);
                 }
                 lease.discard();

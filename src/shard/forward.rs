@@ -130,7 +130,7 @@ async fn away<D: Driver>(
     terms: Terms,
 ) -> Result<Away<D>, Error> {
     let mailbox = upstream.shard.mailbox_for(to);
-    let underway = Underway::new(&mailbox, &upstream.shared);
+    let underway = Underway::new(&mailbox, upstream.shared());
     let (mut call, answer) = Movable::new(underway, upstream.options, request);
     call.terms = Some(terms);
     let call = Box::new(call);

@@ -10,7 +10,6 @@
 //! Owns: the looks at what this shard is to an upstream, and the choice. Never: allocates, or touches what
 //! other threads write, where a connection is free here.
 
-use super::checkout::Wish;
 use super::core::Core;
 use super::homes::{Seen, Standing, Step, Watch};
 use super::lease::Lease;
@@ -187,14 +186,7 @@ impl<D: Driver> LocalUpstream<D> {
         {
             return Place::Away(Some(home));
         }
-        let wish = Wish {
-            upstream,
-            class: terms.class,
-            deadline: terms.wait_until(terms.begun),
-            fresh: false,
-            outside: false,
-        };
-        let first = match core.hit(wish) {
+        let first = match core.hit(upstream, terms.class) {
             Ok(None) => return core.place_later(upstream),
             // Not even a look is needed: the driver had no news.
             Ok(Some(grant)) => Ok(Lease::granted(self, grant)),

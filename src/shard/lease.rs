@@ -7,7 +7,7 @@ use super::bytes_in::{End, Piece};
 use super::checkout::{CheckedOut, Wish};
 use super::connection::Holder;
 use super::core::Core;
-use super::local::LocalUpstream;
+use super::local::{LocalShard, LocalUpstream};
 use super::policy::Policy;
 use super::transport::{Expired, Readable};
 use super::upstream::UpstreamShared;
@@ -19,7 +19,6 @@ use crate::pool::{Grant, Permit};
 use crate::slab::Key;
 use crate::time::Time;
 use bytes::Bytes;
-use std::cell::RefCell;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::os::fd::OwnedFd;
@@ -59,8 +58,8 @@ impl<'a, D: Driver> Checkout<'a, D> {
         }
     }
 
-    pub(super) fn core(&self) -> Rc<RefCell<Core<D>>> {
-        self.upstream.shard.core.clone()
+    pub(super) fn shard(&self) -> &LocalShard<D> {
+        &self.upstream.shard
     }
 
     /// Waits for a grant that `take` can make something of. Of what it cannot, it has disposed.
@@ -120,7 +119,7 @@ impl<D: Driver> Future for Checkout<'_, D> {
     type Output = Result<Lease<D>, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        let url = &self.upstream.shared.url;
+        let url = &self.upstream.shared().url;
         if url.is_multiplexed() {
             let what = format!("{url} has streams, which share connections: none can be leased");
             let error = Error::new(ErrorKind::Unsupported, what);
@@ -154,7 +153,7 @@ impl<D: Driver> Drop for Checkout<'_, D> {
 
 /// An exclusive hold on a connection: a byte stream in both directions.
 pub struct Lease<D: Driver> {
-    pub(super) core: Rc<RefCell<Core<D>>>,
+    pub(super) shard: LocalShard<D>,
     pub(super) key: Key,
     pub(super) reused: bool,
     /// Its upstream's, for the name: an atomic count fewer on the way of each lease.
@@ -166,7 +165,7 @@ impl<D: Driver> Lease<D> {
     /// The hold on what was granted.
     pub(super) fn granted(upstream: &LocalUpstream<D>, grant: Grant) -> Lease<D> {
         Lease {
-            core: upstream.shard.core.clone(),
+            shard: upstream.shard.clone(),
             key: grant.conn,
             reused: grant.reused,
             policy: upstream.policy.clone(),
@@ -191,7 +190,7 @@ impl<D: Driver> Lease<D> {
         &mut self,
         cx: &mut TaskContext<'_>,
     ) -> Poll<Result<Option<Piece<D::Buffer>>, Error>> {
-        let mut core = self.core.borrow_mut();
+        let mut core = self.shard.core.borrow_mut();
         match core.poll_readable(self.key, cx.waker()) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(Readable::Bytes)) => Poll::Ready(Ok(core.pop_piece(self.key))),
@@ -217,14 +216,14 @@ impl<D: Driver> Lease<D> {
     }
 
     pub(crate) fn poll_room(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Error>> {
-        let mut core = self.core.borrow_mut();
+        let mut core = self.shard.core.borrow_mut();
         let result = core.poll_room(self.key, cx.waker());
         self.checked(&core, result)
     }
 
     /// Queues bytes, after [`poll_room`](Lease::poll_room) found room.
     pub(crate) fn put(&mut self, bytes: Bytes) -> Result<(), Error> {
-        let mut core = self.core.borrow_mut();
+        let mut core = self.shard.core.borrow_mut();
         if bytes.is_empty() {
             return Ok(());
         }
@@ -235,7 +234,7 @@ impl<D: Driver> Lease<D> {
 
     /// Bounds what is done with the connection from now on.
     pub(crate) fn expect_within(&self, patience: Duration) {
-        let mut core = self.core.borrow_mut();
+        let mut core = self.shard.core.borrow_mut();
         let by = core.now() + patience;
         core.expect_by(self.key, by);
     }
@@ -249,7 +248,7 @@ impl<D: Driver> Lease<D> {
     }
 
     pub(crate) fn poll_flushed(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Error>> {
-        let mut core = self.core.borrow_mut();
+        let mut core = self.shard.core.borrow_mut();
         let result = core.poll_flushed(self.key, cx.waker());
         self.checked(&core, result)
     }
@@ -258,7 +257,7 @@ impl<D: Driver> Lease<D> {
     /// is over. If bytes are unread or unsent, or the peer has closed, it is discarded instead.
     pub fn release(mut self) {
         self.held = false;
-        self.core.borrow_mut().release(self.key);
+        self.shard.core.borrow_mut().release(self.key);
     }
 
     /// Closes the connection.
@@ -274,6 +273,7 @@ impl<D: Driver> Lease<D> {
     /// connection is closed then, as on any other error.
     pub(crate) async fn detach(mut self) -> Result<Detached, Error> {
         if self
+            .shard
             .core
             .borrow()
             .connections
@@ -286,9 +286,15 @@ impl<D: Driver> Lease<D> {
             ));
         }
         self.flush().await?;
-        self.core.borrow_mut().begin_detach(self.key);
-        poll_fn(|cx| self.core.borrow_mut().poll_detachable(self.key, cx.waker())).await;
-        let detached = self.core.borrow_mut().finish_detach(self.key);
+        self.shard.core.borrow_mut().begin_detach(self.key);
+        poll_fn(|cx| {
+            self.shard
+                .core
+                .borrow_mut()
+                .poll_detachable(self.key, cx.waker())
+        })
+        .await;
+        let detached = self.shard.core.borrow_mut().finish_detach(self.key);
         self.held = detached.is_err();
         detached
     }
@@ -307,7 +313,7 @@ impl<D: Driver> Lease<D> {
 impl<D: Driver> Drop for Lease<D> {
     fn drop(&mut self) {
         if self.held {
-            self.core.borrow_mut().discard(self.key);
+            self.shard.core.borrow_mut().discard(self.key);
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::core::{Core, Sleep, Timer};
 use super::exchange::Parts;
 use super::executor::Executor;
-use super::lease::Checkout;
+use super::lease::{Checkout, Lease};
 use super::policy::Policy;
 use super::recycled::Spare;
 use super::terms::CheckoutTerms;
@@ -16,6 +16,7 @@ use crate::time::Time;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -37,9 +38,12 @@ pub(crate) fn named(directory: &Directory, name: &str) -> Result<Arc<UpstreamSha
     })
 }
 
-/// A handle on the shard whose thread this is.
-pub(crate) struct LocalShard<D: Driver> {
-    pub(super) core: Rc<RefCell<Core<D>>>,
+/// A handle on the shard whose thread this is. To clone it is to count once, on this thread.
+pub(crate) struct LocalShard<D: Driver>(Rc<LocalParts<D>>);
+
+/// What handles on a shard lead to.
+pub(crate) struct LocalParts<D: Driver> {
+    pub(super) core: RefCell<Core<D>>,
     pub(super) executor: Rc<Executor<D>>,
     pub(super) directory: Directory,
     /// Places for exchanges.
@@ -48,16 +52,24 @@ pub(crate) struct LocalShard<D: Driver> {
 
 impl<D: Driver> Clone for LocalShard<D> {
     fn clone(&self) -> LocalShard<D> {
-        LocalShard {
-            core: self.core.clone(),
-            executor: self.executor.clone(),
-            directory: self.directory.clone(),
-            exchanges: self.exchanges.clone(),
-        }
+        LocalShard(self.0.clone())
+    }
+}
+
+impl<D: Driver> Deref for LocalShard<D> {
+    type Target = LocalParts<D>;
+
+    #[inline]
+    fn deref(&self) -> &LocalParts<D> {
+        &self.0
     }
 }
 
 impl<D: Driver> LocalShard<D> {
+    pub(super) fn new(parts: LocalParts<D>) -> LocalShard<D> {
+        LocalShard(Rc::new(parts))
+    }
+
     pub(crate) fn index(&self) -> usize {
         self.core.borrow().index()
     }
@@ -97,7 +109,6 @@ impl<D: Driver> LocalShard<D> {
         let (key, policy) = self.core.borrow_mut().upstream_with_policy(&shared);
         LocalUpstream {
             shard: self.clone(),
-            shared,
             options: CallOptions::default(),
             outside: false,
             key: Cell::new(key),
@@ -119,7 +130,6 @@ impl<D: Driver> LocalShard<D> {
 /// An upstream, from its shard's own thread.
 pub(crate) struct LocalUpstream<D: Driver> {
     pub(crate) shard: LocalShard<D>,
-    pub(crate) shared: Arc<UpstreamShared>,
     /// What calls by this handle say that say nothing themselves.
     pub(crate) options: CallOptions,
     /// It serves callers on other threads, who are let in, and counted, at the mailbox.
@@ -134,7 +144,6 @@ impl<D: Driver> Clone for LocalUpstream<D> {
     fn clone(&self) -> LocalUpstream<D> {
         LocalUpstream {
             shard: self.shard.clone(),
-            shared: self.shared.clone(),
             options: self.options,
             outside: self.outside,
             key: self.key.clone(),
@@ -157,6 +166,23 @@ impl<D: Driver> LocalUpstream<D> {
     pub(crate) fn lease(&self) -> Result<Checkout<'_, D>, Error> {
         let terms = CheckoutTerms::begin(self)?;
         Ok(self.checkout(terms.class, terms.deadline, false))
+    }
+
+    /// An idle connection for raw use, if one may be had at once; else, and whatever else is to be said, [`lease`]
+    /// (LocalUpstream::lease).
+    #[inline]
+    pub(crate) fn lease_idle(&self) -> Option<Lease<D>> {
+        if self.shared().url.is_multiplexed() {
+            return None;
+        }
+        let mut core = self.shard.core.borrow_mut();
+        if core.draining {
+            return None;
+        }
+        let class = self.options.class.unwrap_or_else(|| self.policy.class());
+        // Not even a look is needed: the driver had no news. What was given up meanwhile grants nothing.
+        let grant = core.hit(self.key.get(), class).ok()??;
+        Some(Lease::granted(self, grant))
     }
 
     /// A handle for calls that go by `options` where they say nothing themselves; where those say nothing
@@ -224,9 +250,15 @@ impl<D: Driver> LocalUpstream<D> {
 
     pub(super) fn key(&self, core: &mut Core<D>) -> Key {
         if !core.upstream_is_current(self.key.get()) {
-            self.key.set(core.upstream_key(&self.shared));
+            self.key.set(core.upstream_key(self.shared()));
         }
         self.key.get()
+    }
+
+    /// The upstream, as all threads share it.
+    #[inline]
+    pub(crate) fn shared(&self) -> &Arc<UpstreamShared> {
+        self.policy.upstream()
     }
 
     /// The settings in force now. What begins goes by them to its end; what begins later asks again.
@@ -236,7 +268,7 @@ impl<D: Driver> LocalUpstream<D> {
 
     /// The error with this upstream's name.
     pub(crate) fn name_error(&self, error: Error) -> Error {
-        error.at_upstream(&self.shared.name)
+        error.at_upstream(&self.shared().name)
     }
 }
 

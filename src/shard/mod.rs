@@ -91,7 +91,7 @@ use doorbell::Doorbells;
 use draining::Drain;
 use executor::Executor;
 use figures::Tally;
-use local::{Directory, LocalShard};
+use local::{Directory, LocalParts, LocalShard};
 use lookup::Resolver;
 use mailbox::{Control, Mailbox};
 use ready::ReadyWatch;
@@ -162,12 +162,12 @@ impl<D: Driver> Shard<D> {
         );
         core.tally = parts.tally;
         core.trail = parts.trail;
-        let local = LocalShard {
-            core: Rc::new(RefCell::new(core)),
+        let local = LocalShard::new(LocalParts {
+            core: RefCell::new(core),
             executor: Executor::new(mailbox.clone()),
             directory: parts.directory,
             exchanges: Rc::default(),
-        };
+        });
         Shard {
             local,
             mailbox,
@@ -235,8 +235,8 @@ impl<D: Driver> Shard<D> {
     }
 
     fn on_control(&mut self, message: Control) {
-        let core = self.local.core.clone();
-        let mut core = core.borrow_mut();
+        let local = self.local.clone();
+        let mut core = local.core.borrow_mut();
         match message {
             Control::Warm(shared) => {
                 core.upstream_key(&shared);
@@ -283,6 +283,7 @@ impl<D: Driver> Shard<D> {
             core.answer_needs();
         }
         core.resume_receiving();
+        core.schedule_untimed();
         if !self.watches.is_empty() {
             self.watches.retain_mut(|watch| !core.answer_ready(watch));
         }

@@ -11,7 +11,7 @@ use super::core::{Core, Timer};
 use super::options::socket_options;
 use super::upstream::{UpstreamShared, UpstreamState};
 use crate::audit::CloseCause;
-use crate::config::UpstreamConfig;
+use crate::config::{Class, UpstreamConfig};
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind};
 use crate::pool::Input;
@@ -26,27 +26,39 @@ use std::sync::Arc;
 /// An upstream's settings on one shard, shared with all handles there: those made before a change
 /// see it at their next decision. No lock, and no count that another thread touches.
 pub(crate) struct Policy {
-    /// Of the upstream, for errors: who holds this need not count the name's holders over threads.
-    name: Arc<str>,
+    /// Here, so that handles on this shard come and go without a count that other threads touch.
+    upstream: Arc<UpstreamShared>,
     settings: RefCell<Rc<UpstreamConfig>>,
 }
 
 impl Policy {
-    pub(super) fn new(name: Arc<str>, settings: &UpstreamConfig) -> Policy {
+    pub(super) fn new(upstream: Arc<UpstreamShared>, settings: &UpstreamConfig) -> Policy {
         Policy {
-            name,
+            upstream,
             settings: RefCell::new(Rc::new(settings.clone())),
         }
     }
 
+    /// The upstream that it is of.
+    #[inline]
+    pub(crate) fn upstream(&self) -> &Arc<UpstreamShared> {
+        &self.upstream
+    }
+
     /// The upstream's name.
     pub(super) fn name(&self) -> &Arc<str> {
-        &self.name
+        &self.upstream.name
     }
 
     /// The settings in force. Whoever keeps them goes on by them.
     pub(crate) fn current(&self) -> Rc<UpstreamConfig> {
         self.settings.borrow().clone()
+    }
+
+    /// The class of what says nothing of its own.
+    #[inline]
+    pub(super) fn class(&self) -> Class {
+        self.settings.borrow().class
     }
 
     fn replace(&self, settings: &UpstreamConfig) {

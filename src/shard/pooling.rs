@@ -2,7 +2,6 @@
 //!
 //! Owns: the carrying out of the pool's actions, and its timer. Never: decides who gets a connection.
 
-use super::connection::{Event, Holder};
 use super::core::{Core, Timer};
 use crate::driver::Driver;
 use crate::pool::{Action, Grant, Input};
@@ -52,6 +51,30 @@ impl<D: Driver> Core<D> {
                 state.tick = Some((at, self.timers.insert(at, Timer::Pool(upstream))));
             }
             None => state.tick = Some((at, self.timers.insert(at, Timer::Pool(upstream)))),
+        }
+    }
+
+    /// As [`schedule`](Core::schedule), but when the turn ends: for what happens many times in one.
+    #[inline]
+    pub(super) fn schedule_later(&mut self, upstream: Key) {
+        let Some(state) = self.upstreams.get_mut(upstream) else {
+            return;
+        };
+        if state.share.touch() {
+            self.touched.push(upstream);
+        }
+        if !std::mem::replace(&mut state.untimed, true) {
+            self.untimed.push(upstream);
+        }
+    }
+
+    /// Arms the timers of pools that have put it off.
+    pub(super) fn schedule_untimed(&mut self) {
+        while let Some(upstream) = self.untimed.pop() {
+            if let Some(state) = self.upstreams.get_mut(upstream) {
+                state.untimed = false;
+                self.schedule(upstream);
+            }
         }
     }
 
@@ -116,23 +139,7 @@ impl<D: Driver> Core<D> {
             .connections
             .get_mut(grant.conn)
             .expect("the pool grants what is open");
-        connection.uses += 1;
-        connection.granted_at = self.now;
-        match connection.streams.as_deref_mut() {
-            None => {
-                connection.on(Event::Granted);
-                connection.expired = false;
-                connection.outbound.handed = 0;
-                connection.holder = Holder::Task;
-            }
-            Some(streams) => {
-                streams.take_slot();
-                if streams.leases() == 1 {
-                    connection.on(Event::Granted);
-                }
-            }
-        }
-        let reused = connection.uses > 1;
+        let reused = connection.granted(self.now);
         if reused {
             // A lower bound: dials that compete with each other take longer.
             let state = self.upstreams.get(connection.upstream);

@@ -41,19 +41,6 @@ impl<D: Driver> Core<D> {
         self.driver.pending() || self.rearmed_after == self.looks
     }
 
-    /// Whether the kernel may hold bytes for a connection that no event has told of: its receive is not armed, or was
-    /// armed anew with much there already, or more came at once than is told at once.
-    #[inline]
-    pub(super) fn is_deaf(&self, connection: &Connection<D::Buffer>) -> bool {
-        let operations = &connection.operations;
-        // What a raw server said first is there already, and for the first who uses the connection.
-        connection.inbound.is_empty()
-            && (!operations.receive
-                || operations.cancels > 0
-                || connection.behind
-                || connection.nonempty)
-    }
-
     /// Asks the kernel what it holds for a connection that no event has told of.
     pub(super) fn ask_kernel(&mut self, key: Key) -> Untold {
         if self.driver.pending() {

@@ -8,7 +8,7 @@ use super::core::Core;
 use super::receiving::Untold;
 use crate::audit::CloseCause;
 use crate::driver::Driver;
-use crate::pool::{ComesFree, Input};
+use crate::pool::{ComesFree, Input, MemberId};
 use crate::slab::Key;
 use crate::time::Time;
 use std::time::Duration;
@@ -33,23 +33,12 @@ impl<D: Driver> Core<D> {
             self.release_slot(key, Duration::ZERO);
             return;
         }
-        let unused = connection.outbound.handed == 0 && !connection.expired;
-        let is_raw = |key| {
-            let upstream = self.upstreams.get(key);
+        let upstream = connection.upstream;
+        let speaks_first = || {
+            let upstream = self.upstreams.get(upstream);
             upstream.is_some_and(|upstream| !upstream.shared.url.is_http())
         };
-        let early_bytes_are_kept = unused && connection.uses <= 1 && is_raw(connection.upstream);
-        let clean = connection.state() == State::Leased
-            && (connection.inbound.is_empty() || early_bytes_are_kept)
-            && connection.inbound.end().is_none()
-            && connection.outbound.is_empty()
-            && connection.outbound.failed.is_none()
-            && !connection.operations.send
-            && !connection.expired
-            && !connection.detaching
-            && !connection.early
-            && connection.fault.is_none();
-        if !clean || self.stopping {
+        if self.stopping || !connection.is_clean(speaks_first) {
             self.discard_as(key, true);
             return;
         }
@@ -58,33 +47,46 @@ impl<D: Driver> Core<D> {
         connection.reader = None;
         connection.writer = None;
         connection.outbound.rest(&mut self.blocks);
-        let upstream = connection.upstream;
-        let Some(state) = self.upstreams.get(upstream) else {
-            return;
-        };
-        let others_wait = state.pool.has_waiters();
-        // What came behind the last answer is nobody's: it has to be seen before the next request goes out.
-        let deaf = self
-            .connections
-            .get(key)
-            .is_some_and(|one| self.is_deaf(one));
-        if deaf && self.ask_kernel(key) == Untold::Nothing {
-            // Known now and here: nobody waits for a look, or dials meanwhile, because an answer was long.
-            let rearmed_after = self.rearmed_after;
-            self.resume_paused(key);
-            self.rearmed_after = rearmed_after;
-            if let Some(connection) = self.connections.get_mut(key) {
-                connection.behind = false;
+        if connection.is_deaf() {
+            return self.release_deaf(key);
+        }
+        connection.releasing = false;
+        let held = self.now.since(connection.granted_at);
+        let (member, state) = (connection.member, self.upstreams.get_mut(upstream));
+        if let (Some(member), Some(state)) = (member, state) {
+            if state.pool.has_waiters() {
+                self.release_to_waiters(key);
+            } else {
+                self.release_unawaited(upstream, member, held);
             }
-            self.release_to_pool(key);
-        } else if deaf {
-            self.resume_paused(key);
-            self.release_later(key);
-        } else if others_wait && self.has_news() {
+        }
+    }
+
+    /// As for any grant, not past unread news.
+    #[cold]
+    fn release_to_waiters(&mut self, key: Key) {
+        if self.has_news() {
             self.release_later(key);
         } else {
             self.release_to_pool(key);
         }
+    }
+
+    /// What came behind the last answer is nobody's: it has to be seen before the next request goes out.
+    #[cold]
+    fn release_deaf(&mut self, key: Key) {
+        if self.ask_kernel(key) != Untold::Nothing {
+            self.resume_paused(key);
+            return self.release_later(key);
+        }
+        // Known now and here: nobody waits for a look, or dials meanwhile, because an answer was long.
+        let rearmed_after = self.rearmed_after;
+        self.resume_paused(key);
+        self.rearmed_after = rearmed_after;
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.behind = false;
+        }
+        self.release_to_pool(key);
     }
 
     /// Releases a connection when the driver's events have been looked at.
@@ -103,7 +105,7 @@ impl<D: Driver> Core<D> {
         if !connection.releasing || connection.state() != State::Idle {
             return;
         }
-        if !self.is_deaf(connection) {
+        if !connection.is_deaf() {
             self.release_to_pool(key);
         } else if connection.operations.cancels > 0 {
             // The end of that brings it here again.
@@ -154,15 +156,20 @@ impl<D: Driver> Core<D> {
         let Some(connection) = self.connections.get(key) else {
             return true;
         };
+        let closed = connection.inbound.end().is_some();
+        let failed = connection.outbound.failed.is_some();
+        if connection.inbound.is_empty() && !closed && !failed {
+            return false;
+        }
         let upstream = self.upstreams.get(connection.upstream);
         let speaks_first =
             connection.uses <= 1 && upstream.is_some_and(|u| !u.shared.url.is_http());
         let stray = !connection.inbound.is_empty() && !speaks_first;
-        let closed = connection.inbound.end().is_some() && !speaks_first;
+        let closed = closed && !speaks_first;
         if stray {
             self.tally.evicted_stray_bytes += 1;
             self.ends_by(key, CloseCause::StrayBytes);
-        } else if closed || connection.outbound.failed.is_some() {
+        } else if closed || failed {
             self.tally.evicted_peer_closed += 1;
             self.ends_by(key, CloseCause::PeerClosed);
         } else {
@@ -203,31 +210,42 @@ impl<D: Driver> Core<D> {
         };
         connection.releasing = false;
         let held = self.now.since(connection.granted_at);
-        self.slot_to_pool(key, held);
+        if let Some(member) = connection.member {
+            let upstream = connection.upstream;
+            self.member_to_pool(upstream, member, held);
+        }
     }
 
     /// Tells the pool of a slot that is free again, if it still knows the connection.
     pub(super) fn slot_to_pool(&mut self, key: Key, held: Duration) {
-        let Some(connection) = self.connections.get(key) else {
-            return;
-        };
-        let upstream = connection.upstream;
-        let (Some(member), Some(state)) = (connection.member, self.upstreams.get_mut(upstream))
-        else {
-            return;
-        };
-        let comes = ComesFree::Released { held };
-        if state.pool.has_waiters() && self.hand_on(upstream, member, comes) {
-            return;
+        if let Some(connection) = self.connections.get(key)
+            && let Some(member) = connection.member
+        {
+            self.member_to_pool(connection.upstream, member, held);
         }
+    }
+
+    fn member_to_pool(&mut self, upstream: Key, member: MemberId, held: Duration) {
+        let state = self.upstreams.get(upstream);
+        let awaited = state.is_some_and(|state| state.pool.has_waiters());
+        if !awaited || !self.hand_on(upstream, member, ComesFree::Released { held }) {
+            self.release_unawaited(upstream, member, held);
+        }
+    }
+
+    /// The same, where nobody waits elsewhere for what comes free here.
+    #[inline]
+    fn release_unawaited(&mut self, upstream: Key, member: MemberId, held: Duration) {
         let Some(state) = self.upstreams.get_mut(upstream) else {
             return;
         };
-        let mut actions = std::mem::take(&mut self.actions);
-        state.pool.release(self.now, member, held, &mut actions);
-        if !actions.is_empty() {
-            self.perform(upstream, &mut actions);
+        let actions = &mut self.actions;
+        state.pool.release(self.now, member, held, actions);
+        if actions.is_empty() && state.share.starved.is_none() {
+            return self.schedule_later(upstream);
         }
+        let mut actions = std::mem::take(&mut self.actions);
+        self.perform(upstream, &mut actions);
         self.actions = actions;
         self.schedule(upstream);
     }

@@ -4,20 +4,17 @@
 //! stays, because frames are whole and others use it.
 
 use super::bytes_in::Piece;
-use super::core::Core;
 use super::framing::FRAME_MAX;
 use super::lease::Checkout;
-use super::local::LocalUpstream;
+use super::local::{LocalShard, LocalUpstream};
 use crate::driver::Driver;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, RequestSent};
 use crate::slab::Key;
 use crate::time::Time;
 use bytes::Bytes;
-use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, ready};
 
 /// A checkout of a stream under way. Dropping it gives its place in the queue up, or the slot it was
@@ -32,8 +29,8 @@ impl<'a, D: Driver> StreamCheckout<'a, D> {
         upstream: &'a LocalUpstream<D>,
         deadline: Time,
     ) -> Result<StreamCheckout<'a, D>, Error> {
-        if !upstream.shared.url.is_multiplexed() {
-            let what = format!("{} has no streams", upstream.shared.url);
+        if !upstream.shared().url.is_multiplexed() {
+            let what = format!("{} has no streams", upstream.shared().url);
             return Err(upstream.name_error(Error::new(ErrorKind::Unsupported, what)));
         }
         let class = upstream.options.class.unwrap_or(upstream.policy().class);
@@ -50,14 +47,14 @@ impl<D: Driver> Future for StreamCheckout<'_, D> {
             core.take_stream(grant).map(|key| (key, reused))
         });
         let (key, reused) = ready!(taken)?;
-        let core = self.0.core();
-        Poll::Ready(Ok(StreamLease { core, key, reused }))
+        let shard = self.0.shard().clone();
+        Poll::Ready(Ok(StreamLease { shard, key, reused }))
     }
 }
 
 /// An exclusive hold on a stream.
 pub struct StreamLease<D: Driver> {
-    core: Rc<RefCell<Core<D>>>,
+    shard: LocalShard<D>,
     key: Key,
     reused: bool,
 }
@@ -70,7 +67,10 @@ impl<D: Driver> StreamLease<D> {
 
     /// Bounds what is done with the stream from now on.
     pub(crate) fn expect_by(&self, at: Time) {
-        self.core.borrow_mut().set_stream_deadline(self.key, at);
+        self.shard
+            .core
+            .borrow_mut()
+            .set_stream_deadline(self.key, at);
     }
 
     /// The next piece of what the peer sends; `None` after its end.
@@ -85,7 +85,7 @@ impl<D: Driver> StreamLease<D> {
         &mut self,
         cx: &mut TaskContext<'_>,
     ) -> Poll<Result<Option<Piece<D::Buffer>>, Error>> {
-        let mut core = self.core.borrow_mut();
+        let mut core = self.shard.core.borrow_mut();
         core.poll_stream_read(self.key, cx.waker())
     }
 
@@ -106,7 +106,7 @@ impl<D: Driver> StreamLease<D> {
         last: bool,
         cx: &mut TaskContext<'_>,
     ) -> Poll<Result<(), Error>> {
-        let mut core = self.core.borrow_mut();
+        let mut core = self.shard.core.borrow_mut();
         loop {
             ready!(core.poll_stream_room(self.key, cx.waker()))?;
             let frame = bytes.split_to(bytes.len().min(FRAME_MAX));
@@ -120,17 +120,17 @@ impl<D: Driver> StreamLease<D> {
 
     /// How much of what was written the peer may have processed.
     pub(crate) fn sent(&self) -> RequestSent {
-        self.core.borrow().stream_sent(self.key)
+        self.shard.core.borrow().stream_sent(self.key)
     }
 
     /// Where the connection goes to, as long as there is one.
     pub(crate) fn endpoint(&self) -> Option<Endpoint> {
-        self.core.borrow().stream_endpoint(self.key).cloned()
+        self.shard.core.borrow().stream_endpoint(self.key).cloned()
     }
 }
 
 impl<D: Driver> Drop for StreamLease<D> {
     fn drop(&mut self) {
-        self.core.borrow_mut().end_stream(self.key);
+        self.shard.core.borrow_mut().end_stream(self.key);
     }
 }

@@ -267,6 +267,8 @@ pub(crate) struct UpstreamState {
     pub(crate) tls: Option<ClientTls>,
     /// When the pool's timer is armed for, and its key.
     pub(crate) tick: Option<(Time, TimerKey)>,
+    /// Whether that is to be looked at when the turn ends.
+    pub(crate) untimed: bool,
     /// When connections made under replaced settings are closed.
     pub(crate) sweep: Option<(Time, TimerKey)>,
     pub(crate) addresses: Addresses,
@@ -305,9 +307,10 @@ impl UpstreamState {
             homing: Homing::new(now, shared.homes.contains(shard)),
             share: Share::new(&shared),
             tls: shared.tls(),
-            policy: Rc::new(Policy::new(shared.name.clone(), &settings)),
+            policy: Rc::new(Policy::new(shared.clone(), &settings)),
             shared,
             tick: None,
+            untimed: false,
             sweep: None,
             addresses: Addresses::new(&settings),
             resolving: Vec::new(),

@@ -34,7 +34,7 @@ fn a_generation_wraps_without_becoming_zero() {
     let key = slab.insert(());
     slab.remove(key);
     slab.slots[0] = Slot::Vacant {
-        generation: GENERATION_MASK,
+        generation: Generation::new(GENERATION_MASK),
         next: NONE,
     };
     let last = slab.insert(());
@@ -151,6 +151,7 @@ proptest! {
         let mut slab = Slab::new();
         for (at, &generation) in (0..).zip(&ages) {
             let next = slab.vacant;
+            let generation = Generation::new(generation);
             slab.slots.push(Slot::Vacant { generation, next });
             slab.vacant = at;
         }

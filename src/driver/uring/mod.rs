@@ -243,6 +243,7 @@ impl Driver for Uring {
         Ok(self.sockets.detach(key))
     }
 
+    #[inline]
     fn pending(&self) -> bool {
         self.ring.pending()
     }

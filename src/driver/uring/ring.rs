@@ -76,6 +76,7 @@ impl Ring {
     }
 
     /// Whether anything waits in the completion queue, or to be put there. No system call.
+    #[inline]
     pub(super) fn pending(&self) -> bool {
         let (work, overflow) = self.flags();
         work || overflow || !self.is_reaped()
@@ -201,11 +202,13 @@ impl Ring {
         self.backlog.is_empty() && self.ring.submission().is_empty()
     }
 
+    #[inline]
     fn is_reaped(&self) -> bool {
         self.unreaped() == 0
     }
 
     /// Completions that nobody has taken yet.
+    #[inline]
     fn unreaped(&self) -> usize {
         // SAFETY: no other view of the queue lives: all are temporaries of this type's methods, or
         // borrow it mutably.
@@ -218,6 +221,7 @@ impl Ring {
     }
 
     /// SQ_TASKRUN and SQ_CQ_OVERFLOW.
+    #[inline]
     fn flags(&self) -> (bool, bool) {
         // SAFETY: no other view of the queue lives: all are temporaries of this type's methods.
         let queue = unsafe { self.ring.submission_shared() };

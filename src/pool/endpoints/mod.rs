@@ -104,6 +104,15 @@ impl Endpoints {
         self.listed.len()
     }
 
+    /// The only one, if there is one alone.
+    #[inline]
+    pub(super) fn only(&self) -> Option<EndpointId> {
+        match self.listed[..] {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+
     pub(super) fn contains(&self, id: EndpointId) -> bool {
         self.find(id).is_some()
     }
@@ -201,7 +210,7 @@ impl Endpoints {
         balance: &BalanceConfig,
         random: &mut Random,
     ) -> Option<EndpointId> {
-        if let [only] = self.listed[..] {
+        if let Some(only) = self.only() {
             return fits(only).then_some(only);
         }
         let first = self.pick(&fits, random)?;

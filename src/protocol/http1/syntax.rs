@@ -85,5 +85,31 @@ pub(super) fn is_value(bytes: &[u8]) -> bool {
 pub(super) fn is_host(bytes: &[u8]) -> bool {
     bytes
         .iter()
-        .all(|&b| b.is_ascii_graphic() && !b"/?#@\\,\"<>^`{|}".contains(&b))
+        .fold(true, |good, &b| good & HOST[usize::from(b)])
 }
+
+/// Which bytes may stand in Host. A table, since each request has one.
+const HOST: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut b = b'!';
+    while b <= b'~' {
+        table[b as usize] = !matches!(
+            b,
+            b'/' | b'?'
+                | b'#'
+                | b'@'
+                | b'\\'
+                | b','
+                | b'"'
+                | b'<'
+                | b'>'
+                | b'^'
+                | b'`'
+                | b'{'
+                | b'|'
+                | b'}'
+        );
+        b += 1;
+    }
+    table
+};

@@ -21,7 +21,7 @@ impl<D: Driver> Exchange<D> {
     /// Ends the exchange with `error`, which learns how far the request got.
     pub(in crate::shard) fn fail(&mut self, error: Error) -> Error {
         let sent = match &self.lease {
-            Some(lease) => match lease.core.borrow().sent(lease.key) {
+            Some(lease) => match lease.shard.core.borrow().sent(lease.key) {
                 RequestSent::Whole if !self.written => RequestSent::Partly,
                 sent => sent,
             },
@@ -56,7 +56,7 @@ impl<D: Driver> Exchange<D> {
         let Some(lease) = &this.lease else {
             return;
         };
-        let mut core = lease.core.borrow_mut();
+        let mut core = lease.shard.core.borrow_mut();
         let now = core.now();
         let impatient = match kind {
             ErrorKind::Timeout(Phase::Send | Phase::Head) => now < this.overdue,

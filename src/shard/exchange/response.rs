@@ -27,7 +27,7 @@ impl<D: Driver> Exchange<D> {
             return Poll::Ready(Err(transport::gone()));
         };
         let key = lease.key;
-        let mut core = lease.core.borrow_mut();
+        let mut core = lease.shard.core.borrow_mut();
         let failure = loop {
             match core.poll_readable(key, cx.waker()) {
                 Poll::Pending => return Poll::Pending,
@@ -105,7 +105,7 @@ impl<D: Driver> Exchange<D> {
             });
         };
         let key = lease.key;
-        let mut core = lease.core.borrow_mut();
+        let mut core = lease.shard.core.borrow_mut();
         let failure = loop {
             if this.state.is_complete() {
                 drop(core);

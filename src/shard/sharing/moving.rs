@@ -16,10 +16,8 @@ use crate::shard::lease::{GRANTS_MAX, Lease, nothing_usable};
 use crate::shard::local::{LocalShard, LocalUpstream};
 use crate::slab::Key;
 use crate::time::Time;
-use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, ready};
 
 /// A checkout under way, with the call that it is for.
@@ -50,7 +48,7 @@ pub(in crate::shard) enum Moved<D: Driver> {
 
 /// A connection granted to a call whose task has not looked at it yet. Dropped, it passes on.
 pub(in crate::shard) struct Granted<D: Driver> {
-    core: Rc<RefCell<Core<D>>>,
+    shard: LocalShard<D>,
     grant: Option<Grant>,
 }
 
@@ -61,7 +59,7 @@ impl<D: Driver> Granted<D> {
         taken: Taken,
     ) -> (Box<Movable>, Granted<D>) {
         let granted = Granted {
-            core: shard.core.clone(),
+            shard: shard.clone(),
             grant: Some(taken.grant),
         };
         (taken.call, granted)
@@ -71,7 +69,7 @@ impl<D: Driver> Granted<D> {
 impl<D: Driver> Drop for Granted<D> {
     fn drop(&mut self) {
         if let Some(grant) = self.grant.take() {
-            self.core.borrow_mut().give_back(grant);
+            self.shard.core.borrow_mut().give_back(grant);
         }
     }
 }
@@ -110,7 +108,7 @@ impl<'a, D: Driver> Moving<'a, D> {
                     // Whoever made the call is counted with it.
                     outside: true,
                 };
-                let waiter = match core.hit(wish) {
+                let waiter = match core.hit(wish.upstream, wish.class) {
                     Ok(Some(grant)) => return Poll::Ready(Asked::Answered(call, Ok(grant))),
                     Err(error) => return Poll::Ready(Asked::Answered(call, Err(error))),
                     Ok(None) => core.wait(wish, Stake::Here(call), cx.waker()),

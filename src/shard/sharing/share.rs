@@ -45,6 +45,12 @@ impl Share {
 }
 
 impl Share {
+    /// It is to be looked at. Whether it is to be put on the list of those.
+    #[inline]
+    pub(in crate::shard) fn touch(&mut self) -> bool {
+        self.offers.is_some() && !std::mem::replace(&mut self.touched, true)
+    }
+
     /// Whether siblings of `shard` have more connections free than calls are offered to them already.
     pub(in crate::shard) fn siblings_have_room_for(&self, shard: usize, class: Class) -> bool {
         let Some(offers) = &self.offers else {
@@ -84,8 +90,7 @@ impl<D: Driver> Core<D> {
     #[inline]
     pub(in crate::shard) fn touch(&mut self, upstream: Key) {
         if let Some(state) = self.upstreams.get_mut(upstream)
-            && state.share.offers.is_some()
-            && !std::mem::replace(&mut state.share.touched, true)
+            && state.share.touch()
         {
             self.touched.push(upstream);
         }
