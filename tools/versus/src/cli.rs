@@ -3,9 +3,9 @@
 //! Owns: every refusal that needs nothing but the words given, so that it is exit code 2 before anything
 //! starts. Never: acts.
 
-use crate::peers::{PEERS, Peer};
+use crate::peers::{PEERS, Peer, SUBJECT};
 use crate::scenario::{SCENARIOS, Scenario, Transport};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,6 +13,8 @@ use std::time::Duration;
 /// More rounds, or longer ones, are a slip of the keyboard.
 const ROUNDS_MAX: u64 = 1_000;
 const SECONDS_MAX: u64 = 600;
+/// An instruction takes 4 to 20 µs where it is counted: of a request some tenths of a second.
+const REQUESTS_MAX: u64 = 1_000_000;
 
 /// The same work done by ringpool, by its peers and by the bare loop, side by side in one run.
 #[derive(Debug, Parser)]
@@ -68,15 +70,59 @@ impl Options {
     }
 }
 
-/// The processes that the tool starts of itself.
+/// What else it does, and the processes that it starts of itself.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Part {
+    /// Count user instructions per request, on the real ring, and say where they are
+    Instructions(InstructionsOptions),
     /// The backend
     #[command(name = "__backend", hide = true)]
     Backend(BackendOptions),
     /// One client, once
     #[command(name = "__client", hide = true)]
     Client(ClientOptions),
+}
+
+/// Whose instructions to count, and how to sort them.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct InstructionsOptions {
+    /// Scenarios, separated by commas
+    #[arg(long = "scenario", value_name = "S", value_delimiter = ',', value_parser = scenario, default_value = "h1")]
+    pub(crate) scenarios: Vec<&'static Scenario>,
+    /// Clients, separated by commas
+    #[arg(long = "peer", value_name = "P", value_delimiter = ',', value_parser = peer, default_value = SUBJECT)]
+    pub(crate) peers: Vec<&'static Peer>,
+    /// Requests that are counted; a multiple of the scenario's callers is taken
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u64).range(1..=REQUESTS_MAX))]
+    pub(crate) requests: u64,
+    /// Rows of the profile
+    #[arg(long, value_name = "N", default_value_t = 40)]
+    pub(crate) top: usize,
+    /// What a row of the profile is
+    #[arg(long, value_enum, default_value_t = By::Function)]
+    pub(crate) by: By,
+    /// Write the report as JSON to this file; - is standard output
+    #[arg(long, value_name = "PATH|-")]
+    pub(crate) json: Option<PathBuf>,
+    /// The core of the clients [default: the last one allowed]
+    #[arg(long, value_name = "CORE")]
+    pub(crate) client_core: Option<usize>,
+    /// The core of the backend [default: the first one allowed]
+    #[arg(long, value_name = "CORE")]
+    pub(crate) backend_core: Option<usize>,
+}
+
+/// What instructions are added up by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum By {
+    /// The function as written, wherever it was inlined; the standard library's count for who calls them
+    Function,
+    /// The function as compiled, with all that was inlined into it, and how often it was called
+    Symbol,
+    /// The line of the source
+    Line,
+    /// The instruction, as an offset into the symbol
+    Instruction,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -110,6 +156,9 @@ pub(crate) struct ClientOptions {
     /// Where this client may write files
     #[arg(long)]
     pub(crate) directory: PathBuf,
+    /// Stops at marks, for whoever counts so many requests' instructions; begins at a line on standard input
+    #[arg(long)]
+    pub(crate) marked: Option<u64>,
 }
 
 impl ClientOptions {

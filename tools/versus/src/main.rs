@@ -10,6 +10,7 @@ mod certificate;
 mod cli;
 mod failure;
 mod host;
+mod instructions;
 mod measure;
 mod peers;
 mod process;
@@ -19,7 +20,7 @@ mod scenario;
 mod stats;
 
 use clap::Parser;
-use cli::{Arguments, ClientOptions, Options, Part};
+use cli::{Arguments, ClientOptions, InstructionsOptions, Options, Part};
 use failure::Failure;
 use host::Host;
 use peers::PEERS;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.part {
         Some(Part::Backend(options)) => backend::run(&options).map(|()| true),
+        Some(Part::Instructions(options)) => count(&options),
         Some(Part::Client(options)) => client(&options).map(|()| true),
         None if arguments.options.list => list().map(|()| true),
         None => run(&arguments.options),
@@ -52,7 +54,7 @@ fn main() -> ExitCode {
 
 /// Whether everybody who took part did the work.
 fn run(options: &Options) -> Result<bool, Failure> {
-    let (client_core, backend_core) = cores(options)?;
+    let (client_core, backend_core) = cores(options.client_core, options.backend_core)?;
     let json = options.json.as_deref().map(JsonTarget::open).transpose()?;
     let directory = Directory::make()?;
     let plan = Plan {
@@ -91,6 +93,29 @@ fn run(options: &Options) -> Result<bool, Failure> {
     Ok(all.iter().all(|compared| compared.failed.is_empty()))
 }
 
+/// Whether everybody who took part did the work.
+fn count(options: &InstructionsOptions) -> Result<bool, Failure> {
+    let (client_core, backend_core) = cores(options.client_core, options.backend_core)?;
+    let json = options.json.as_deref().map(JsonTarget::open).transpose()?;
+    let directory = Directory::make()?;
+    let plan = Plan {
+        rounds: 1,
+        seconds: instructions::SECONDS,
+        client_core,
+        backend_core,
+        directory: directory.0.clone(),
+    };
+    process::raise_descriptors(backend::DESCRIPTORS);
+    let host = Host::look(client_core, backend_core);
+    let to_stderr = matches!(json, Some(JsonTarget::Stdout));
+    show(to_stderr, &format!("{}\n", host.summary()))?;
+    let counted = instructions::count(&plan, options, |text| show(to_stderr, text))?;
+    if let Some(json) = json {
+        json.write(&instructions::json(&host, options, &counted))?;
+    }
+    Ok(counted.iter().all(|one| one.outcome.is_ok()))
+}
+
 /// One client, in a process of its own: its figures are the one line that it says.
 fn client(options: &ClientOptions) -> Result<(), Failure> {
     process::pin(options.core)?;
@@ -101,6 +126,7 @@ fn client(options: &ClientOptions) -> Result<(), Failure> {
         .install_default()
         .map_err(|_| Failure::Run("rustls has a provider already".to_owned()))?;
     // Whoever hangs is to be told from whoever is slow, and the others are to have their turn.
+    instructions::begin(options.marked, options.scenario)?;
     let within = options.within() + Duration::from_secs(5);
     thread::spawn(move || {
         thread::sleep(within);
@@ -113,15 +139,15 @@ fn client(options: &ClientOptions) -> Result<(), Failure> {
 }
 
 /// The client's core and the backend's.
-fn cores(options: &Options) -> Result<(usize, usize), Failure> {
+fn cores(client: Option<usize>, backend: Option<usize>) -> Result<(usize, usize), Failure> {
     let allowed = process::cores_allowed();
     let (Some(first), Some(last)) = (allowed.first(), allowed.last()) else {
         return Err(Failure::Machine(
             "cannot tell which cores there are".to_owned(),
         ));
     };
-    let client = options.client_core.unwrap_or(*last);
-    let backend = options.backend_core.unwrap_or(*first);
+    let client = client.unwrap_or(*last);
+    let backend = backend.unwrap_or(*first);
     if let Some(core) = [client, backend]
         .iter()
         .find(|core| !allowed.contains(core))

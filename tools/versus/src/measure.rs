@@ -3,6 +3,7 @@
 //! Owns: the window, and which requests are timed. Never: waits, or touches the network. All callers of a client
 //! run on one thread and share one meter; between two requests it costs them some nanoseconds, all of them alike.
 
+use crate::instructions::Marks;
 use crate::process::{self, CpuTime};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -48,6 +49,8 @@ pub(crate) fn quantile_us(histogram: &Histogram<u64>, quantile: f64) -> Option<f
 /// The window of one client.
 pub(crate) struct Meter {
     length: Duration,
+    /// Where instructions are counted; nothing is timed then.
+    marks: Option<&'static Marks>,
     phase: Cell<Phase>,
     /// Calls begun, to choose those that are timed.
     begun: Cell<u64>,
@@ -77,6 +80,7 @@ impl Meter {
     pub(crate) fn new(length: Duration) -> Meter {
         Meter {
             length,
+            marks: Marks::of_this_client(),
             phase: Cell::new(Phase::Warm(None)),
             begun: Cell::new(0),
             answered: Cell::new(0),
@@ -94,6 +98,9 @@ impl Meter {
 
     /// A call begins: when, if it is one that is timed.
     pub(crate) fn begin(&self) -> Option<Instant> {
+        if self.marks.is_some() {
+            return None;
+        }
         let nth = self.begun.get();
         self.begun.set(nth + 1);
         nth.is_multiple_of(TIMED_EVERY).then(Instant::now)
@@ -104,6 +111,9 @@ impl Meter {
         match outcome {
             Ok(()) => self.answered.set(self.answered.get() + 1),
             Err(why) => return self.fail(why),
+        }
+        if let Some(marks) = self.marks {
+            marks.pass(self.answered.get());
         }
         if let Some(began) = began {
             self.timed(began, Instant::now());

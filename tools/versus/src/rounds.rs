@@ -88,7 +88,7 @@ pub(crate) fn compare(
 }
 
 /// What the client and the backend both need, if it is not to be had.
-fn lacks_descriptors(scenario: &Scenario, limit: u64) -> Option<String> {
+pub(crate) fn lacks_descriptors(scenario: &Scenario, limit: u64) -> Option<String> {
     let wanted = scenario.connections() as u64 + 256;
     (limit < wanted).then(|| {
         format!(
@@ -149,19 +149,7 @@ fn run_client(
     peer: &Peer,
     at: &Listening,
 ) -> Result<Result<Outcome, String>, Failure> {
-    let output = this_program()?
-        .arg("__client")
-        .args(["--peer", peer.name, "--scenario", scenario.name])
-        .args(["--seconds", &plan.seconds.to_string()])
-        .args(["--core", &plan.client_core.to_string()])
-        .args(["--tcp", &at.tcp.to_string(), "--tls", &at.tls.to_string()])
-        .args([
-            Path::new("--unix"),
-            &at.unix,
-            Path::new("--authority"),
-            &at.authority,
-        ])
-        .args([Path::new("--directory"), &plan.directory])
+    let output = client(plan, scenario, peer, at)?
         .stdin(Stdio::null())
         .stderr(Stdio::piped())
         .output()
@@ -178,16 +166,40 @@ fn run_client(
     }))
 }
 
+/// The command that runs one client.
+pub(crate) fn client(
+    plan: &Plan,
+    scenario: &Scenario,
+    peer: &Peer,
+    at: &Listening,
+) -> Result<Command, Failure> {
+    let mut command = this_program()?;
+    command
+        .arg("__client")
+        .args(["--peer", peer.name, "--scenario", scenario.name])
+        .args(["--seconds", &plan.seconds.to_string()])
+        .args(["--core", &plan.client_core.to_string()])
+        .args(["--tcp", &at.tcp.to_string(), "--tls", &at.tls.to_string()])
+        .args([
+            Path::new("--unix"),
+            &at.unix,
+            Path::new("--authority"),
+            &at.authority,
+        ])
+        .args([Path::new("--directory"), &plan.directory]);
+    Ok(command)
+}
+
 /// The backend's process; it ends with this value.
-struct Backend {
+pub(crate) struct Backend {
     child: Child,
     ask: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
-    listening: Listening,
+    pub(crate) listening: Listening,
 }
 
 impl Backend {
-    fn start(plan: &Plan) -> Result<Backend, Failure> {
+    pub(crate) fn start(plan: &Plan) -> Result<Backend, Failure> {
         let failed = |why: std::io::Error| Failure::run("cannot start the backend", why);
         let directory = plan.directory.join("backend");
         // Of the scenario before.
@@ -222,7 +234,7 @@ impl Backend {
         })
     }
 
-    fn counts(&mut self) -> Result<Counts, Failure> {
+    pub(crate) fn counts(&mut self) -> Result<Counts, Failure> {
         let mut ask = self.ask.as_ref().expect("it is there until the end");
         ask.write_all(b"\n")
             .map_err(|why| Failure::run("the backend is gone", why))?;

@@ -1,13 +1,13 @@
 //! The report for programs. Keys are a promise: they may be added to, never renamed.
 
+use host::Host;
 use scenarios::Findings;
 use serde_json::{Map, Value, json};
 
 use super::{Phase, Report};
-use crate::measure;
 
 /// The whole report as indented JSON, with a newline at its end.
-pub(super) fn render(report: &Report) -> String {
+pub(super) fn render(report: &Report, host: &Host) -> String {
     let mut object = Map::new();
     match (report.scenario, report.phases.as_slice()) {
         (None, [phase]) => object = figures(phase),
@@ -36,10 +36,7 @@ pub(super) fn render(report: &Report) -> String {
     }
     object.insert("interrupted".into(), report.interrupted().into());
     object.insert("command".into(), command().into());
-    object.insert(
-        "host".into(),
-        json!({ "kernel": measure::kernel(), "cores": measure::cores() }),
-    );
+    object.insert("host".into(), host.json());
     format!("{:#}\n", Value::Object(object))
 }
 
@@ -119,7 +116,7 @@ mod tests {
     use super::*;
 
     fn parse(report: &Report) -> Value {
-        serde_json::from_str(&render(report)).expect("it is JSON")
+        serde_json::from_str(&render(report, &Host::look())).expect("it is JSON")
     }
 
     #[test]

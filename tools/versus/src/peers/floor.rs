@@ -5,6 +5,7 @@ use super::tokio_uring::request;
 use super::{Peer, refuses_tokio};
 use crate::backend::response_len;
 use crate::cli::ClientOptions;
+use crate::instructions::Marks;
 use crate::measure::{self, Outcome, TIMED_EVERY};
 use crate::process;
 use crate::scenario::{Pace, Place, Scenario, Transport};
@@ -18,6 +19,9 @@ pub(super) const PEER: Peer = Peer {
     refuses,
     run,
 };
+
+/// One request in so many is told of where instructions are counted.
+const MARKED_EVERY: u64 = 64;
 
 fn refuses(scenario: &Scenario) -> Option<String> {
     let lacks = |what: &str| Some(what.to_owned());
@@ -62,8 +66,17 @@ fn run(options: &ClientOptions) -> Result<Outcome, String> {
         core: None,
         receive: Receive::Multishot,
     };
-    let observe = |latency: Duration| latencies.saturating_record(latency.as_nanos() as u64);
-    let report = run_observed(plan, TIMED_EVERY, observe).map_err(|why| why.to_string())?;
+    // It tells of those that it times alone: as few as do for the marks.
+    let every = options.marked.map_or(TIMED_EVERY, |_| MARKED_EVERY);
+    let (marks, mut observed) = (Marks::of_this_client(), 0);
+    let observe = |latency: Duration| match marks {
+        None => latencies.saturating_record(latency.as_nanos() as u64),
+        Some(marks) => {
+            observed += every;
+            marks.pass(observed);
+        }
+    };
+    let report = run_observed(plan, every, observe).map_err(|why| why.to_string())?;
     drop(idle);
     Ok(Outcome {
         requests: report.requests,
