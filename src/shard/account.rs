@@ -63,8 +63,8 @@ impl<D: Driver> Core<D> {
     pub(super) fn note_call(&mut self, upstream: Key) {
         self.note_served_here(upstream);
         if let Some(state) = self.upstreams.get_mut(upstream) {
-            let policy = state.policy.current();
-            state.account.budget.called(self.now, &policy.retry);
+            let retry = &state.policy.glance().retry;
+            state.account.budget.called(self.now, retry);
         }
     }
 
@@ -87,8 +87,8 @@ impl<D: Driver> Core<D> {
         let connection = self.connections.get(key);
         let state = connection.and_then(|connection| self.upstreams.get(connection.upstream));
         state.map_or(Duration::MAX, |state| {
-            let policy = state.policy.current();
-            state.account.tail.attempt_timeout(&policy.attempt)
+            let attempt = &state.policy.glance().attempt;
+            state.account.tail.attempt_timeout(attempt)
         })
     }
 

@@ -11,7 +11,7 @@ use super::upload::{Source, Upload};
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind};
 use crate::protocol::http1::{Head, RequestBody};
-use crate::protocol::http1::{HeadError, RequestFacts, encode_head, encode_http_head};
+use crate::protocol::http1::{HeadError, Host, RequestFacts, encode_head, encode_http_head};
 use crate::trip::Trip;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
@@ -144,7 +144,7 @@ fn encode_whole<D: Driver>(
     body: Option<&[u8]>,
     framing: RequestBody,
 ) -> Result<(), HeadError> {
-    encode_head(out, head, &upstream.shared().authority, framing)?;
+    encode_head(out, head, &upstream.shared().host, framing)?;
     out.extend_from_slice(body.unwrap_or_default());
     Ok(())
 }
@@ -202,7 +202,7 @@ pub(super) async fn run<D: Driver>(
         let framing = source.framing();
         let facts = RequestFacts::of_http(&parts.method, &parts.headers, framing);
         let encode =
-            |out: &mut Vec<u8>| encode_parts(out, &parts, &upstream.shared().authority, framing);
+            |out: &mut Vec<u8>| encode_parts(out, &parts, &upstream.shared().host, framing);
         let opened = match first.take() {
             Some(first) => Exchange::first(upstream, first, facts, encode, terms),
             None => Box::pin(Exchange::open(upstream, facts, encode, terms, again)).await,
@@ -273,7 +273,7 @@ fn respond<D: Driver>(exchange: Exchange<D>, upload: Upload<D>) -> http::Respons
 fn encode_parts(
     out: &mut Vec<u8>,
     parts: &http::request::Parts,
-    authority: &str,
+    host: &Host,
     framing: RequestBody,
 ) -> Result<(), HeadError> {
     let target = match (&parts.method, parts.uri.path_and_query()) {
@@ -284,14 +284,7 @@ fn encode_parts(
         (_, Some(path)) => path.as_str(),
         (_, None) => "/",
     };
-    encode_http_head(
-        out,
-        &parts.method,
-        target,
-        &parts.headers,
-        authority,
-        framing,
-    )
+    encode_http_head(out, &parts.method, target, &parts.headers, host, framing)
 }
 
 pub(super) fn check_http<D: Driver>(upstream: &LocalUpstream<D>) -> Result<(), Error> {

@@ -53,8 +53,8 @@ pub(crate) struct Parts<D: Driver> {
     state: http1::Exchange,
     /// The response's head, exactly.
     head: Option<Piece<D::Buffer>>,
-    /// The request has been written to its end.
-    written: bool,
+    /// How far the request is.
+    request: Leaving,
     /// What the pool has been told of how it went.
     told: Told,
     /// By then a response's head should have come, whatever time the caller has: silence from then on
@@ -62,6 +62,17 @@ pub(crate) struct Parts<D: Driver> {
     overdue: Time,
     terms: Terms,
     facts: Facts,
+}
+
+/// How far a request is on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leaving {
+    /// More of it is to be written.
+    Writing,
+    /// All of it is written, and the kernel may not have all of it.
+    Whole,
+    /// The kernel has all of it, and the protocol has been told.
+    Sent,
 }
 
 /// What the pool knows of an exchange.
@@ -176,7 +187,7 @@ impl<D: Driver> Exchange<D> {
             lease: Some(lease),
             state: http1::Exchange::new(request, &terms.limits),
             head: None,
-            written: false,
+            request: Leaving::Writing,
             told: Told::Nothing,
             overdue: limit.min(terms.begun + terms.call_timeout),
             terms: *terms,
@@ -330,19 +341,19 @@ impl<D: Driver> Exchange<D> {
 
     /// The request's end has been written; what is left is up to the kernel.
     pub(crate) fn request_written(&mut self) {
-        self.written = true;
+        self.request = Leaving::Whole;
         self.note_sent();
     }
 
     /// Tells the protocol, before it sees more of the response, that the request is with the kernel.
     fn note_sent(&mut self) {
-        if !self.written {
-            return;
-        }
-        if let Some(lease) = &self.lease
+        let parts = &mut *self.0;
+        if parts.request == Leaving::Whole
+            && let Some(lease) = &parts.lease
             && lease.shard.core.borrow().is_flushed(lease.key)
         {
-            self.state.request_sent();
+            parts.request = Leaving::Sent;
+            parts.state.request_sent();
         }
     }
 

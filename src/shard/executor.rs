@@ -34,10 +34,9 @@ pub(crate) struct Executor<D: Driver> {
 }
 
 struct Task<D: Driver> {
-    /// Taken out while it is polled.
-    future: Option<TaskFuture>,
+    /// Taken out while it is polled, together: to clone a waker is to count across threads.
+    idle: Option<(TaskFuture, Waker)>,
     kind: TaskKind,
-    waker: Waker,
     state: Arc<TaskState<D>>,
 }
 
@@ -105,20 +104,17 @@ impl<D: Driver> Executor<D> {
             let state = Arc::new(TaskState {
                 executor: self.id,
                 task,
-                queued: AtomicBool::new(false),
+                // It is about to be.
+                queued: AtomicBool::new(true),
                 mailbox: self.mailbox.clone(),
             });
             Task {
-                future: Some(future),
+                idle: Some((future, Waker::from(state.clone()))),
                 kind,
-                waker: Waker::from(state.clone()),
                 state,
             }
         });
-        let waker = self.tasks.borrow().get(key).map(|task| task.waker.clone());
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        enqueue(self.id, key, &self.mailbox);
     }
 
     /// Runs every task that wants to; those woken meanwhile run as well, up to a bound of passes, so
@@ -209,7 +205,7 @@ impl<D: Driver> Executor<D> {
         match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut cx))) {
             Ok(std::task::Poll::Pending) => {
                 if let Some(task) = self.tasks.borrow_mut().get_mut(key) {
-                    task.future = Some(future);
+                    task.idle = Some((future, waker));
                 }
             }
             Ok(std::task::Poll::Ready(())) => {
@@ -231,11 +227,11 @@ impl<D: Driver> Executor<D> {
         let task = tasks.get_mut(key)?;
         // Before the poll: what wakes it from now on must queue it again.
         task.state.queued.swap(false, Ordering::AcqRel);
-        Some((task.future.take()?, task.waker.clone()))
+        task.idle.take()
     }
 
     fn drop_task(&self, task: Option<Task<D>>) {
-        if let Some(future) = task.and_then(|task| task.future) {
+        if let Some((future, _)) = task.and_then(|task| task.idle) {
             self.drop_quietly(future);
         }
     }
@@ -269,14 +265,19 @@ impl<D: Driver> Wake for TaskState<D> {
         if self.queued.swap(true, Ordering::AcqRel) {
             return;
         }
-        // `try_with`: a waker may be used while the thread's locals are being destroyed.
-        let here = CURRENT
-            .try_with(|current| current.get() == self.executor)
-            .unwrap_or(false);
-        if here {
-            READY.with_borrow_mut(|ready| ready.push(self.task));
-        } else {
-            self.mailbox.wake_task(self.task);
-        }
+        enqueue(self.executor, self.task, &self.mailbox);
+    }
+}
+
+/// Puts a task on a list of tasks to run: this thread's, if it is the executor's turn here, or the mailbox's.
+fn enqueue<D: Driver>(executor: u64, task: Key, mailbox: &Mailbox<D>) {
+    // `try_with`: a waker may be used while the thread's locals are being destroyed.
+    let here = CURRENT
+        .try_with(|current| current.get() == executor)
+        .unwrap_or(false);
+    if here {
+        READY.with_borrow_mut(|ready| ready.push(task));
+    } else {
+        mailbox.wake_task(task);
     }
 }

@@ -5,7 +5,7 @@ use super::exchange::Parts;
 use super::executor::Executor;
 use super::lease::{Checkout, Lease};
 use super::policy::Policy;
-use super::recycled::Spare;
+use super::recycled::{FuturePlaces, Spare};
 use super::terms::CheckoutTerms;
 use super::upstream::UpstreamShared;
 use crate::config::{CallOptions, Class, UpstreamConfig};
@@ -48,6 +48,8 @@ pub(crate) struct LocalParts<D: Driver> {
     pub(super) directory: Directory,
     /// Places for exchanges.
     pub(super) exchanges: Rc<Spare<Parts<D>>>,
+    /// Places for what serves callers on other threads.
+    pub(super) serving: FuturePlaces,
 }
 
 impl<D: Driver> Clone for LocalShard<D> {

@@ -95,6 +95,7 @@ use local::{Directory, LocalParts, LocalShard};
 use lookup::Resolver;
 use mailbox::{Control, Mailbox};
 use ready::ReadyWatch;
+use recycled::FuturePlaces;
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
@@ -167,6 +168,7 @@ impl<D: Driver> Shard<D> {
             executor: Executor::new(mailbox.clone()),
             directory: parts.directory,
             exchanges: Rc::default(),
+            serving: FuturePlaces::default(),
         });
         Shard {
             local,

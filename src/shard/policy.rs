@@ -18,7 +18,7 @@ use crate::pool::Input;
 use crate::slab::Key;
 use crate::time::Time;
 use crate::tls::ClientTls;
-use std::cell::RefCell;
+use std::cell::{Ref, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -53,6 +53,12 @@ impl Policy {
     /// The settings in force. Whoever keeps them goes on by them.
     pub(crate) fn current(&self) -> Rc<UpstreamConfig> {
         self.settings.borrow().clone()
+    }
+
+    /// The same, for a glance.
+    #[inline]
+    pub(crate) fn glance(&self) -> Ref<'_, UpstreamConfig> {
+        Ref::map(self.settings.borrow(), |settings| &**settings)
     }
 
     /// The class of what says nothing of its own.

@@ -2,12 +2,19 @@
 //!
 //! Owns: places that are free. Never: allocates once there are as many as are in use at a time.
 
-use std::cell::RefCell;
+use std::any::Any;
+use std::cell::{OnceCell, RefCell};
+use std::future::Future;
 use std::ops::{Deref, DerefMut};
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 
 /// Free places beyond this are given back.
 const SPARE_MAX: usize = 1024;
+
+/// The same for futures, which are larger.
+const FUTURES_SPARE_MAX: usize = 256;
 
 type Place<T> = Box<Option<T>>;
 
@@ -86,9 +93,75 @@ impl<T> DerefMut for Recycled<T> {
     }
 }
 
+/// A thread's free places for futures of one type, which need not be named: the first to come decides.
+#[derive(Default)]
+pub(crate) struct FuturePlaces(OnceCell<Rc<dyn Any>>);
+
+impl FuturePlaces {
+    /// Puts `future` into a place. It does not move from there.
+    ///
+    /// # Panics
+    /// If it is of another type than those before.
+    pub(super) fn keep<F: Future + 'static>(
+        &self,
+        future: F,
+    ) -> impl Future<Output = F::Output> + use<F> {
+        let first = || Rc::new(FreePlaces::<F>::default()) as Rc<dyn Any>;
+        let free = self.0.get_or_init(first).clone();
+        let free: Rc<FreePlaces<F>> = free.downcast().expect("they are of one type");
+        let unused = free.0.borrow_mut().pop();
+        let mut place = unused.unwrap_or_else(|| Box::pin(None));
+        place.set(Some(future));
+        InPlace {
+            place: Some(place),
+            free,
+        }
+    }
+}
+
+type FuturePlace<F> = Pin<Box<Option<F>>>;
+
+struct FreePlaces<F>(RefCell<Vec<FuturePlace<F>>>);
+
+impl<F> Default for FreePlaces<F> {
+    fn default() -> FreePlaces<F> {
+        FreePlaces(RefCell::default())
+    }
+}
+
+struct InPlace<F> {
+    /// There until it is dropped.
+    place: Option<FuturePlace<F>>,
+    free: Rc<FreePlaces<F>>,
+}
+
+impl<F: Future> Future for InPlace<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let place = self.place.as_mut().map(Pin::as_mut);
+        let future = place.and_then(Option::as_pin_mut);
+        future.expect("it is there until it is dropped").poll(cx)
+    }
+}
+
+impl<F> Drop for InPlace<F> {
+    fn drop(&mut self) {
+        let Some(mut place) = self.place.take() else {
+            return;
+        };
+        place.set(None);
+        let mut free = self.free.0.borrow_mut();
+        if free.len() < FUTURES_SPARE_MAX {
+            free.push(place);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
 
     #[test]
     fn a_place_is_used_again() {
@@ -111,5 +184,28 @@ mod tests {
         let spare = Rc::<Spare<Holds>>::default();
         drop(spare.keep(Holds(spare.clone())));
         assert_eq!(Rc::strong_count(&spare), 1);
+    }
+
+    #[test]
+    fn futures_come_and_go_in_the_same_place() {
+        struct Counted(Rc<Cell<u32>>);
+        impl Drop for Counted {
+            fn drop(&mut self) {
+                self.0.set(self.0.get() + 1);
+            }
+        }
+        async fn work(held: Counted, at: Rc<Cell<usize>>) {
+            at.set(std::ptr::from_ref(&held) as usize);
+            std::future::pending::<()>().await;
+        }
+        let (places, dropped) = (FuturePlaces::default(), Rc::new(Cell::new(0)));
+        let at = [(); 2].map(|()| {
+            let at = Rc::new(Cell::new(0));
+            let mut one = Box::pin(places.keep(work(Counted(dropped.clone()), at.clone())));
+            let mut cx = Context::from_waker(std::task::Waker::noop());
+            assert!(one.as_mut().poll(&mut cx).is_pending());
+            at.get()
+        });
+        assert_eq!((at[0], dropped.get()), (at[1], 2));
     }
 }

@@ -52,13 +52,19 @@ pub(crate) enum RemoteBody {
 
 /// Takes up a call from another thread.
 pub(super) fn begin<D: Driver>(shard: &LocalShard<D>, call: Box<Movable>) {
-    shard.spawn_serving(serve(shard.clone(), call, None));
+    spawn(shard, call, None);
 }
 
 /// Takes up a call of a sibling, for which a connection is free here.
 pub(super) fn take_over<D: Driver>(shard: &LocalShard<D>, taken: Taken) {
     let (call, granted) = Granted::split(shard, taken);
-    shard.spawn_serving(serve(shard.clone(), call, Some(granted)));
+    spawn(shard, call, Some(granted));
+}
+
+/// Its task is large, and there is one for each call: it takes over the place of one that has ended.
+fn spawn<D: Driver>(shard: &LocalShard<D>, call: Box<Movable>, granted: Option<Granted<D>>) {
+    let task = shard.serving.keep(serve(shard.clone(), call, granted));
+    shard.spawn_serving(task);
 }
 
 /// Runs a call to its end, unless the caller goes before, or a sibling runs it.

@@ -45,7 +45,7 @@ impl Terms {
     ) -> Result<Terms, Error> {
         let options = options.or(upstream.options);
         let begun = upstream.let_in()?;
-        let config = upstream.policy();
+        let config = upstream.policy.glance();
         let timeout = options.timeout.unwrap_or(config.call_timeout);
         Ok(Terms {
             begun,

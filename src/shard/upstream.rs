@@ -13,6 +13,7 @@ use super::sharing::share::Share;
 use crate::config::{UpstreamConfig, UpstreamUrl};
 use crate::error::{Error, ErrorKind};
 use crate::pool::{Counter, Exhausted, Limits, Permits, Pool, Quota};
+use crate::protocol::http1::Host;
 use crate::random::Random;
 use crate::slab::Key;
 use crate::time::Time;
@@ -52,8 +53,8 @@ pub(crate) struct UpstreamShared {
     pub(crate) name: Arc<str>,
     /// Where it is and what is spoken there, which never changes.
     pub(crate) url: UpstreamUrl,
-    /// What the Host header says.
-    pub(crate) authority: String,
+    /// The Host header of requests that bring none.
+    pub(crate) host: Host,
     pub(crate) permits: Permits,
     /// The upstream's own part of `permits`.
     pub(crate) connections: Arc<Counter>,
@@ -121,7 +122,7 @@ impl UpstreamShared {
     ) -> UpstreamShared {
         UpstreamShared {
             id,
-            authority: config.url.authority(),
+            host: Host::new(&config.url.authority()),
             connections: permits.upstream().clone(),
             permits,
             outside: (0..shards).map(|_| CachePadded::default()).collect(),

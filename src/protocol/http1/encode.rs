@@ -6,11 +6,30 @@
 //! user-agent), or leaves part of a head behind when it fails.
 
 use super::request::{Head, HeadError, RequestBody};
-use super::syntax::{is_host, is_target, is_token, is_value, parse_decimal, trim};
+use super::syntax::{is_host, is_named, is_target, is_token, is_value, parse_decimal, trim};
 use arrayvec::ArrayVec;
 use http::HeaderMap;
 
-/// Appends a request head to `out`: request line, `Host: host` unless the caller set one, the
+/// A Host header as it is sent (RFC 9110 §7.2), checked once for all requests that have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// `None`: what was given cannot stand there.
+    line: Option<Box<[u8]>>,
+}
+
+impl Host {
+    /// The header for `uri-host [":" port]`. One that is malformed shows when a request is to be encoded with it.
+    pub fn new(host: &str) -> Host {
+        let line = is_host(host.as_bytes()).then(|| {
+            let mut line = Vec::new();
+            push_header(&mut line, b"host", host.as_bytes());
+            line.into_boxed_slice()
+        });
+        Host { line }
+    }
+}
+
+/// Appends a request head to `out`: request line, `host` unless the caller set one, the
 /// caller's headers, and the headers that frame `body`. A content-length or transfer-encoding of the
 /// caller's must agree with `body`, and is sent once.
 ///
@@ -19,7 +38,7 @@ use http::HeaderMap;
 pub fn encode_head(
     out: &mut Vec<u8>,
     head: &Head<'_>,
-    host: &str,
+    host: &Host,
     body: RequestBody,
 ) -> Result<(), HeadError> {
     if head.overflowed() {
@@ -44,7 +63,7 @@ pub fn encode_http_head(
     method: &http::Method,
     target: &str,
     headers: &HeaderMap,
-    host: &str,
+    host: &Host,
     body: RequestBody,
 ) -> Result<(), HeadError> {
     let headers = || headers.iter().map(|(n, v)| (n.as_str(), v.as_bytes()));
@@ -56,7 +75,7 @@ fn encode<'h, I: Iterator<Item = (&'h str, &'h [u8])>>(
     method: &str,
     target: &str,
     headers: impl Fn() -> I,
-    host: &str,
+    host: &Host,
     body: RequestBody,
 ) -> Result<(), HeadError> {
     if !is_token(method.as_bytes()) {
@@ -69,11 +88,12 @@ fn encode<'h, I: Iterator<Item = (&'h str, &'h [u8])>>(
         return Err(HeadError::BodyForbidden);
     }
     let before = out.len();
+    out.reserve(method.len() + target.len() + 12);
     for part in [method, " ", target, " HTTP/1.1\r\n"] {
         out.extend_from_slice(part.as_bytes());
     }
     // Host goes first where it is ours (RFC 9110 §7.2).
-    let own_host = headers().any(|(name, _)| name.len() == 4 && name.eq_ignore_ascii_case("host"));
+    let own_host = headers().any(|(name, _)| is_named(name.as_bytes(), b"host"));
     let host = if own_host {
         Ok(())
     } else {
@@ -88,11 +108,9 @@ fn encode<'h, I: Iterator<Item = (&'h str, &'h [u8])>>(
     written
 }
 
-fn encode_host(out: &mut Vec<u8>, host: &str) -> Result<(), HeadError> {
-    if !is_host(host.as_bytes()) {
-        return Err(HeadError::Host);
-    }
-    push_header(out, b"host", host.as_bytes());
+fn encode_host(out: &mut Vec<u8>, host: &Host) -> Result<(), HeadError> {
+    let line = host.line.as_deref().ok_or(HeadError::Host)?;
+    out.extend_from_slice(line);
     Ok(())
 }
 
@@ -112,14 +130,15 @@ fn encode_headers<'h>(
         if !is_value(value) {
             return Err(HeadError::HeaderValue(n));
         }
+        let name = name.as_bytes();
         match name.len() {
-            4 if name.eq_ignore_ascii_case("host") => {
+            4 if is_named(name, b"host") => {
                 if host_given || !is_host(value) {
                     return Err(HeadError::Host);
                 }
                 host_given = true;
             }
-            14 if name.eq_ignore_ascii_case("content-length") => {
+            14 if is_named(name, b"content-length") => {
                 let expected = match body {
                     RequestBody::None => Some(0),
                     RequestBody::Length(length) => Some(length),
@@ -131,7 +150,7 @@ fn encode_headers<'h>(
                 length_given = true;
                 continue;
             }
-            17 if name.eq_ignore_ascii_case("transfer-encoding") => {
+            17 if is_named(name, b"transfer-encoding") => {
                 let chunked = trim(value).eq_ignore_ascii_case(b"chunked");
                 if body != RequestBody::Chunked || !chunked {
                     return Err(HeadError::TransferEncoding);
@@ -140,7 +159,7 @@ fn encode_headers<'h>(
             }
             _ => {}
         }
-        push_header(out, name.as_bytes(), value);
+        push_header(out, name, value);
     }
     Ok(length_given)
 }
@@ -198,7 +217,7 @@ mod tests {
 
     fn encoded(head: &Head<'_>, body: RequestBody) -> Result<String, HeadError> {
         let mut out = b"before".to_vec();
-        let result = encode_head(&mut out, head, "host:80", body);
+        let result = encode_head(&mut out, head, &Host::new("host:80"), body);
         let text = String::from_utf8(out).unwrap();
         let text = text.strip_prefix("before").unwrap();
         assert!(result.is_ok() || text.is_empty(), "nothing is left behind");
@@ -271,11 +290,26 @@ mod tests {
         headers.append("content-length", "3".parse().unwrap());
         let mut out = Vec::new();
         let body = RequestBody::Length(3);
-        encode_http_head(&mut out, &http::Method::POST, "/", &headers, "h", body).unwrap();
+        encode_http_head(
+            &mut out,
+            &http::Method::POST,
+            "/",
+            &headers,
+            &Host::new("h"),
+            body,
+        )
+        .unwrap();
         let text = "POST / HTTP/1.1\r\nhost: h\r\na: 1\r\na: 2\r\ncontent-length: 3\r\n\r\n";
         assert_eq!(out, text.as_bytes());
         headers.append("content-length", "4".parse().unwrap());
-        let result = encode_http_head(&mut out, &http::Method::POST, "/", &headers, "h", body);
+        let result = encode_http_head(
+            &mut out,
+            &http::Method::POST,
+            "/",
+            &headers,
+            &Host::new("h"),
+            body,
+        );
         assert_eq!(result, Err(HeadError::ContentLength));
         assert_eq!(out, text.as_bytes());
     }
@@ -323,7 +357,12 @@ mod tests {
         }
         for host in ["a b", "a\r\nx: y", "a/b", "u@a", "a,b", "a\0", "\u{e9}"] {
             let mut out = Vec::new();
-            let result = encode_head(&mut out, &Head::get("/"), host, RequestBody::None);
+            let result = encode_head(
+                &mut out,
+                &Head::get("/"),
+                &Host::new(host),
+                RequestBody::None,
+            );
             assert_eq!(result, Err(HeadError::Host), "{host:?}");
             let own = Head::get("/").header("Host", host);
             assert!(encoded(&own, RequestBody::None).is_err(), "{host:?}");

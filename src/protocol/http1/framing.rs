@@ -5,7 +5,7 @@
 
 use super::error::ProtocolError;
 use super::request::RequestFacts;
-use super::syntax::{has_token, parse_decimal, trim};
+use super::syntax::{has_token, is_named, parse_decimal, trim};
 
 /// What a response head says about framing; all that is kept of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,15 +56,16 @@ impl Facts {
         let framed = !(is_connect && is_success(status));
         for header in headers {
             // Most headers are told apart by their length alone.
-            match header.name.len() {
-                10 if header.name.eq_ignore_ascii_case("connection") => {
+            let name = header.name.as_bytes();
+            match name.len() {
+                10 if is_named(name, b"connection") => {
                     facts.close |= has_token(header.value, "close");
                     facts.keep_alive |= has_token(header.value, "keep-alive");
                 }
-                14 if framed && header.name.eq_ignore_ascii_case("content-length") => {
+                14 if framed && is_named(name, b"content-length") => {
                     facts.add_content_length(header.value)?;
                 }
-                17 if framed && header.name.eq_ignore_ascii_case("transfer-encoding") => {
+                17 if framed && is_named(name, b"transfer-encoding") => {
                     facts.add_transfer_encoding(header.value)?;
                 }
                 _ => {}

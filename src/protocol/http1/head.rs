@@ -152,7 +152,7 @@ impl<'a> ResponseHead<'a> {
     /// All headers in their order, names as the peer wrote them.
     pub fn headers(&self) -> Headers<'a> {
         let (_, rest) = split_line(self.bytes);
-        Headers { rest }
+        Headers::of_section(rest)
     }
 
     /// The same as types of the `http` crate; allocates.
@@ -181,13 +181,14 @@ impl std::fmt::Debug for ResponseHead<'_> {
 /// Iterates over the headers of a head: names, and values without the white space around them.
 #[derive(Clone, Debug)]
 pub struct Headers<'a> {
-    rest: &'a [u8],
+    fields: Fields<'a>,
 }
 
 impl<'a> Headers<'a> {
     /// The headers of a section that has no status line, such as trailers.
     pub(super) const fn of_section(validated: &'a [u8]) -> Headers<'a> {
-        Headers { rest: validated }
+        let fields = Fields { rest: validated };
+        Headers { fields }
     }
 }
 
@@ -195,19 +196,41 @@ impl<'a> Iterator for Headers<'a> {
     type Item = (&'a str, &'a [u8]);
 
     fn next(&mut self) -> Option<(&'a str, &'a [u8])> {
+        let (name, value) = self.fields.next()?;
+        Some((std::str::from_utf8(name).ok()?, value))
+    }
+}
+
+/// The same, as bytes: that names are ASCII is known already.
+#[derive(Clone, Debug)]
+struct Fields<'a> {
+    rest: &'a [u8],
+}
+
+impl Fields<'_> {
+    /// As many as there are lines, at most.
+    fn len_max(&self) -> usize {
+        memchr::memchr_iter(b'\n', self.rest).count()
+    }
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<(&'a [u8], &'a [u8])> {
         let (line, rest) = split_line(self.rest);
         self.rest = rest;
-        let colon = line.iter().position(|&b| b == b':')?;
-        let name = std::str::from_utf8(&line[..colon]).ok()?;
-        Some((name, trim(&line[colon + 1..])))
+        let colon = memchr::memchr(b':', line)?;
+        Some((&line[..colon], trim(&line[colon + 1..])))
     }
 }
 
 /// The headers as a map; what the map cannot hold is left out (a validated head has no such).
 pub(super) fn to_header_map(headers: Headers<'_>) -> HeaderMap {
-    let mut map = HeaderMap::with_capacity(headers.clone().count());
-    for (name, value) in headers {
-        let name = HeaderName::from_bytes(name.as_bytes());
+    let fields = headers.fields;
+    let mut map = HeaderMap::with_capacity(fields.len_max());
+    for (name, value) in fields {
+        let name = HeaderName::from_bytes(name);
         if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value)) {
             map.append(name, value);
         }
@@ -217,7 +240,7 @@ pub(super) fn to_header_map(headers: Headers<'_>) -> HeaderMap {
 
 /// The first line without its CRLF, and what follows it.
 fn split_line(bytes: &[u8]) -> (&[u8], &[u8]) {
-    match bytes.iter().position(|&b| b == b'\n') {
+    match memchr::memchr(b'\n', bytes) {
         Some(end) => {
             let line = &bytes[..end];
             (line.strip_suffix(b"\r").unwrap_or(line), &bytes[end + 1..])

@@ -30,7 +30,7 @@ mod syntax;
 mod verdict;
 
 pub use chunks::{CHUNK_END, encode_chunk, encode_chunk_header, encode_last_chunk};
-pub use encode::{encode_head, encode_http_head};
+pub use encode::{Host, encode_head, encode_http_head};
 pub use error::ProtocolError;
 pub use exchange::{Exchange, HeadStep};
 pub use head::{Headers, ResponseHead};

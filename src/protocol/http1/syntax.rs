@@ -2,6 +2,16 @@
 //!
 //! Never: repairs anything; a piece is well-formed or it is not.
 
+/// Whether a header has this name, which is of lower-case letters and hyphens. `name` is a token: nothing else in one
+/// becomes a letter or a hyphen by having the bit set that tells cases apart.
+#[inline]
+pub(super) fn is_named<const N: usize>(name: &[u8], lower: &[u8; N]) -> bool {
+    <&[u8; N]>::try_from(name).is_ok_and(|name| {
+        let pairs = name.iter().zip(lower);
+        pairs.fold(0, |differing, (&a, &b)| differing | ((a | 0x20) ^ b)) == 0
+    })
+}
+
 /// Whether a comma-separated list holds `token`, in any case.
 pub(super) fn has_token(list: &[u8], token: &str) -> bool {
     list.split(|&b| b == b',')

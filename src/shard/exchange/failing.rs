@@ -2,7 +2,7 @@
 //!
 //! Never: decides whether the call is tried again.
 
-use super::{Exchange, Facts, Parts, Told};
+use super::{Exchange, Facts, Leaving, Parts, Told};
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind, Phase, RequestSent};
 use crate::protocol::http1;
@@ -22,7 +22,7 @@ impl<D: Driver> Exchange<D> {
     pub(in crate::shard) fn fail(&mut self, error: Error) -> Error {
         let sent = match &self.lease {
             Some(lease) => match lease.shard.core.borrow().sent(lease.key) {
-                RequestSent::Whole if !self.written => RequestSent::Partly,
+                RequestSent::Whole if self.request == Leaving::Writing => RequestSent::Partly,
                 sent => sent,
             },
             None => RequestSent::Whole,
