@@ -150,6 +150,9 @@ pub struct DriverFigures {
     pub enters: u64,
     /// Those of them made because deferred work was left over.
     pub enters_extra: u64,
+    /// Looks at the kernel within a turn, one at most: a checkout or a release met completions that nobody had looked at.
+    /// Beside these and `enters_extra` a turn makes one system call at most.
+    pub looks: u64,
     /// Operations submitted.
     pub submissions: u64,
     /// Completions reaped.
@@ -322,6 +325,7 @@ impl Snapshot {
         driver.turns += shard.tally.turns;
         driver.enters += shard.driver.enters;
         driver.enters_extra += shard.driver.enters_extra;
+        driver.looks += shard.tally.looks;
         driver.submissions += shard.driver.submissions;
         driver.completions += shard.driver.completions;
         driver.out_of_buffers += shard.driver.out_of_buffers;

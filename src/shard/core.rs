@@ -239,6 +239,7 @@ impl<D: Driver> Core<D> {
         if self.deferred.is_empty() {
             return Ok(());
         }
+        self.tally.looks += 1;
         self.driver.enter(crate::driver::Wait::No)?;
         self.translate();
         // Only those that were deferred before the look: others may come from it.

@@ -39,6 +39,8 @@ pub(crate) struct Tally {
     pub(crate) steals: u64,
     pub(crate) pauses: u64,
     pub(crate) turns: u64,
+    /// Looks at the kernel within a turn, before what had to wait for one was granted.
+    pub(crate) looks: u64,
     /// Calls of tasks here that were sent to a home.
     pub(crate) forwarded: u64,
     /// Calls from elsewhere that were passed on to another home, because this shard's loop was behind.

@@ -55,6 +55,29 @@ fn a_run_compares_and_everybody_did_the_same_work() {
 }
 
 #[test]
+#[cfg(target_arch = "x86_64")]
+fn instructions_are_counted_and_found_in_functions() {
+    if !two_cores() {
+        return;
+    }
+    let output = versus("instructions --peer floor --requests 64 --top 100000 --json -");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let floor = &report["scenarios"]["h1"]["peers"]["floor"];
+    assert_eq!(floor["requests"], 64);
+    let all = floor["instructions_per_request"].as_f64().unwrap();
+    let rows = floor["profile"].as_array().unwrap().iter();
+    let sum: f64 = rows.map(|row| row["instructions"].as_f64().unwrap()).sum();
+    assert!(
+        all > 0.0 && (sum - all).abs() < all / 100.0,
+        "{sum} of {all}"
+    );
+    assert!(floor["crates"]["floor"].as_f64() > Some(0.0), "{floor}");
+    assert!(floor["system_calls_per_request"].as_f64() > Some(0.0));
+}
+
+#[test]
 fn who_cannot_do_a_scenario_is_left_out_with_the_reason() {
     if !two_cores() {
         return;

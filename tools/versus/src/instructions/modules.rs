@@ -20,11 +20,17 @@ struct Module {
     name: String,
     start: u64,
     end: u64,
-    /// Where functions begin, in the process, and their names.
-    functions: BTreeMap<u64, String>,
+    /// Where functions begin, in the process.
+    functions: BTreeMap<u64, Function>,
     /// `None` of what is no file.
     debug: Option<Loader>,
     is_program: bool,
+}
+
+struct Function {
+    name: String,
+    /// `None`: not known, up to the next one.
+    len: Option<u64>,
 }
 
 /// A function that an address is in.
@@ -94,7 +100,8 @@ impl Modules {
         }
         for (address, name) in imported {
             let into = modules.iter_mut().find(|one| one.has(address));
-            into.map(|module| module.functions.insert(address, name));
+            let function = Function { name, len: None };
+            into.map(|module| module.functions.entry(address).or_insert(function));
         }
         for module in &mut modules {
             let name = module.name.rsplit('/').next().unwrap_or_default();
@@ -114,8 +121,14 @@ impl Modules {
             };
         };
         let function = module.functions.range(..=address).next_back();
+        let function = function
+            .filter(|(start, function)| function.len.is_none_or(|len| address - *start < len));
+        let unnamed = || match module.functions.is_empty() {
+            true => module.name.clone(),
+            false => format!("{}, unnamed", module.name),
+        };
         Place {
-            symbol: function.map_or_else(|| module.name.clone(), |(_, name)| name.clone()),
+            symbol: function.map_or_else(unnamed, |(_, function)| function.name.clone()),
             offset: address - function.map_or(module.start, |(start, _)| *start),
             frames: module.frames(address).unwrap_or_default(),
             module: module.name.clone(),
@@ -165,12 +178,16 @@ fn mapping(line: &str) -> Option<(u64, u64, &str)> {
 }
 
 /// Of a library that was stripped those alone that others may call.
-fn functions(file: &object::File<'_>, base: u64) -> BTreeMap<u64, String> {
+fn functions(file: &object::File<'_>, base: u64) -> BTreeMap<u64, Function> {
     let symbols = file.symbols().chain(file.dynamic_symbols());
     let functions = symbols.filter(|symbol| symbol.is_definition() && symbol.size() > 0);
     let functions = functions.filter_map(|symbol| {
         let name = addr2line::demangle_auto(symbol.name().ok()?.into(), None);
-        Some((base + symbol.address(), plain(&name)))
+        let function = Function {
+            name: plain(&name),
+            len: Some(symbol.size()),
+        };
+        Some((base + symbol.address(), function))
     });
     functions.collect()
 }
