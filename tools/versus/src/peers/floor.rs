@@ -8,7 +8,7 @@ use crate::cli::ClientOptions;
 use crate::measure::{self, Outcome, TIMED_EVERY};
 use crate::process;
 use crate::scenario::{Pace, Place, Scenario, Transport};
-use floor::{FloorRun, Receive, Until, run_observed};
+use floor::{FloorRun, Until, Variant, run_observed};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -60,7 +60,7 @@ fn run(options: &ClientOptions) -> Result<Outcome, String> {
         warmup: measure::WARMUP,
         until: Until::Elapsed(Duration::from_secs(options.seconds)),
         core: None,
-        receive: Receive::Multishot,
+        variant: Variant::default(),
     };
     let observe = |latency: Duration| latencies.saturating_record(latency.as_nanos() as u64);
     let report = run_observed(plan, TIMED_EVERY, observe).map_err(|why| why.to_string())?;
