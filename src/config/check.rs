@@ -4,6 +4,9 @@ use super::{Config, UpstreamConfig};
 use crate::error::{Error, ErrorKind};
 use std::time::Duration;
 
+/// A sleep that may last longer is better slept.
+const SPIN_MAX: Duration = Duration::from_millis(1);
+
 pub(super) fn config(config: &Config) -> Result<(), Error> {
     let mut mistakes = Mistakes {
         prefix: String::new(),
@@ -35,7 +38,13 @@ pub(super) fn config(config: &Config) -> Result<(), Error> {
         1,
         most.max(1).into(),
     );
-    mistakes.not_zero(&[("reload_interval", config.reload_interval)]);
+    mistakes.not_zero(&[
+        ("reload_interval", config.reload_interval),
+        ("spin", config.spin),
+    ]);
+    if config.spin.is_some_and(|spin| spin > SPIN_MAX) {
+        mistakes.add("spin", format!("is longer than {SPIN_MAX:?}"));
+    }
     mistakes.range("audit.queue_max", config.audit.queue_max as u64, 1, 1 << 24);
     mistakes.prefix = "defaults.".into();
     upstream(&config.defaults, config, &mut mistakes);

@@ -85,6 +85,11 @@ pub struct Config {
     /// Default 8 (128 KiB): enough for a fast link while the reader is busy for a millisecond. More
     /// lets a slow reader take buffers from others; fewer pauses fast bodies.
     pub receive_buffers_per_connection: u16,
+    /// How long a shard with nothing to do looks out for what comes before it sleeps, 1 ms at most; where that is in vain it
+    /// does so less and less often. Default off: the core is left to others. `"50us"` answers single calls in half the time where
+    /// each shard has a core to itself and upstreams are near; longer than they take to answer is wasted.
+    #[serde(with = "serial::duration_or_off")]
+    pub spin: Option<Duration>,
     /// How often the files that named upstreams' `tls` settings name are looked at, by a thread that is there only if one of
     /// them speaks TLS; what has changed, and stayed so for two looks, is read as by [`Engine::reload`](crate::Engine::reload). Default 1 s: a
     /// renewed certificate is in use within two or three seconds, for a stat(2) or two. Longer looks less often; `"off"` leaves it to
@@ -117,6 +122,7 @@ impl Default for Config {
             receive_buffers: 256,
             receive_buffer_size: 16 * 1024,
             receive_buffers_per_connection: 8,
+            spin: None,
             reload_interval: Some(Duration::from_secs(1)),
             access: AccessConfig::default(),
             audit: AuditConfig::default(),

@@ -220,6 +220,7 @@ fn prepare(shared: &EngineShared<Uring>, index: usize) -> Result<Uring, Error> {
         completions: config.ring_entries.saturating_mul(4),
         buffers: config.receive_buffers,
         buffer_size: config.receive_buffer_size,
+        spin: config.spin.unwrap_or_default(),
     };
     Uring::new(&settings).map_err(unsupported)
 }

@@ -6,15 +6,17 @@
 //!
 //! - [`ring`]: the queues and the system call; - [`buffers`]: what the kernel receives into;
 //! - [`sockets`]: what is in flight, and completions as events; - [`token`]: the names of operations;
-//! - [`signal`]: the end of a sleep; - [`messages`]: from ring to ring; - [`probe`] and [`refusal`]: what the kernel can do, or why not.
+//! - [`spin`] and [`pulse`]: before a sleep; - [`signal`]: the end of a sleep; - [`messages`]: from ring to ring; - [`probe`] and [`refusal`]: what the kernel can do, or why not.
 
 mod buffers;
 mod messages;
 mod probe;
+mod pulse;
 mod refusal;
 mod ring;
 mod signal;
 mod sockets;
+mod spin;
 mod token;
 
 #[cfg(test)]
@@ -27,6 +29,7 @@ use crate::slab::Key;
 use buffers::Buffers;
 use io_uring::{opcode, types::CancelBuilder};
 use messages::Messages;
+use pulse::Pulse;
 use ring::Ring;
 use signal::Wake;
 use sockets::Sockets;
@@ -57,6 +60,8 @@ pub struct Settings {
     pub buffers: u16,
     /// Bytes in each. 16,384: a TLS record, and most responses, in one piece.
     pub buffer_size: u32,
+    /// How long to look out for completions before a sleep. Zero: the core may be wanted by others.
+    pub spin: Duration,
 }
 
 impl Default for Settings {
@@ -66,6 +71,7 @@ impl Default for Settings {
             completions: 4096,
             buffers: 256,
             buffer_size: 16_384,
+            spin: Duration::ZERO,
         }
     }
 }
@@ -95,6 +101,7 @@ pub struct Uring {
     wake: Arc<Wake>,
     /// Whether the poll on `wake` is armed.
     wake_armed: bool,
+    pulse: Pulse,
     messages: Messages,
     completions: u64,
 }
@@ -124,7 +131,7 @@ impl Uring {
         if !probe.wait_timeout {
             return Err(Refusal::lacking("no time-out on waits"));
         }
-        let ring = Ring::new(settings.entries, settings.completions, probe).map_err(Refusal::of)?;
+        let ring = Ring::new(settings, probe).map_err(Refusal::of)?;
         let buffers = Buffers::new(settings.buffers, settings.buffer_size).map_err(Refusal::of)?;
         let submitter = ring.io_uring().submitter();
         buffers.register(&submitter).map_err(Refusal::of)?;
@@ -137,6 +144,7 @@ impl Uring {
             buffers: ManuallyDrop::new(buffers),
             wake: Arc::new(wake),
             wake_armed: false,
+            pulse: Pulse::new(),
             messages: Messages::new(probe.ring_messages),
             completions: 0,
         };
@@ -159,7 +167,7 @@ impl Uring {
 
     /// Appends what the completion queue holds.
     fn reap_once(&mut self, events: &mut Vec<Event<RingBuffer>>) {
-        let mut reaped = 0;
+        let (mut reaped, sleeps) = (0, self.ring.sleeps);
         for completion in self.ring.completions() {
             reaped += 1;
             let Some(token) = Token::unpack(completion.user_data()) else {
@@ -170,6 +178,7 @@ impl Uring {
                 Kind::Wake => self.wake_armed = io_uring::cqueue::more(completion.flags()),
                 // The sleep is over, which is all that it says.
                 Kind::Message | Kind::Teardown => {}
+                Kind::Pulse => self.pulse.ended(completion.result(), sleeps),
                 Kind::Unsent => self.messages.failed(-completion.result()),
                 Kind::Connect | Kind::Receive | Kind::Send | Kind::Cancel | Kind::Close => {
                     self.sockets
@@ -253,6 +262,12 @@ impl Driver for Uring {
         for message in self.messages.end_turn(all_gone) {
             // SAFETY: a message points to no memory, and `messages` keeps the descriptor until it is handed over.
             unsafe { self.ring.push(message) };
+        }
+        if wait != Wait::No
+            && let Some(pulse) = self.pulse.arm(self.ring.sleeps)
+        {
+            // SAFETY: a pulse points to static memory alone.
+            unsafe { self.ring.push(pulse) };
         }
         self.ring.enter(wait)
     }

@@ -6,11 +6,14 @@
 //! Every call names its flags: `IoUring::submit` would leave GETEVENTS out whenever the flag of
 //! deferred work is down, and a DEFER_TASKRUN ring polled that way can stall.
 
+use super::Settings;
 use super::probe::Probe;
+use super::spin::Spin;
 use crate::driver::Wait;
 use io_uring::{EnterFlags, IoUring, cqueue, squeue, types};
 use std::collections::VecDeque;
 use std::io;
+use std::time::Duration;
 
 /// How many further calls one [`Ring::enter`] makes while deferred work is left: a pass runs about
 /// 20 items of it. What is left even then keeps [`Ring::deferred`] up.
@@ -29,6 +32,10 @@ pub(super) struct Ring {
     tells_of_work: bool,
     /// Whether a sleep can be kept out of the accounts of waiting for disks (6.15).
     no_iowait: bool,
+    /// What comes before a sleep.
+    spin: Spin,
+    /// Calls that could only sleep: nothing was to be handed over, nothing was there.
+    pub(super) sleeps: u64,
     pub(super) enters: u64,
     pub(super) enters_extra: u64,
     pub(super) submissions: u64,
@@ -37,7 +44,13 @@ pub(super) struct Ring {
 
 impl Ring {
     /// Sets a ring up with every flag that `probe` found accepted. It belongs to this thread.
-    pub(super) fn new(entries: u32, completions: u32, probe: &Probe) -> io::Result<Ring> {
+    pub(super) fn new(settings: &Settings, probe: &Probe) -> io::Result<Ring> {
+        let Settings {
+            entries,
+            completions,
+            spin,
+            ..
+        } = *settings;
         let mut builder = IoUring::builder();
         builder.setup_clamp().setup_cqsize(completions.max(entries));
         if probe.submit_all {
@@ -64,6 +77,8 @@ impl Ring {
             tells_of_work: probe.taskrun_flag,
             no_iowait: ring.params().is_feature_no_iowait(),
             ring,
+            spin: Spin::new(spin),
+            sleeps: 0,
             enters: 0,
             enters_extra: 0,
             submissions: 0,
@@ -78,8 +93,7 @@ impl Ring {
     /// Whether anything waits in the completion queue, or to be put there. No system call.
     #[inline]
     pub(super) fn pending(&self) -> bool {
-        let (work, overflow) = self.flags();
-        work || overflow || !self.is_reaped()
+        pending(&self.ring)
     }
 
     /// Whether completions wait that found no room.
@@ -139,7 +153,11 @@ impl Ring {
         if self.lost > 0 {
             return Err(io::Error::from_raw_os_error(libc::EBADR));
         }
-        let sleeps = wait != Wait::No && self.backlog.is_empty() && self.is_reaped();
+        let mut sleeps = wait != Wait::No && self.backlog.is_empty() && self.is_reaped();
+        if sleeps && self.tells_of_work && self.spin.is_wanted() {
+            sleeps = !self.look_out(wait)?;
+        }
+        self.sleeps += u64::from(sleeps && self.is_handed_over());
         if sleeps || !self.is_handed_over() || !self.tells_of_work || self.has_work() {
             tolerate(self.call_and_wait(if sleeps { wait } else { Wait::No }))?;
         }
@@ -151,6 +169,21 @@ impl Ring {
             tolerate(self.call_and_wait(Wait::No))?;
         }
         Ok(())
+    }
+
+    /// Hands over what is queued and looks out for what comes, instead of a sleep. Whether something came, to be
+    /// reaped or fetched.
+    fn look_out(&mut self, wait: Wait) -> io::Result<bool> {
+        if !self.is_handed_over() {
+            tolerate(self.call_and_wait(Wait::No))?;
+        }
+        let at_most = match wait {
+            Wait::No => Duration::ZERO,
+            Wait::Event => Duration::MAX,
+            Wait::EventOr(limit) => limit,
+        };
+        let ring = &self.ring;
+        Ok(self.spin.look_out(at_most, || pending(ring)))
     }
 
     /// Lets completions in that found no room.
@@ -232,6 +265,14 @@ impl Ring {
     pub(super) fn backlog_len(&self) -> usize {
         self.backlog.len()
     }
+}
+
+/// Whether anything waits in the completion queue, or to be put there.
+#[inline]
+fn pending(ring: &IoUring) -> bool {
+    // SAFETY: no other view of the queues lives: all are temporaries of `Ring`'s methods, or borrow it mutably.
+    let (queue, completions) = unsafe { (ring.submission_shared(), ring.completion_shared()) };
+    queue.taskrun() || queue.cq_overflow() || !completions.is_empty()
 }
 
 /// What passes by itself is no error: a signal, a time-out, a full completion queue, a moment without

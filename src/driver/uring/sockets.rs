@@ -291,7 +291,7 @@ impl Sockets {
                 self.open -= 1;
                 events.push(Event::Closed { key });
             }
-            Kind::Wake | Kind::Teardown | Kind::Message | Kind::Unsent => {
+            Kind::Wake | Kind::Teardown | Kind::Message | Kind::Unsent | Kind::Pulse => {
                 unreachable!("the driver keeps its own")
             }
         }

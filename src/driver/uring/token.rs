@@ -22,6 +22,8 @@ pub(super) enum Kind {
     Message = 8,
     /// The driver's own: a message that did not arrive.
     Unsent = 9,
+    /// The driver's own: the timer of a shard that sleeps often.
+    Pulse = 10,
 }
 
 /// Names one operation of one socket.
@@ -59,6 +61,7 @@ impl Token {
             7 => Kind::Teardown,
             8 => Kind::Message,
             9 => Kind::Unsent,
+            10 => Kind::Pulse,
             _ => return None,
         };
         // `from_parts` keeps the lower 24 bits of the generation: the kind falls off.
@@ -83,6 +86,7 @@ mod tests {
             Kind::Teardown,
             Kind::Message,
             Kind::Unsent,
+            Kind::Pulse,
         ];
         for kind in kinds {
             for (index, generation) in [
@@ -101,6 +105,6 @@ mod tests {
     fn foreign_bits_are_nobody() {
         assert_eq!(Token::unpack(0), None);
         assert_eq!(Token::unpack(u64::MAX), None);
-        assert_eq!(Token::unpack(10 << 56), None);
+        assert_eq!(Token::unpack(11 << 56), None);
     }
 }

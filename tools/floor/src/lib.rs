@@ -5,9 +5,13 @@
 //! response must be complete, and sends it again: what this costs, the kernel costs, and no client
 //! built on the same calls can cost less. The yardstick for everything that does more.
 
+mod compare;
 mod exchange;
+mod memory;
+mod registered;
 mod ring;
 mod timing;
+mod variant;
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -19,6 +23,9 @@ use std::time::{Duration, Instant};
 
 use ring::Loop;
 use timing::Timing;
+
+pub use compare::{Comparison, Row, compare};
+pub use variant::{Memory, NAMES, Names, Receive, Send, Variant, Wait};
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -39,8 +46,8 @@ pub struct FloorRun {
     /// The core to pin the thread to for the run; of several threads the first, the others to those that follow. It
     /// stays pinned.
     pub core: Option<usize>,
-    /// How to receive.
-    pub receive: Receive,
+    /// How to use the ring.
+    pub variant: Variant,
 }
 
 /// When a run ends.
@@ -50,17 +57,6 @@ pub enum Until {
     Elapsed(Duration),
     /// After this many requests.
     Requests(u64),
-}
-
-/// How to receive. Both cost the same within the noise; multishot was rather ahead, and is what the
-/// driver does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Receive {
-    /// One multishot receive for each connection, from a ring of provided buffers.
-    #[default]
-    Multishot,
-    /// A receive for each response, to the connection's own buffer.
-    Single,
 }
 
 /// What a run took.
@@ -169,7 +165,7 @@ impl Prepared {
         });
         let sockets = sockets.collect::<io::Result<Vec<TcpStream>>>()?;
         let descriptors = sockets.iter().map(|socket| socket.as_raw_fd()).collect();
-        let ring = Loop::new(descriptors, run.request.clone(), response_len, run.receive)?;
+        let ring = Loop::new(descriptors, run.request.clone(), response_len, run.variant)?;
         Ok(Prepared {
             run,
             ring,
@@ -261,7 +257,7 @@ mod tests {
         address
     }
 
-    fn plan(address: SocketAddr, receive: Receive) -> FloorRun {
+    fn plan(address: SocketAddr, variant: Variant) -> FloorRun {
         FloorRun {
             address,
             connections: 8,
@@ -270,34 +266,40 @@ mod tests {
             warmup: Duration::ZERO,
             until: Until::Requests(1_000),
             core: None,
-            receive,
+            variant,
         }
     }
 
     #[test]
-    fn it_counts_whole_responses_either_way() {
-        for receive in [Receive::Multishot, Receive::Single] {
-            let report = run(plan(serve(RESPONSE), receive)).unwrap();
-            assert!((1_000..1_008).contains(&report.requests), "{report:?}");
+    fn every_variant_counts_whole_responses() {
+        for (name, ..) in NAMES {
+            let report = run(plan(serve(RESPONSE), name.parse().unwrap())).unwrap();
+            assert!(
+                (1_000..1_008).contains(&report.requests),
+                "{name}: {report:?}"
+            );
             assert!(report.enters > 0);
         }
     }
 
     #[test]
-    fn large_responses_are_counted_whole_either_way() {
+    fn every_variant_counts_large_responses_whole() {
         let body = "x".repeat(100_000);
         let response = format!("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n{body}");
         let address = serve(response.into_bytes().leak());
-        for receive in [Receive::Multishot, Receive::Single] {
-            let report = run(plan(address, receive)).unwrap();
-            assert!((1_000..1_008).contains(&report.requests), "{report:?}");
+        for (name, ..) in NAMES {
+            let report = run(plan(address, name.parse().unwrap())).unwrap();
+            assert!(
+                (1_000..1_008).contains(&report.requests),
+                "{name}: {report:?}"
+            );
         }
     }
 
     #[test]
     fn some_requests_are_timed() {
         let mut timed = 0;
-        let report = run_observed(plan(serve(RESPONSE), Receive::Multishot), 10, |latency| {
+        let report = run_observed(plan(serve(RESPONSE), Variant::default()), 10, |latency| {
             assert!(!latency.is_zero());
             timed += 1;
         });
@@ -311,7 +313,7 @@ mod tests {
 
     #[test]
     fn threads_run_side_by_side_and_each_is_reported() {
-        let mut plan = plan(serve(RESPONSE), Receive::Multishot);
+        let mut plan = plan(serve(RESPONSE), Variant::default());
         plan.warmup = Duration::from_millis(1);
         let reports = run_on_threads(&plan, 2).unwrap();
         assert_eq!(reports.len(), 2);
@@ -322,21 +324,21 @@ mod tests {
 
     #[test]
     fn a_thread_that_cannot_begin_keeps_no_other_waiting() {
-        let mut plan = plan(serve(RESPONSE), Receive::Multishot);
+        let mut plan = plan(serve(RESPONSE), Variant::default());
         plan.core = Some(libc::CPU_SETSIZE as usize - 1);
         assert!(run_on_threads(&plan, 2).is_err());
     }
 
     #[test]
     fn a_response_that_is_too_long_ends_the_run() {
-        let mut plan = plan(serve(RESPONSE), Receive::Multishot);
+        let mut plan = plan(serve(RESPONSE), Variant::default());
         plan.response_len = Some(RESPONSE.len() - 1);
         assert_eq!(run(plan).unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
 
     #[test]
     fn a_plan_for_nothing_is_refused() {
-        let mut plan = plan(SocketAddr::from(([127, 0, 0, 1], 1)), Receive::Single);
+        let mut plan = plan(SocketAddr::from(([127, 0, 0, 1], 1)), Variant::default());
         plan.connections = 0;
         assert_eq!(run(plan).unwrap_err().kind(), io::ErrorKind::InvalidInput);
     }

@@ -5,6 +5,7 @@
 
 mod messages;
 mod refused;
+mod sleep;
 mod teardown;
 mod traffic;
 mod trouble;
@@ -32,6 +33,7 @@ impl Bench {
             completions: 128,
             buffers: 16,
             buffer_size: 4096,
+            spin: Duration::ZERO,
         })
     }
 

@@ -55,6 +55,7 @@ fn byte_order_survives_every_end_of_a_receive() {
         completions: 8,
         buffers: 2,
         buffer_size: 64,
+        spin: Duration::ZERO,
     });
     let listener = listener();
     let (key, mut peer) = bench.pair(&listener);
@@ -138,6 +139,7 @@ fn more_operations_than_entries_before_one_enter() {
         completions: 8,
         buffers: 256,
         buffer_size: 64,
+        spin: Duration::ZERO,
     });
     let listener = listener();
     let pairs: Vec<_> = (0..100).map(|_| bench.pair(&listener)).collect();
@@ -164,6 +166,7 @@ fn ten_thousand_completions_through_a_tiny_queue() {
         completions: 8,
         buffers: 1,
         buffer_size: 64,
+        spin: Duration::ZERO,
     });
     let listener = listener();
     let keys: Vec<Key> = (0..100).map(|_| bench.open(&endpoint(&listener))).collect();
@@ -271,6 +274,7 @@ fn what_the_kernel_holds_back_is_told_of() {
         completions: 256,
         buffers: 128,
         buffer_size: 64,
+        spin: Duration::ZERO,
     });
     let listener = listener();
     let (key, mut peer) = bench.pair(&listener);

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use floor::{FloorReport, FloorRun, Receive, Until};
+use floor::{FloorReport, FloorRun, Until, Variant};
 
 use super::Stage;
 use crate::backend::{Backend, BackendOptions};
@@ -67,7 +67,7 @@ impl<'a> Beside<'a> {
             warmup: WARMUP,
             until: Until::Elapsed(self.duration),
             core: Some(CORE),
-            receive: Receive::default(),
+            variant: Variant::default(),
         };
         let phase = Phase {
             subject: SUBJECT,

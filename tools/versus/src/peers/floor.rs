@@ -9,7 +9,7 @@ use crate::instructions::Marks;
 use crate::measure::{self, Outcome, TIMED_EVERY};
 use crate::process;
 use crate::scenario::{Pace, Place, Scenario, Transport};
-use floor::{FloorRun, Receive, Until, run_observed};
+use floor::{FloorRun, Until, Variant, run_observed};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ fn run(options: &ClientOptions) -> Result<Outcome, String> {
         warmup: measure::WARMUP,
         until: Until::Elapsed(Duration::from_secs(options.seconds)),
         core: None,
-        receive: Receive::Multishot,
+        variant: Variant::default(),
     };
     // It tells of those that it times alone: as few as do for the marks.
     let every = options.marked.map_or(TIMED_EVERY, |_| MARKED_EVERY);
