@@ -63,13 +63,18 @@ pub use client::engine::Engine;
 pub use client::lease::{Detached, DetachedGuard, Lease};
 pub use client::not_ready::{ColdUpstream, NotReady};
 pub use client::on_each::OnEach;
-pub use client::snapshot::{DriverFigures, Gauges, ShardState, Snapshot, UpstreamFigures};
+pub use client::snapshot::{
+    Acquires, DriverFigures, Gauges, ShardState, Snapshot, UpstreamFigures,
+};
 pub use client::upstream::Upstream;
 pub use config::{CallOptions, Class, Config};
 pub use driver::uring::Probe;
 pub use endpoint::Endpoint;
 pub use error::{Error, ErrorKind, Phase, RequestSent, TlsFailure};
-pub use stats::Latencies;
+pub use shard::meters::{
+    BreakerFigures, ConnectionStates, EndpointFigures, Outcome, RequestFigures,
+};
+pub use stats::{Durations, Latencies};
 pub use trip::{Attempt, Trip};
 
 /// For tasks on the shards' own threads: see [`Engine::spawn_on_each`].

@@ -22,8 +22,6 @@ pub(crate) struct Audited {
     dialled: Time,
     opened: Option<Time>,
     tls: Option<Arc<AuditTls>>,
-    /// Why it ends: the first reason is the one that counts.
-    why: Option<CloseCause>,
     /// Why its dial failed.
     error: Option<String>,
 }
@@ -43,7 +41,6 @@ impl<D: Driver> Core<D> {
                 dialled: self.now,
                 opened: None,
                 tls: None,
-                why: None,
                 error: None,
             }));
         }
@@ -64,6 +61,7 @@ impl<D: Driver> Core<D> {
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
+        connection.opened_at = now;
         let Some(audited) = connection.audited.as_deref_mut() else {
             return;
         };
@@ -86,16 +84,13 @@ impl<D: Driver> Core<D> {
 
     /// A connection is about to end, for this reason unless there was one before.
     pub(super) fn ends_by(&mut self, key: Key, why: CloseCause) {
-        if let Some(audited) = self.audited(key) {
-            audited.why.get_or_insert(why);
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.why.get_or_insert(why);
         }
     }
 
     /// The same, by what the pool says.
     pub(super) fn ends_by_pool(&mut self, key: Key, upstream: Key, reason: CloseReason) {
-        if self.trail.is_none() {
-            return;
-        }
         let state = self.upstreams.get(upstream);
         let forgotten = state.is_some_and(|state| state.forgotten);
         let why = match reason {
@@ -128,10 +123,16 @@ impl<D: Driver> Core<D> {
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
+        let why = connection.why.unwrap_or(CloseCause::Failed);
+        if connection.opened_at != Time::NEVER
+            && let Some(state) = self.upstreams.get_mut(connection.upstream)
+        {
+            let open = now.since(connection.opened_at);
+            state.meters.closed(connection.place, why, open);
+        }
         let Some(mut audited) = connection.audited.take() else {
             return;
         };
-        let why = audited.why.unwrap_or(CloseCause::Failed);
         let action = match audited.opened {
             Some(opened) => AuditAction::Closed {
                 why,

@@ -148,15 +148,18 @@ impl<D: Driver> Core<D> {
         match gone.answer {
             Some(Ok(grant)) => self.give_back(grant),
             Some(Err(_)) => {}
-            None if gone.queued => self.pool_input(
-                gone.wish.upstream,
-                Input::Cancel {
-                    waiter: WaiterId(waiter),
-                },
-            ),
+            None if gone.queued => self.cancel_queued(waiter, gone.wish.upstream),
             None => {}
         }
         gone.stake.into_call()
+    }
+
+    fn cancel_queued(&mut self, waiter: Key, upstream: Key) {
+        if let Some(state) = self.upstreams.get_mut(upstream) {
+            state.meters.cancelled += 1;
+        }
+        let waiter = WaiterId(waiter);
+        self.pool_input(upstream, Input::Cancel { waiter });
     }
 
     pub(super) fn on_deferred(&mut self, deferred: Deferred) {
@@ -266,7 +269,11 @@ impl<D: Driver> Core<D> {
     pub(super) fn take_answer(&mut self, key: Key) -> Option<Answered> {
         self.waiters.get(key)?.answer.as_ref()?;
         let waiter = self.waiters.remove(key)?;
-        self.tally.waited(self.now.since(waiter.since));
+        let waited = self.now.since(waiter.since);
+        self.tally.waited(waited);
+        if let Some(state) = self.upstreams.get_mut(waiter.wish.upstream) {
+            state.meters.waits.record(waited);
+        }
         Some((waiter.answer?, waiter.stake.into_call()))
     }
 }

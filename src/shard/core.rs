@@ -5,6 +5,7 @@
 
 use super::checkout::{Deferred, Waiter};
 use super::connection::{Connection, Holder, State};
+use super::copying::FiguresCopy;
 use super::figures::Tally;
 use super::lag::Lag;
 use super::lookup::Resolver;
@@ -28,7 +29,7 @@ use std::task::Waker;
 /// Everything of a shard that is not its tasks.
 pub(crate) struct Core<D: Driver> {
     pub(super) driver: D,
-    clock: Clock,
+    pub(super) clock: Clock,
     /// The time at the beginning of this turn.
     pub(super) now: Time,
     pub(super) random: Random,
@@ -67,6 +68,8 @@ pub(crate) struct Core<D: Driver> {
     /// has been dialled since the last look.
     pub(super) needs_left: bool,
     pub(super) tally: Tally,
+    /// Copies of the figures that are being made.
+    pub(super) copies: VecDeque<FiguresCopy>,
     /// Where connections are told of, if anywhere.
     pub(super) trail: Option<Arc<Trail>>,
     pub(super) lag: Lag,
@@ -159,6 +162,7 @@ impl<D: Driver> Core<D> {
             mailboxes,
             needs_left: false,
             tally: Tally::default(),
+            copies: VecDeque::new(),
             trail: None,
             lag: Lag::default(),
             declining: VecDeque::new(),
@@ -251,7 +255,7 @@ impl<D: Driver> Core<D> {
     /// Whether something is left for the next turn: somebody waits for the next look at the driver's events, or
     /// siblings are to be looked after.
     pub(super) fn has_left(&self) -> bool {
-        !self.deferred.is_empty() || self.has_shares()
+        !self.deferred.is_empty() || self.has_shares() || !self.copies.is_empty()
     }
 
     /// When the next timer is due.

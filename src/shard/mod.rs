@@ -22,6 +22,7 @@ mod bytes_out;
 pub(crate) mod call;
 mod checkout;
 mod connection;
+mod copying;
 pub(crate) mod core;
 pub(crate) mod crossing;
 mod demux;
@@ -49,6 +50,7 @@ pub(crate) mod look;
 pub(crate) mod lookup;
 pub(crate) mod lost;
 pub(crate) mod mailbox;
+pub(crate) mod meters;
 mod options;
 mod parker;
 pub(crate) mod pipe;
@@ -258,8 +260,7 @@ impl<D: Driver> Shard<D> {
                 .push(ReadyWatch::new(core.now() + within, reply)),
             Control::Figures(reply) => {
                 let executor = &self.local.executor;
-                // A caller who has gone does not want them any more.
-                let _ = reply.send(core.figures(executor.len(), executor.panics()));
+                core.begin_copy(executor.len(), executor.panics(), reply);
             }
             Control::Drain { begun, by } => self.begin_drain(&mut core, begun, by),
             Control::Stop => self.stopping = true,
@@ -283,6 +284,9 @@ impl<D: Driver> Shard<D> {
             core.answer_needs();
         }
         core.resume_receiving();
+        if !core.copies.is_empty() {
+            core.go_on_copying();
+        }
         if !self.watches.is_empty() {
             self.watches.retain_mut(|watch| !core.answer_ready(watch));
         }

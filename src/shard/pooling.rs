@@ -80,6 +80,7 @@ impl<D: Driver> Core<D> {
                 } => self.begin_dial(upstream, member, permit, endpoint),
                 Action::Grant { waiter, grant } => self.answer(waiter.0, Ok(grant)),
                 Action::Fail { waiter, refusal } => {
+                    self.count_refusal(upstream, &refusal);
                     let error = self.refusal(upstream, waiter.0, refusal);
                     self.answer(waiter.0, Err(error));
                 }
@@ -135,8 +136,9 @@ impl<D: Driver> Core<D> {
         let reused = connection.uses > 1;
         if reused {
             // A lower bound: dials that compete with each other take longer.
-            let state = self.upstreams.get(connection.upstream);
-            self.tally.avoided_nanos += state.map_or(0, |state| state.dial_nanos_min);
+            if let Some(state) = self.upstreams.get_mut(connection.upstream) {
+                state.meters.avoided_by_reuse += state.dial_nanos_min;
+            }
         }
         Grant { reused, ..grant }
     }

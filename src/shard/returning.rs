@@ -136,6 +136,10 @@ impl<D: Driver> Core<D> {
         match connection.state() {
             State::Leased => {
                 self.tally.discards += 1;
+                if let Some(state) = self.upstreams.get_mut(connection.upstream) {
+                    let held = self.now.since(connection.granted_at);
+                    state.meters.held(connection.place, held);
+                }
                 self.ends_as_it_is(key, complete);
                 self.leave_pool(key);
                 self.condemn(key);
@@ -216,6 +220,7 @@ impl<D: Driver> Core<D> {
         else {
             return;
         };
+        state.meters.held(connection.place, held);
         let comes = ComesFree::Released { held };
         if state.pool.has_waiters() && self.hand_on(upstream, member, comes) {
             return;

@@ -7,6 +7,7 @@ use super::account::Account;
 use super::addresses::Addresses;
 use super::homes::Homes;
 use super::homing::Homing;
+use super::meters::Meters;
 use super::policy::Policy;
 use super::sharing::offers::Offers;
 use super::sharing::share::Share;
@@ -19,6 +20,7 @@ use crate::time::Time;
 use crate::time::wheel::TimerKey;
 use crate::tls::ClientTls;
 use crossbeam::utils::CachePadded;
+use std::fmt;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -68,6 +70,12 @@ pub(crate) struct UpstreamShared {
     /// Where calls for it go to: the shards that keep connections warm, and if none does the preferred
     /// one, so that a quiet upstream keeps few connections in one place; more when they are needed.
     pub(crate) homes: Homes,
+}
+
+impl fmt::Debug for UpstreamShared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "UpstreamShared({:?})", self.name)
+    }
 }
 
 /// How the files that an upstream's TLS settings name fared when they were read anew.
@@ -257,6 +265,8 @@ fn by_preference(name: &str, shards: usize) -> Vec<usize> {
 pub(crate) struct UpstreamState {
     pub(crate) shared: Arc<UpstreamShared>,
     pub(crate) pool: Pool,
+    /// What is counted of it.
+    pub(crate) meters: Meters,
     /// What calls have taught.
     pub(super) account: Account,
     /// What this shard is to it.
@@ -301,6 +311,7 @@ impl UpstreamState {
         let limits = shared.limits(shard, &settings);
         UpstreamState {
             pool: Pool::new(limits, shared.permits.clone(), seed),
+            meters: Meters::default(),
             account: Account::new(&settings.retry),
             homing: Homing::new(now, shared.homes.contains(shard)),
             share: Share::new(&shared),

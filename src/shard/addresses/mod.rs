@@ -38,6 +38,8 @@ struct Name {
     addresses: Vec<Endpoint>,
     since: Option<Time>,
     lookup: bool,
+    /// When it was asked for last.
+    asked: Time,
 }
 
 struct Place {
@@ -89,6 +91,7 @@ impl Addresses {
         self.sources.iter_mut().find_map(|source| match source {
             Source::Name(name) if !name.lookup && !name.is_fresh(now, ttl) => {
                 name.lookup = true;
+                name.asked = now;
                 Some((name.host.clone(), name.port))
             }
             Source::Name(_) | Source::Fixed(_) => None,
@@ -96,14 +99,14 @@ impl Addresses {
     }
 
     /// Takes the answer for a name: `None` if there is none, which leaves what was known. Old addresses
-    /// are better than none: a resolver's outage is not the backend's.
+    /// are better than none: a resolver's outage is not the backend's. Says how long that took, if it was waited for.
     pub(super) fn answered(
         &mut self,
         now: Time,
         host: &str,
         port: u16,
         addresses: Option<Vec<SocketAddr>>,
-    ) {
+    ) -> Option<Duration> {
         for source in &mut self.sources {
             if let Source::Name(name) = source
                 && name.lookup
@@ -114,9 +117,10 @@ impl Addresses {
                     name.addresses = addresses.into_iter().map(Endpoint::Inet).collect();
                     name.since = Some(now);
                 }
-                return;
+                return Some(now.since(name.asked));
             }
         }
+        None
     }
 
     /// Puts other endpoints in the place of those known. A name that stays keeps what it came to.
@@ -252,6 +256,7 @@ impl Source {
                 addresses: Vec::new(),
                 since: None,
                 lookup: false,
+                asked: Time::ZERO,
             }),
         }
     }
