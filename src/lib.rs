@@ -18,6 +18,7 @@
 //!   and under any runtime, or none ([`block_on`]).
 //! - [`on_shard`] has what tasks on the shards' own threads use: the fast way.
 //! - [`config`] explains every setting, its default and the reason for it.
+//! - [`telemetry`] names what [`Engine::snapshot`] tells, for Prometheus and others.
 //! - [`probe`] says what this machine's io_uring can do.
 
 #![warn(missing_docs)]
@@ -28,6 +29,8 @@
 pub mod bench;
 #[cfg(feature = "simulation")]
 pub mod simulation;
+
+pub mod telemetry;
 
 mod client;
 
@@ -66,6 +69,7 @@ pub use client::on_each::OnEach;
 pub use client::snapshot::{
     Acquires, DriverFigures, Gauges, ShardState, Snapshot, UpstreamFigures,
 };
+pub use client::snapshots::Snapshots;
 pub use client::upstream::Upstream;
 pub use config::{CallOptions, Class, Config};
 pub use driver::uring::Probe;

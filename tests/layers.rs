@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 /// use, over another driver. So does `bench`, which opens parts from anywhere to be measured.
 const LAYERS: &[&[&str]] = &[
     &["simulation", "bench"],
+    &["telemetry"],
     &["client", "adapt"],
     &["engine"],
     &["shard"],

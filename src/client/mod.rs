@@ -13,4 +13,5 @@ pub(crate) mod not_ready;
 pub(crate) mod on_each;
 pub(crate) mod shard;
 pub(crate) mod snapshot;
+pub(crate) mod snapshots;
 pub(crate) mod upstream;

@@ -282,6 +282,8 @@ pub struct UpstreamFigures {
     pub address: String,
     /// Its URL's port, where it has one.
     pub port: Option<u16>,
+    /// Whether it is that host that is looked up, and not names of its `endpoints`.
+    pub own_name: bool,
     /// Its `connections_max`.
     pub connections_max: u64,
     /// What became of those who asked for a connection.
@@ -475,6 +477,7 @@ impl UpstreamFigures {
             (None, path) => path.map_or_else(String::new, |path| path.display().to_string()),
         };
         self.port = url.port();
+        self.own_name = part.own_name;
         self.connections_max = part.shared.connections.max().into();
         (self.acquires).add(&part.counters, meters.failed, meters.cancelled);
         self.wait.add(&meters.waits);

@@ -136,6 +136,8 @@ pub(crate) struct UpstreamPart {
     pub(crate) counters: PoolCounters,
     pub(crate) meters: Meters,
     pub(crate) retry_budget: f64,
+    /// Whether it is the URL's own host that names are looked up for.
+    pub(crate) own_name: bool,
     /// Where each endpoint is that has figures of its own, and what it has.
     pub(crate) endpoints: BTreeMap<EndpointId, (Endpoint, EndpointFigures)>,
     /// Connections to it that count against its cap, over all shards.
@@ -172,6 +174,7 @@ impl UpstreamPart {
             counters,
             meters: upstream.meters.without_places(),
             retry_budget: upstream.account.retry_budget(),
+            own_name: upstream.policy.current().endpoints.is_empty(),
             endpoints,
             permits: upstream.shared.connections.in_use(),
             homes: upstream.shared.homes.len(),
