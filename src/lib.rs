@@ -51,11 +51,13 @@ pub mod config;
 mod diagram;
 mod endpoint;
 mod error;
+mod lifecycle;
 mod random;
 mod slab;
 mod stats;
 mod sync;
 mod time;
+mod trace;
 mod trip;
 
 pub use block_on::block_on;
@@ -75,6 +77,7 @@ pub use config::{CallOptions, Class, Config};
 pub use driver::uring::Probe;
 pub use endpoint::Endpoint;
 pub use error::{Error, ErrorKind, Phase, RequestSent, TlsFailure};
+pub use lifecycle::{Lifecycle, LifecycleEvent, LifecycleSubscriber};
 pub use shard::meters::{
     BreakerFigures, ConnectionStates, EndpointFigures, Outcome, RequestFigures,
 };

@@ -21,8 +21,20 @@ const LAYERS: &[&[&str]] = &[
 ];
 
 const BASE: &[&str] = &[
-    "audit", "block_on", "config", "diagram", "endpoint", "error", "random", "slab", "stats",
-    "sync", "time", "trip",
+    "audit",
+    "block_on",
+    "config",
+    "diagram",
+    "endpoint",
+    "error",
+    "lifecycle",
+    "random",
+    "slab",
+    "stats",
+    "sync",
+    "time",
+    "trace",
+    "trip",
 ];
 
 /// One file of the library.

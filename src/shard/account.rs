@@ -12,6 +12,7 @@ use crate::pool::{Input, RetryBudget, Tail, backoff};
 use crate::protocol::http1::MethodKind;
 use crate::slab::Key;
 use crate::time::Time;
+use crate::trace;
 use std::time::Duration;
 
 /// One upstream's calls, as one shard has seen them.
@@ -121,21 +122,22 @@ impl<D: Driver> Core<D> {
         }
     }
 
-    /// The same, of a call that has its response's head, so long after it began.
+    /// The same, of a call that has its response's head, so many nanoseconds after it began.
     pub(super) fn note_head(
         &mut self,
         key: Key,
         latency: Duration,
         method: MethodKind,
         status: u16,
-        took: Duration,
+        nanos: u64,
     ) {
+        trace::answered(status);
         let connection = self.connections.get(key);
         let upstream = connection.map(|connection| connection.upstream);
         if let Some(state) = upstream.and_then(|upstream| self.upstreams.get_mut(upstream)) {
             state.account.tail.record(self.now, latency);
             let outcome = Outcome::Status(status);
-            state.meters.requested(method, outcome, took);
+            state.meters.requested(method, outcome, nanos);
         }
     }
 

@@ -7,12 +7,14 @@ use super::bytes_in::End;
 use super::core::Core;
 use crate::audit::{AuditAction, AuditTls, CloseCause, DialCause, Fingerprint, Told};
 use crate::driver::Driver;
+use crate::lifecycle::Lifecycle;
 use crate::pool::{CloseReason, MemberId, Purpose};
 use crate::slab::Key;
 use crate::time::Time;
 use crate::tls::{Handshake, Session};
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A connection's part in the trail.
 #[derive(Debug)]
@@ -57,11 +59,16 @@ impl<D: Driver> Core<D> {
     }
 
     /// A connection can be used.
-    pub(super) fn audit_opened(&mut self, key: Key, now: Time) {
+    pub(super) fn audit_opened(&mut self, key: Key, now: Time, took: Duration) {
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
         connection.opened_at = now;
+        connection.span.opened(connection.endpoint.as_ref());
+        self.happened(key, Lifecycle::Opened { took });
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
         let Some(audited) = connection.audited.as_deref_mut() else {
             return;
         };
@@ -124,12 +131,18 @@ impl<D: Driver> Core<D> {
             return;
         };
         let why = connection.why.unwrap_or(CloseCause::Failed);
+        connection.span.ends(why.name(), connection.uses);
         if connection.opened_at != Time::NEVER
             && let Some(state) = self.upstreams.get_mut(connection.upstream)
         {
             let open = now.since(connection.opened_at);
             state.meters.closed(connection.place, why, open);
+            connection.why = Some(why);
+            self.happened(key, Lifecycle::Retired { why });
         }
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
         let Some(mut audited) = connection.audited.take() else {
             return;
         };

@@ -91,6 +91,11 @@ impl Encoded {
         })
     }
 
+    /// Its method's name, `_OTHER` for those that HTTP does not know.
+    pub(super) fn method(&self) -> &'static str {
+        self.facts.method.name()
+    }
+
     /// What its method says.
     pub(super) fn is_idempotent(&self) -> bool {
         self.idempotent

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::pool::{Grant, Input, WaiterId};
 use crate::slab::Key;
 use crate::time::Time;
+use crate::trace::{self, Span};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -34,6 +35,8 @@ pub(crate) struct Waiter {
     /// Whether the pool knows it already.
     pub(super) queued: bool,
     pub(super) waker: Waker,
+    /// While it waits.
+    pub(super) span: Span,
     pub(super) answer: Option<Result<Grant, Error>>,
     /// Whether its call could run elsewhere.
     pub(super) stake: Stake,
@@ -127,6 +130,7 @@ impl<D: Driver> Core<D> {
             since: self.now,
             queued: false,
             waker: waker.clone(),
+            span: trace::wait(),
             answer: None,
             stake,
         });
@@ -220,6 +224,7 @@ impl<D: Driver> Core<D> {
                 let (upstream, served) = (waiter.wish.upstream, answer.is_ok());
                 let stayed = waiter.queued && waiter.stake.stays();
                 waiter.answer = Some(answer);
+                waiter.span = Span::default();
                 waiter.waker.wake_by_ref();
                 self.left_queue(upstream, stayed, served);
             }

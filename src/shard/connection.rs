@@ -17,6 +17,7 @@ use crate::slab::Key;
 use crate::time::Time;
 use crate::time::wheel::TimerKey;
 use crate::tls::Session;
+use crate::trace::Span;
 use std::task::Waker;
 
 pub(crate) use state::{Event, State};
@@ -80,6 +81,9 @@ pub(crate) struct Connection<B> {
     pub(crate) opened_at: Time,
     /// Why it ends: the first reason is the one that counts.
     pub(crate) why: Option<CloseCause>,
+    /// From its dial to its end, and the part of making it that is under way.
+    pub(crate) span: Span,
+    pub(crate) step: Span,
     /// Where an audit trail is kept.
     pub(crate) audited: Option<Box<Audited>>,
     /// When it was granted last.
@@ -169,6 +173,8 @@ impl<B> Connection<B> {
             received: 0,
             opened_at: Time::NEVER,
             why: None,
+            span: Span::default(),
+            step: Span::default(),
             audited: None,
             granted_at: Time::ZERO,
         }

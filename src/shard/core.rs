@@ -16,6 +16,7 @@ use super::upstream::{UpstreamId, UpstreamState};
 use crate::audit::Trail;
 use crate::driver::{Driver, Event};
 use crate::error::Error;
+use crate::lifecycle::LifecycleSubscriber;
 use crate::pool::Action;
 use crate::random::Random;
 use crate::slab::{Key, Slab};
@@ -72,6 +73,8 @@ pub(crate) struct Core<D: Driver> {
     pub(super) copies: VecDeque<FiguresCopy>,
     /// Where connections are told of, if anywhere.
     pub(super) trail: Option<Arc<Trail>>,
+    /// Who is told what happens to them, if anybody.
+    pub(super) subscriber: Option<Arc<dyn LifecycleSubscriber>>,
     pub(super) lag: Lag,
     /// Upstreams whose calls siblings keep for now, because this shard is late.
     pub(super) declining: VecDeque<Key>,
@@ -164,6 +167,7 @@ impl<D: Driver> Core<D> {
             tally: Tally::default(),
             copies: VecDeque::new(),
             trail: None,
+            subscriber: None,
             lag: Lag::default(),
             declining: VecDeque::new(),
             draining: false,

@@ -13,6 +13,7 @@ use crate::pool::{ComesFree, EndpointId, Input, MemberId, Opened, Permit};
 use crate::slab::Key;
 use crate::time::Time;
 use crate::tls::{Session, TlsError};
+use crate::trace::{self, Span};
 use std::io;
 use std::time::Duration;
 
@@ -38,9 +39,9 @@ impl<D: Driver> Core<D> {
             tried: Vec::new(),
             error: None,
         };
-        let key = self
-            .connections
-            .insert(Connection::new(upstream, member, permit, dial));
+        let mut connection = Connection::new(upstream, member, permit, dial);
+        connection.span = trace::connection(&state.shared.name, self.index);
+        let key = self.connections.insert(connection);
         self.set_deadline(key, now + timeout);
         self.audit_dial(key, upstream, member);
         // Whoever needs it more may have said so when there was nothing here to give up.
@@ -82,6 +83,7 @@ impl<D: Driver> Core<D> {
             connection.close_by = Time::NEVER;
             match self.driver.open(key, &endpoint, &options) {
                 Ok(()) => {
+                    connection.step = trace::connect(&connection.span, &endpoint);
                     connection.operations.socket = true;
                     connection.operations.connect = true;
                     self.driver.connect(key);
@@ -124,6 +126,8 @@ impl<D: Driver> Core<D> {
             return;
         };
         let upstream = connection.upstream;
+        connection.step.error(&error);
+        connection.step = Span::default();
         if let Some(dial) = connection.dial.as_mut() {
             dial.error = Some(error);
         }
@@ -176,6 +180,7 @@ impl<D: Driver> Core<D> {
         };
         let mut state = self.upstreams.get_mut(connection.upstream);
         connection.connected_at = now;
+        connection.step = Span::default();
         if let Some(dial) = connection.dial.as_deref() {
             self.tally.connects.record(now.since(dial.started));
             if let Some(state) = &mut state {
@@ -189,6 +194,7 @@ impl<D: Driver> Core<D> {
             self.established(key, None);
             return;
         };
+        connection.step = trace::handshake(&connection.span);
         match Session::new(client) {
             Ok(mut session) => {
                 connection
@@ -217,6 +223,8 @@ impl<D: Driver> Core<D> {
         else {
             return;
         };
+        connection.step.resumed(handshake.resumed);
+        connection.step = Span::default();
         let (upstream, place) = (connection.upstream, connection.place);
         let took = self.clock.now().since(connection.connected_at);
         self.count_handshake(upstream, place, took, handshake.resumed);
@@ -318,9 +326,11 @@ impl<D: Driver> Core<D> {
             .as_deref()
             .map_or(1, |streams| streams.limit());
         let is_exclusive = connection.streams.is_none();
+        let mut dialled = Duration::ZERO;
         if let Some(dial) = connection.dial.take() {
             let took = now.since(dial.started);
             let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+            dialled = took;
             self.tally.dial_nanos += nanos;
             if let Some(state) = self.upstreams.get_mut(upstream) {
                 state.dial_nanos_min = state.dial_nanos_min.min(nanos);
@@ -334,7 +344,7 @@ impl<D: Driver> Core<D> {
         if let Some(state) = self.upstreams.get_mut(upstream) {
             state.dial_error = None;
         }
-        self.audit_opened(key, now);
+        self.audit_opened(key, now, dialled);
         if let Some(member) = member {
             let opened = Opened {
                 conn: key,
@@ -398,6 +408,9 @@ impl<D: Driver> Core<D> {
         let upstream = connection.upstream;
         let error = error.at_endpoint(connection.endpoint.as_ref());
         let member = connection.member.take();
+        connection.step.error(&error);
+        connection.step = Span::default();
+        connection.span.error(&error);
         // Where connecting itself failed it is counted already.
         let (place, failed) = match connection.state() {
             State::Dialing => (connection.place, connection.operations.connect),

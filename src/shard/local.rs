@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind};
 use crate::protocol::http1::MethodKind;
 use crate::slab::Key;
 use crate::time::Time;
+use crate::trace;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -213,7 +214,8 @@ impl<D: Driver> LocalUpstream<D> {
     pub(super) fn note_failed(&self, terms: &Terms, method: MethodKind, error: Error) -> Error {
         let mut core = self.shard.core.borrow_mut();
         let key = self.key(&mut core);
-        let took = core.now.since(terms.begun);
+        trace::failed(&error);
+        let took = core.now.nanos_since(terms.begun);
         if let Some(state) = core.upstreams.get_mut(key) {
             state.meters.failed(method, error.kind(), took);
         }

@@ -201,19 +201,17 @@ impl Requests {
 }
 
 impl Meters {
-    /// A call has ended.
+    /// A call has ended, so many nanoseconds after it began.
     #[inline]
-    pub(crate) fn requested(&mut self, method: MethodKind, outcome: Outcome, took: Duration) {
+    pub(crate) fn requested(&mut self, method: MethodKind, outcome: Outcome, nanos: u64) {
         if TELEMETRY {
-            let nanos = took.as_secs().wrapping_mul(1_000_000_000);
-            let nanos = nanos.wrapping_add(took.subsec_nanos().into());
             self.requests.record((method, outcome), nanos);
         }
     }
 
     /// A call has ended by an error.
-    pub(crate) fn failed(&mut self, method: MethodKind, kind: ErrorKind, took: Duration) {
-        self.requested(method, Outcome::Error(kind.name()), took);
+    pub(crate) fn failed(&mut self, method: MethodKind, kind: ErrorKind, nanos: u64) {
+        self.requested(method, Outcome::Error(kind.name()), nanos);
     }
 
     /// A connection to `place` was held so long.
@@ -430,7 +428,7 @@ mod tests {
         let mut meters = Meters::default();
         for nth in 0..10_000 {
             let status = 200 + (nth % 700) as u16;
-            meters.requested(MethodKind::Get, Outcome::Status(status), MS);
+            meters.requested(MethodKind::Get, Outcome::Status(status), 1_000_000);
             meters.held(Some(EndpointId(nth % 1000)), MS);
         }
         assert_eq!(meters.requests.series.len(), SERIES_MAX);
@@ -444,7 +442,7 @@ mod tests {
         );
         assert!(size(&meters) < 120 * 1024, "{} bytes", size(&meters));
         let mut usual = Meters::default();
-        usual.requested(MethodKind::Get, Outcome::Status(200), MS);
+        usual.requested(MethodKind::Get, Outcome::Status(200), 1_000_000);
         usual.held(Some(EndpointId(0)), MS);
         assert!(size(&usual) < 6 * 1024, "{} bytes", size(&usual));
     }

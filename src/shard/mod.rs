@@ -44,6 +44,7 @@ mod homing;
 mod hunger;
 mod lag;
 pub(crate) mod lease;
+mod lifecycle;
 pub(crate) mod local;
 #[cfg(feature = "simulation")]
 pub(crate) mod look;
@@ -56,6 +57,7 @@ mod parker;
 pub(crate) mod pipe;
 mod policy;
 mod pooling;
+pub(crate) mod propagation;
 pub(crate) mod ready;
 pub(crate) mod receiving;
 pub(crate) mod recycled;
@@ -86,6 +88,7 @@ mod upstreams;
 
 use crate::audit::Trail;
 use crate::driver::{Driver, Wait};
+use crate::lifecycle::LifecycleSubscriber;
 use crate::time::Time;
 use core::{Core, CoreSettings};
 use desk::Desk;
@@ -118,6 +121,8 @@ pub(crate) struct Parts<D: Driver> {
     pub(crate) tally: Tally,
     /// Where connections are told of, if anywhere.
     pub(crate) trail: Option<Arc<Trail>>,
+    /// Who is told what happens to them, if anybody.
+    pub(crate) subscriber: Option<Arc<dyn LifecycleSubscriber>>,
 }
 
 /// A shard, to be turned by the thread that made it.
@@ -164,6 +169,7 @@ impl<D: Driver> Shard<D> {
         );
         core.tally = parts.tally;
         core.trail = parts.trail;
+        core.subscriber = parts.subscriber;
         let local = LocalShard {
             core: Rc::new(RefCell::new(core)),
             executor: Executor::new(mailbox.clone()),

@@ -5,6 +5,7 @@
 use super::connection::{Event, Holder};
 use super::core::{Core, Timer};
 use crate::driver::Driver;
+use crate::lifecycle::Lifecycle;
 use crate::pool::{Action, Grant, Input};
 use crate::slab::Key;
 
@@ -134,12 +135,14 @@ impl<D: Driver> Core<D> {
             }
         }
         let reused = connection.uses > 1;
+        let upstream = connection.upstream;
         if reused {
             // A lower bound: dials that compete with each other take longer.
-            if let Some(state) = self.upstreams.get_mut(connection.upstream) {
+            if let Some(state) = self.upstreams.get_mut(upstream) {
                 state.meters.avoided_by_reuse += state.dial_nanos_min;
             }
         }
+        self.happened(grant.conn, Lifecycle::Leased { reused });
         Grant { reused, ..grant }
     }
 }

@@ -8,6 +8,7 @@ use super::core::Core;
 use super::receiving::Untold;
 use crate::audit::CloseCause;
 use crate::driver::Driver;
+use crate::lifecycle::Lifecycle;
 use crate::pool::{ComesFree, Input};
 use crate::slab::Key;
 use crate::time::Time;
@@ -59,6 +60,7 @@ impl<D: Driver> Core<D> {
         connection.writer = None;
         connection.outbound.rest(&mut self.blocks);
         let upstream = connection.upstream;
+        self.happened(key, Lifecycle::Idle);
         let Some(state) = self.upstreams.get(upstream) else {
             return;
         };

@@ -14,6 +14,8 @@ use super::sharing::moving::{Granted, Moved, Moving};
 use super::sharing::taking::Taken;
 use crate::driver::Driver;
 use crate::error::Error;
+use crate::protocol::http1::MethodKind;
+use crate::trace;
 use bytes::Bytes;
 use futures_channel::oneshot;
 use http_body::Frame;
@@ -52,13 +54,27 @@ pub(crate) enum RemoteBody {
 
 /// Takes up a call from another thread.
 pub(super) fn begin<D: Driver>(shard: &LocalShard<D>, call: Box<Movable>) {
-    shard.spawn_serving(serve(shard.clone(), call, None));
+    shard.spawn_serving(traced(shard, call, None));
 }
 
 /// Takes up a call of a sibling, for which a connection is free here.
 pub(super) fn take_over<D: Driver>(shard: &LocalShard<D>, taken: Taken) {
     let (call, granted) = Granted::split(shard, taken);
-    shard.spawn_serving(serve(shard.clone(), call, Some(granted)));
+    shard.spawn_serving(traced(shard, call, Some(granted)));
+}
+
+/// [`serve`], within a span of the caller's.
+fn traced<D: Driver>(
+    shard: &LocalShard<D>,
+    mut call: Box<Movable>,
+    granted: Option<Granted<D>>,
+) -> impl Future<Output = ()> + 'static {
+    let caller = std::mem::take(&mut call.within);
+    let span = trace::request(caller, || {
+        let method = MethodKind::of(call.request.method());
+        (&call.caller.upstream().name, method.name())
+    });
+    trace::within(span, serve(shard.clone(), call, granted))
 }
 
 /// Runs a call to its end, unless the caller goes before, or a sibling runs it.

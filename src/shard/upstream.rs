@@ -22,7 +22,7 @@ use crate::tls::ClientTls;
 use crossbeam::utils::CachePadded;
 use std::fmt;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -67,6 +67,8 @@ pub(crate) struct UpstreamShared {
     /// of changes.
     in_force: Mutex<InForce>,
     pub(crate) reloads: Reloads,
+    /// Whether calls tell whose part they are: [`UpstreamConfig::trace_context`].
+    trace_context: AtomicBool,
     /// Where calls for it go to: the shards that keep connections warm, and if none does the preferred
     /// one, so that a quiet upstream keeps few connections in one place; more when they are needed.
     pub(crate) homes: Homes,
@@ -137,6 +139,7 @@ impl UpstreamShared {
             homes: Homes::new(by_preference(&name, shards), warm(&config), &config.sharing),
             name,
             url: config.url.clone(),
+            trace_context: AtomicBool::new(config.trace_context),
             reloads: Reloads::default(),
             in_force: Mutex::new(InForce {
                 settings: Arc::new(config),
@@ -170,6 +173,11 @@ impl UpstreamShared {
         self.outside.iter().any(|outside| outside.has_callers())
     }
 
+    /// Whether calls that do not say themselves whose part they are tell it by the caller's context.
+    pub(crate) fn wants_trace_context(&self) -> bool {
+        self.trace_context.load(Ordering::Relaxed)
+    }
+
     /// The settings in force. Locks: not for a shard's hot path.
     pub(crate) fn settings(&self) -> Arc<UpstreamConfig> {
         self.lock().settings.clone()
@@ -189,6 +197,7 @@ impl UpstreamShared {
     ) -> Option<ClientTls> {
         self.permits.set_quota(quota(settings));
         self.homes.configure(warm(settings), &settings.sharing);
+        (self.trace_context).store(settings.trace_context, Ordering::Relaxed);
         let settings = settings.clone();
         std::mem::replace(&mut *self.lock(), InForce { settings, tls }).tls
     }

@@ -10,6 +10,7 @@ use crate::config::{EndpointAddress, UpstreamConfig};
 use crate::endpoint::Endpoint;
 use crate::pool::EndpointId;
 use crate::time::Time;
+use crate::trace::{self, Span};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -40,6 +41,7 @@ struct Name {
     lookup: bool,
     /// When it was asked for last.
     asked: Time,
+    span: Span,
 }
 
 struct Place {
@@ -92,6 +94,7 @@ impl Addresses {
             Source::Name(name) if !name.lookup && !name.is_fresh(now, ttl) => {
                 name.lookup = true;
                 name.asked = now;
+                name.span = trace::lookup(&name.host);
                 Some((name.host.clone(), name.port))
             }
             Source::Name(_) | Source::Fixed(_) => None,
@@ -113,6 +116,10 @@ impl Addresses {
                 && (name.host.as_str(), name.port) == (host, port)
             {
                 name.lookup = false;
+                let span = std::mem::take(&mut name.span);
+                if addresses.is_none() {
+                    span.error(&"no answer that is of use");
+                }
                 if let Some(addresses) = addresses {
                     name.addresses = addresses.into_iter().map(Endpoint::Inet).collect();
                     name.since = Some(now);
@@ -257,6 +264,7 @@ impl Source {
                 since: None,
                 lookup: false,
                 asked: Time::ZERO,
+                span: Span::default(),
             }),
         }
     }
