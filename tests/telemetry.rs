@@ -10,3 +10,5 @@ mod figures;
 mod lifecycle;
 #[path = "telemetry/page.rs"]
 mod page;
+#[path = "telemetry/propagation.rs"]
+mod propagation;

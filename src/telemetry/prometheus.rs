@@ -227,8 +227,7 @@ impl std::fmt::Display for Escaped<'_> {
 /// Whether a family has another kind than Prometheus' own names say.
 #[cfg(test)]
 fn is_consistent(metric: &Metric) -> bool {
-    (metric.kind == super::super::catalogue::Kind::Counter)
-        == metric.prometheus_name().ends_with("_total")
+    (metric.kind == crate::telemetry::Kind::Counter) == metric.prometheus_name().ends_with("_total")
 }
 
 #[cfg(test)]

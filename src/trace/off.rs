@@ -7,7 +7,7 @@ use std::future::Future;
 
 /// No span.
 #[derive(Debug, Default)]
-pub(crate) struct Span;
+pub(crate) struct Span(());
 
 impl Span {
     #[inline(always)]
@@ -25,38 +25,38 @@ impl Span {
 
 /// No context.
 #[derive(Debug, Default)]
-pub(crate) struct Caller;
+pub(crate) struct Caller(());
 
 impl Caller {
     #[inline(always)]
     pub(crate) fn current() -> Caller {
-        Caller
+        Caller(())
     }
 }
 
 #[inline(always)]
 pub(crate) fn connection(_upstream: &str, _shard: usize) -> Span {
-    Span
+    Span(())
 }
 
 #[inline(always)]
 pub(crate) fn connect(_of: &Span, _endpoint: &Endpoint) -> Span {
-    Span
+    Span(())
 }
 
 #[inline(always)]
 pub(crate) fn handshake(_of: &Span) -> Span {
-    Span
+    Span(())
 }
 
 #[inline(always)]
 pub(crate) fn lookup(_host: &str) -> Span {
-    Span
+    Span(())
 }
 
 #[inline(always)]
 pub(crate) fn wait() -> Span {
-    Span
+    Span(())
 }
 
 #[inline(always)]
@@ -76,7 +76,7 @@ pub(crate) fn request<'a>(
     _caller: Caller,
     _what: impl FnOnce() -> (&'a str, &'static str),
 ) -> Span {
-    Span
+    Span(())
 }
 
 #[inline(always)]
