@@ -83,12 +83,14 @@ fn an_upstream_that_goes_meanwhile_is_counted_once() {
         names.sort();
         let upstream = rig.shared.directory[&names[gone]].clone();
         rig.shared.mailboxes[0].control(Control::Forget(upstream.id));
-        let mut told = None;
-        for _ in 0..50 {
+        let mut steps = 0..50;
+        let told: ShardFigures = loop {
+            steps.next().expect("it comes");
             rig.step();
-            told = answer.try_recv().unwrap().or(told);
-        }
-        let told: ShardFigures = told.expect("it comes");
+            if let Some(told) = answer.try_recv().unwrap() {
+                break told;
+            }
+        };
         assert!(
             told.totals.dials >= before,
             "{} < {before}",
