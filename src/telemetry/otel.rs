@@ -163,13 +163,16 @@ fn number(
         .build()
 }
 
+/// Gives each count that a value has, with the bound that it is for.
+type Counting = fn(Value<'_>, &mut dyn FnMut(u64, Option<String>));
+
 /// A histogram's buckets, and how many it counts.
 fn counts(
     meter: &Meter,
     metric: &'static Metric,
     source: &Arc<Source>,
 ) -> (ObservableCounter<u64>, ObservableCounter<u64>) {
-    let of = |name: &str, each: fn(Value<'_>, &mut dyn FnMut(u64, Option<String>))| {
+    let of = |name: &str, each: Counting| {
         let source = source.clone();
         meter
             .u64_observable_counter(format!("{}.{name}", metric.name))
