@@ -66,7 +66,7 @@ pub enum Lifecycle {
         /// Why.
         why: CloseCause,
     },
-    /// Its descriptor is closed. Comes after `Retired`.
+    /// Its descriptor is closed, or given away (`Detached`). Comes after `Retired`, unless its shard was lost.
     #[non_exhaustive]
     Closed {
         /// Why.

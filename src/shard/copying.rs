@@ -64,6 +64,11 @@ impl<D: Driver> Core<D> {
         }
     }
 
+    /// Whether there is more to copy. The shard does not sleep then; but it is not late for anybody.
+    pub(super) fn is_copying(&self) -> bool {
+        !self.copies.is_empty()
+    }
+
     /// Copies what one turn copies; replies if that was all. Others wait until then.
     pub(super) fn go_on_copying(&mut self) {
         let Some(mut copy) = self.copies.pop_front() else {

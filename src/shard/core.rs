@@ -259,7 +259,7 @@ impl<D: Driver> Core<D> {
     /// Whether something is left for the next turn: somebody waits for the next look at the driver's events, or
     /// siblings are to be looked after.
     pub(super) fn has_left(&self) -> bool {
-        !self.deferred.is_empty() || self.has_shares() || !self.copies.is_empty()
+        !self.deferred.is_empty() || self.has_shares()
     }
 
     /// When the next timer is due.

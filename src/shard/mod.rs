@@ -290,7 +290,7 @@ impl<D: Driver> Shard<D> {
             core.answer_needs();
         }
         core.resume_receiving();
-        if !core.copies.is_empty() {
+        if core.is_copying() {
             core.go_on_copying();
         }
         if !self.watches.is_empty() {
@@ -311,7 +311,7 @@ impl<D: Driver> Shard<D> {
         let carried = self.local.executor.has_carried();
         let left = carried || core.has_left() || core.driver().pending();
         core.note_turn(left || !self.mailbox.is_empty());
-        if !may_sleep || carried || core.has_left() {
+        if !may_sleep || carried || core.has_left() || core.is_copying() {
             return core.driver().enter(Wait::No);
         }
         self.mailbox.parker.announce_sleep();
