@@ -36,6 +36,7 @@ pub(crate) enum Exchange<D: Driver> {
 }
 
 /// Sends `head` with `body` and waits for the response's head.
+#[inline]
 pub(crate) fn exchange<'a, D: Driver>(
     upstream: &'a LocalUpstream<D>,
     head: &'a Head<'a>,
@@ -85,6 +86,7 @@ pub(crate) enum Body<D: Driver> {
 }
 
 /// Sends a request and waits for the response's head.
+#[inline]
 pub(crate) fn call<D: Driver>(
     upstream: &LocalUpstream<D>,
     parts: http::request::Parts,

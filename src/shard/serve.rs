@@ -63,7 +63,8 @@ pub(super) fn take_over<D: Driver>(shard: &LocalShard<D>, taken: Taken) {
     shard.spawn_serving(traced(shard, call, Some(granted)));
 }
 
-/// [`serve`], within a span of the caller's.
+/// [`serve`], within a span of the caller's. Inlined, or the task would be moved once more.
+#[inline(always)]
 fn traced<D: Driver>(
     shard: &LocalShard<D>,
     mut call: Box<Movable>,
