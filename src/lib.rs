@@ -65,12 +65,11 @@ pub use client::body::Body;
 pub use client::builder::EngineBuilder;
 pub use client::drained::{CutUpstream, DrainReport, ShardDrain};
 pub use client::engine::Engine;
+pub use client::figures::{Acquires, UpstreamFigures};
 pub use client::lease::{Detached, DetachedGuard, Lease};
 pub use client::not_ready::{ColdUpstream, NotReady};
 pub use client::on_each::OnEach;
-pub use client::snapshot::{
-    Acquires, DriverFigures, Gauges, ShardState, Snapshot, UpstreamFigures,
-};
+pub use client::snapshot::{DriverFigures, Gauges, ShardState, Snapshot};
 pub use client::snapshots::Snapshots;
 pub use client::upstream::Upstream;
 pub use config::{CallOptions, Class, Config};

@@ -8,6 +8,7 @@ pub(crate) mod body;
 pub(crate) mod builder;
 pub(crate) mod drained;
 pub(crate) mod engine;
+pub(crate) mod figures;
 pub(crate) mod lease;
 pub(crate) mod not_ready;
 pub(crate) mod on_each;

@@ -206,7 +206,7 @@ impl<D: Driver> Core<D> {
         let mut tally = std::mem::take(&mut self.tally);
         for (_, upstream) in self.upstreams.iter() {
             tally.keep(upstream);
-            let meters = upstream.meters.clone();
+            let meters = Meters::clone(&upstream.meters);
             let meters = meters.bequeath(&upstream.pool.counters());
             tally.inherited.insert(upstream.shared.id, meters);
         }

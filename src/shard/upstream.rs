@@ -274,8 +274,8 @@ fn by_preference(name: &str, shards: usize) -> Vec<usize> {
 pub(crate) struct UpstreamState {
     pub(crate) shared: Arc<UpstreamShared>,
     pub(crate) pool: Pool,
-    /// What is counted of it.
-    pub(crate) meters: Meters,
+    /// What is counted of it. On the heap: the table of upstreams grows by doubling, and keeps what it has.
+    pub(crate) meters: Box<Meters>,
     /// What calls have taught.
     pub(super) account: Account,
     /// What this shard is to it.
@@ -320,7 +320,7 @@ impl UpstreamState {
         let limits = shared.limits(shard, &settings);
         UpstreamState {
             pool: Pool::new(limits, shared.permits.clone(), seed),
-            meters: Meters::default(),
+            meters: Box::default(),
             account: Account::new(&settings.retry),
             homing: Homing::new(now, shared.homes.contains(shard)),
             share: Share::new(&shared),

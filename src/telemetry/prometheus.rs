@@ -233,7 +233,7 @@ fn is_consistent(metric: &Metric) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::snapshot::UpstreamFigures;
+    use crate::client::figures::UpstreamFigures;
 
     fn written(snapshot: &Snapshot, format: Format) -> String {
         let mut text = Vec::new();

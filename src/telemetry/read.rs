@@ -3,7 +3,8 @@
 //! Owns: the way from a figure to its labels. Never: makes a series for what was never there, where there may be many.
 
 use super::catalogue::{Sample, Value};
-use crate::client::snapshot::{DriverFigures, ShardState, Snapshot, UpstreamFigures};
+use crate::client::figures::UpstreamFigures;
+use crate::client::snapshot::{DriverFigures, ShardState, Snapshot};
 use crate::shard::meters::{EndpointFigures, Outcome};
 use crate::stats::Durations;
 use std::time::Duration;
