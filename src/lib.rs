@@ -18,6 +18,7 @@
 //!   and under any runtime, or none ([`block_on`]).
 //! - [`on_shard`] has what tasks on the shards' own threads use: the fast way.
 //! - [`config`] explains every setting, its default and the reason for it.
+//! - [`telemetry`] names what [`Engine::snapshot`] tells, for Prometheus and others.
 //! - [`probe`] says what this machine's io_uring can do.
 
 #![warn(missing_docs)]
@@ -28,6 +29,8 @@
 pub mod bench;
 #[cfg(feature = "simulation")]
 pub mod simulation;
+
+pub mod telemetry;
 
 mod client;
 
@@ -48,11 +51,13 @@ pub mod config;
 mod diagram;
 mod endpoint;
 mod error;
+mod lifecycle;
 mod random;
 mod slab;
 mod stats;
 mod sync;
 mod time;
+mod trace;
 mod trip;
 
 pub use block_on::block_on;
@@ -60,16 +65,22 @@ pub use client::body::Body;
 pub use client::builder::EngineBuilder;
 pub use client::drained::{CutUpstream, DrainReport, ShardDrain};
 pub use client::engine::Engine;
+pub use client::figures::{Acquires, UpstreamFigures};
 pub use client::lease::{Detached, DetachedGuard, Lease};
 pub use client::not_ready::{ColdUpstream, NotReady};
 pub use client::on_each::OnEach;
-pub use client::snapshot::{DriverFigures, Gauges, ShardState, Snapshot, UpstreamFigures};
+pub use client::snapshot::{DriverFigures, Gauges, ShardState, Snapshot};
+pub use client::snapshots::Snapshots;
 pub use client::upstream::Upstream;
 pub use config::{CallOptions, Class, Config};
 pub use driver::uring::Probe;
 pub use endpoint::Endpoint;
 pub use error::{Error, ErrorKind, Phase, RequestSent, TlsFailure};
-pub use stats::Latencies;
+pub use lifecycle::{Lifecycle, LifecycleEvent, LifecycleSubscriber};
+pub use shard::meters::{
+    BreakerFigures, ConnectionStates, EndpointFigures, Outcome, RequestFigures,
+};
+pub use stats::{Durations, Latencies};
 pub use trip::{Attempt, Trip};
 
 /// For tasks on the shards' own threads: see [`Engine::spawn_on_each`].

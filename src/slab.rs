@@ -106,6 +106,11 @@ impl<T> Slab<T> {
         self.len
     }
 
+    /// How many slots it has, vacant ones included.
+    pub fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
     /// Whether it holds none.
     pub fn is_empty(&self) -> bool {
         self.len == 0
@@ -140,8 +145,14 @@ impl<T> Slab<T> {
 
     /// Every key and its value, in the order of slots.
     pub fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
-        (0..)
-            .zip(&self.slots)
+        self.iter_within(0, usize::MAX)
+    }
+
+    /// As [`iter`](Slab::iter), of so many slots from the one with index `first` on, vacant ones counted.
+    pub fn iter_within(&self, first: usize, slots: usize) -> impl Iterator<Item = (Key, &T)> {
+        let slots = self.slots.iter().skip(first).take(slots);
+        (first as u32..)
+            .zip(slots)
             .filter_map(|(index, slot)| match slot {
                 Slot::Occupied { generation, value } => Some((
                     Key {

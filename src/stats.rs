@@ -2,9 +2,16 @@
 //!
 //! Owns: a histogram in fixed memory, made with its first latency. Never: is shared; a reader gets a copy.
 
+mod durations;
+
+pub use durations::Durations;
+
 use hdrhistogram::Histogram;
 use std::fmt;
 use std::time::Duration;
+
+/// Whether anything is recorded that is for telemetry alone.
+pub(crate) const TELEMETRY: bool = cfg!(feature = "telemetry");
 
 /// What counts as the least and the most, in nanoseconds: 1 µs and 100 s. What is beyond counts as one of these.
 const LEAST: u64 = 1_000;

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 /// use, over another driver. So does `bench`, which opens parts from anywhere to be measured.
 const LAYERS: &[&[&str]] = &[
     &["simulation", "bench"],
+    &["telemetry"],
     &["client", "adapt"],
     &["engine"],
     &["shard"],
@@ -20,8 +21,20 @@ const LAYERS: &[&[&str]] = &[
 ];
 
 const BASE: &[&str] = &[
-    "audit", "block_on", "config", "diagram", "endpoint", "error", "random", "slab", "stats",
-    "sync", "time", "trip",
+    "audit",
+    "block_on",
+    "config",
+    "diagram",
+    "endpoint",
+    "error",
+    "lifecycle",
+    "random",
+    "slab",
+    "stats",
+    "sync",
+    "time",
+    "trace",
+    "trip",
 ];
 
 /// One file of the library.

@@ -184,6 +184,83 @@ pub enum CloseCause {
     Lost,
 }
 
+impl CloseCause {
+    /// All of them, in the order of their declaration.
+    pub const ALL: [CloseCause; 17] = [
+        CloseCause::IdleTimeout,
+        CloseCause::Age,
+        CloseCause::Uses,
+        CloseCause::Capacity,
+        CloseCause::Surplus,
+        CloseCause::Trust,
+        CloseCause::Reconfigured,
+        CloseCause::Endpoint,
+        CloseCause::GoingAway,
+        CloseCause::PeerClosed,
+        CloseCause::StrayBytes,
+        CloseCause::Failed,
+        CloseCause::Discarded,
+        CloseCause::Detached,
+        CloseCause::Forgotten,
+        CloseCause::Stopped,
+        CloseCause::Lost,
+    ];
+
+    /// As it is written in JSON and in metrics: `idle_timeout`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            CloseCause::IdleTimeout => "idle_timeout",
+            CloseCause::Age => "age",
+            CloseCause::Uses => "uses",
+            CloseCause::Capacity => "capacity",
+            CloseCause::Surplus => "surplus",
+            CloseCause::Trust => "trust",
+            CloseCause::Reconfigured => "reconfigured",
+            CloseCause::Endpoint => "endpoint",
+            CloseCause::GoingAway => "going_away",
+            CloseCause::PeerClosed => "peer_closed",
+            CloseCause::StrayBytes => "stray_bytes",
+            CloseCause::Failed => "failed",
+            CloseCause::Discarded => "discarded",
+            CloseCause::Detached => "detached",
+            CloseCause::Forgotten => "forgotten",
+            CloseCause::Stopped => "stopped",
+            CloseCause::Lost => "lost",
+        }
+    }
+}
+
+/// How many connections ended, by why.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Closes([u64; CloseCause::ALL.len()]);
+
+impl Closes {
+    /// How many ended because of `why`.
+    pub fn of(&self, why: CloseCause) -> u64 {
+        self.0[why as usize]
+    }
+
+    /// How many ended in all.
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    /// Each cause with its count, those without one as well.
+    pub fn iter(&self) -> impl Iterator<Item = (CloseCause, u64)> + '_ {
+        CloseCause::ALL.into_iter().zip(self.0)
+    }
+
+    pub(crate) fn count(&mut self, why: CloseCause) {
+        self.0[why as usize] += 1;
+    }
+
+    pub(crate) fn add(&mut self, others: &Closes) {
+        for (count, more) in self.0.iter_mut().zip(others.0) {
+            *count += more;
+        }
+    }
+}
+
 fn is_zero(count: &u64) -> bool {
     *count == 0
 }

@@ -7,7 +7,7 @@ mod event;
 mod file;
 mod writer;
 
-pub use event::{AuditAction, AuditEvent, AuditTls, CloseCause, DialCause, Fingerprint};
+pub use event::{AuditAction, AuditEvent, AuditTls, CloseCause, Closes, DialCause, Fingerprint};
 pub(crate) use file::AuditFile;
 pub(crate) use writer::AuditWriter;
 

@@ -206,3 +206,11 @@ fn a_file_that_was_moved_away_is_begun_anew() {
     let mode = fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }
+
+#[test]
+fn causes_stand_at_their_discriminants_and_are_named_as_in_json() {
+    for (index, why) in CloseCause::ALL.into_iter().enumerate() {
+        assert_eq!(why as usize, index);
+        assert_eq!(serde_json::to_value(why).unwrap(), why.name());
+    }
+}

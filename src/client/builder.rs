@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::engine::resolver::SystemResolver;
 use crate::engine::{EngineShared, cores};
 use crate::error::{Error, ErrorKind};
+use crate::lifecycle::LifecycleSubscriber;
 use crate::time::clock::Clock;
 use crate::tls::TicketStore;
 use std::fmt;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 pub struct EngineBuilder {
     config: Config,
     sinks: Vec<Box<dyn AuditSink>>,
+    subscriber: Option<Arc<dyn LifecycleSubscriber>>,
 }
 
 impl EngineBuilder {
@@ -22,6 +24,7 @@ impl EngineBuilder {
         EngineBuilder {
             config,
             sinks: Vec::new(),
+            subscriber: None,
         }
     }
 
@@ -32,12 +35,24 @@ impl EngineBuilder {
         self
     }
 
+    /// Has `subscriber` told of every connection that is opened, leased, given back, stolen, retired and closed, by the shards' own
+    /// threads at the moment when it happens: see [`LifecycleSubscriber`] for what it may do. Without one a connection costs a
+    /// comparison where it is leased and where it is given back. There is one at most: the last one that was named.
+    pub fn lifecycle(mut self, subscriber: impl LifecycleSubscriber) -> EngineBuilder {
+        self.subscriber = Some(Arc::new(subscriber));
+        self
+    }
+
     /// Starts the engine.
     ///
     /// # Errors
     /// As [`Engine::start`].
     pub fn start(self) -> Result<Engine, Error> {
-        let EngineBuilder { config, mut sinks } = self;
+        let EngineBuilder {
+            config,
+            mut sinks,
+            subscriber,
+        } = self;
         config.validate()?;
         if let Some(path) = &config.audit.file {
             let file = AuditFile::open(path).map_err(|error| {
@@ -51,6 +66,7 @@ impl EngineBuilder {
         let resolver = Arc::new(SystemResolver::new());
         let tickets = TicketStore::new();
         let mut shared = EngineShared::new(config, shards, clock.clone(), resolver, tickets)?;
+        shared.subscriber = subscriber;
         if sinks.is_empty() {
             return Engine::of(Arc::new(shared), None);
         }
@@ -69,6 +85,7 @@ impl fmt::Debug for EngineBuilder {
         f.debug_struct("EngineBuilder")
             .field("config", &self.config)
             .field("sinks", &self.sinks.len())
+            .field("lifecycle", &self.subscriber.is_some())
             .finish()
     }
 }

@@ -7,6 +7,7 @@ use super::not_ready::NotReady;
 use super::on_each::OnEach;
 use super::shard::Shard;
 use super::snapshot::Snapshot;
+use super::snapshots::{self, Snapshots};
 use super::upstream::{Addressed, Upstream, send};
 use crate::audit::AuditWriter;
 use crate::config::{CallOptions, Config, UpstreamConfig, UpstreamUrl, UrlError};
@@ -134,7 +135,7 @@ impl Engine {
     pub async fn ready(&self, within: Duration) -> Result<(), Error> {
         let ask = |reply| Control::Ready(within, reply);
         let mut missing = Vec::new();
-        for answer in self.ask_all(ask).await {
+        for answer in snapshots::ask_all(&self.shared, ask).await {
             missing.extend(answer?);
         }
         if missing.is_empty() {
@@ -220,22 +221,12 @@ impl Engine {
     /// # Errors
     /// [`Draining`](ErrorKind::Draining) if it is stopping.
     pub async fn snapshot(&self) -> Result<Snapshot, Error> {
-        let mut snapshot = Snapshot::default();
-        let answers = self.ask_all(Control::Figures).await;
-        for (answer, mailbox) in answers.into_iter().zip(self.shared.mailboxes.iter()) {
-            match answer {
-                Ok(figures) => snapshot.add(&figures, mailbox.depth(), mailbox.losses()),
-                Err(error) if error.kind() == ErrorKind::Draining => return Err(error),
-                Err(error) => snapshot.add_down(mailbox.index(), mailbox.losses(), &error),
-            }
-        }
-        for upstream in self.shared.directory.values() {
-            snapshot.add_reloads(&upstream.name, upstream.reloads.told());
-        }
-        if let Some(trail) = &self.shared.trail {
-            snapshot.audit = trail.figures();
-        }
-        Ok(snapshot)
+        snapshots::take(&self.shared).await
+    }
+
+    /// What takes snapshots without the engine at hand: for whoever publishes them.
+    pub fn snapshots(&self) -> Snapshots {
+        Snapshots::of(self.shared.clone())
     }
 
     /// Makes a shard's loop panic, as a defect of the engine would: to see what that does to a service.
@@ -251,24 +242,6 @@ impl Engine {
     /// Stops the engine and waits until nothing is left of it. The same as dropping it.
     pub fn stop(self) {
         drop(self);
-    }
-
-    /// Asks every shard, and waits for all answers.
-    async fn ask_all<T>(
-        &self,
-        question: impl Fn(oneshot::Sender<T>) -> Control,
-    ) -> Vec<Result<T, Error>> {
-        let mut answers = Vec::new();
-        for mailbox in self.shared.mailboxes.iter() {
-            let (reply, answer) = oneshot::channel();
-            mailbox.control(question(reply));
-            answers.push(answer);
-        }
-        let mut all = Vec::new();
-        for (answer, mailbox) in answers.into_iter().zip(self.shared.mailboxes.iter()) {
-            all.push(answer.await.map_err(|_| mailbox.refusal()));
-        }
-        all
     }
 }
 

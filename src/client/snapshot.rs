@@ -1,5 +1,6 @@
 //! A copy of the engine's figures.
 
+use super::figures::UpstreamFigures;
 use crate::audit::AuditFigures;
 use crate::error::Error;
 use crate::pool::CloseReason;
@@ -25,6 +26,8 @@ pub struct Snapshot {
     pub wait_timeouts: u64,
     /// Checkouts refused because the queue was full.
     pub refused: u64,
+    /// Callers sent away because everybody waited too long.
+    pub shed: u64,
     /// Time spent waiting, added up.
     pub wait_time: Duration,
     /// Dials begun.
@@ -120,6 +123,16 @@ pub struct ShardState {
     pub losses: u64,
     /// Why it is down, if it is: it was lost too often.
     pub down: Option<String>,
+    /// What its driver counted.
+    pub driver: DriverFigures,
+    /// Receive buffers of it that somebody holds.
+    pub buffers_held: u64,
+    /// Receive buffers of it that the kernel has left.
+    pub buffers_free: u64,
+    /// Calls of siblings that it ran.
+    pub steals: u64,
+    /// Calls that waited here and were offered to siblings.
+    pub offers: u64,
 }
 
 /// What an engine holds at one moment.
@@ -161,50 +174,6 @@ pub struct DriverFigures {
     pub out_of_buffers: u64,
     /// Completions with EFAULT: must be zero.
     pub faults: u64,
-}
-
-/// One upstream's figures, added up over shards.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct UpstreamFigures {
-    /// Idle connections now.
-    pub idle: u64,
-    /// Leased connections now.
-    pub leased: u64,
-    /// Connections being dialled now.
-    pub dialing: u64,
-    /// Callers waiting now.
-    pub waiters: u64,
-    /// Connections that count against `connections_max` now: the above, and those that are being closed.
-    pub permits: u64,
-    /// Shards that calls from elsewhere go to.
-    pub homes: u64,
-    /// Checkouts answered at once, since the start.
-    pub hits: u64,
-    /// Checkouts that were not.
-    pub misses: u64,
-    /// Callers that waited on one shard and were served on another.
-    pub moved: u64,
-    /// Dials begun.
-    pub dials: u64,
-    /// Dials that failed.
-    pub dials_failed: u64,
-    /// Idle connections closed so that their permits serve others: another shard, another upstream, or a caller who
-    /// wants a new one.
-    pub given_up: u64,
-    /// Connections closed because they were idle too long.
-    pub evicted_idle: u64,
-    /// Connections closed because of their age.
-    pub evicted_age: u64,
-    /// Connections closed because of their number of uses.
-    pub evicted_uses: u64,
-    /// Connections closed because what their server had proven did not count for longer: its certificate ended, or was checked
-    /// `tls.verified_max` ago.
-    pub evicted_trust: u64,
-    /// Times that files which its `tls` settings name were read anew and brought something new into force.
-    pub reloads: u64,
-    /// Times that they could not be used: what was read before stayed in force.
-    pub reloads_failed: u64,
 }
 
 impl Snapshot {
@@ -255,6 +224,11 @@ impl Snapshot {
             lag: shard.lag,
             losses,
             down: None,
+            driver: DriverFigures::of(shard),
+            buffers_held: shard.driver.buffers_held,
+            buffers_free: shard.buffers_free.into(),
+            steals: shard.tally.steals,
+            offers: shard.tally.offers,
         });
         let (tally, totals) = (&shard.tally, &shard.totals);
         self.hits += totals.hits;
@@ -262,6 +236,7 @@ impl Snapshot {
         self.waits += totals.waits;
         self.wait_timeouts += totals.wait_timeouts;
         self.refused += totals.refused;
+        self.shed += totals.shed;
         self.wait_time += Duration::from_nanos(tally.wait_nanos);
         self.dials += totals.dials;
         self.dials_failed += totals.dials_failed;
@@ -275,7 +250,7 @@ impl Snapshot {
         self.early_taken += tally.early_taken;
         self.early_refused += tally.early_refused;
         self.dial_time += Duration::from_nanos(tally.dial_nanos);
-        self.handshake_time_avoided += Duration::from_nanos(tally.avoided_nanos);
+        self.handshake_time_avoided += Duration::from_nanos(totals.avoided_by_reuse);
         self.evicted_by_policy += tally.evicted_by_policy;
         self.evicted_peer_closed += tally.evicted_peer_closed;
         self.evicted_stray_bytes += tally.evicted_stray_bytes;
@@ -310,6 +285,7 @@ impl Snapshot {
             figures.evicted_age += counters.evicted(CloseReason::Age);
             figures.evicted_uses += counters.evicted(CloseReason::Uses);
             figures.evicted_trust += counters.evicted(CloseReason::Trust);
+            figures.add_meters(part);
         }
     }
 
@@ -321,14 +297,32 @@ impl Snapshot {
         now.waiters += shard.waiters as u64;
         now.timers += shard.timers as u64;
         now.tasks += shard.tasks as u64;
-        let driver = &mut self.driver;
-        driver.turns += shard.tally.turns;
-        driver.enters += shard.driver.enters;
-        driver.enters_extra += shard.driver.enters_extra;
-        driver.looks += shard.tally.looks;
-        driver.submissions += shard.driver.submissions;
-        driver.completions += shard.driver.completions;
-        driver.out_of_buffers += shard.driver.out_of_buffers;
-        driver.faults += shard.driver.faults;
+        self.driver.add(&DriverFigures::of(shard));
+    }
+}
+
+impl DriverFigures {
+    fn of(shard: &ShardFigures) -> DriverFigures {
+        DriverFigures {
+            turns: shard.tally.turns,
+            enters: shard.driver.enters,
+            enters_extra: shard.driver.enters_extra,
+            looks: shard.tally.looks,
+            submissions: shard.driver.submissions,
+            completions: shard.driver.completions,
+            out_of_buffers: shard.driver.out_of_buffers,
+            faults: shard.driver.faults,
+        }
+    }
+
+    fn add(&mut self, others: &DriverFigures) {
+        self.turns += others.turns;
+        self.enters += others.enters;
+        self.enters_extra += others.enters_extra;
+        self.looks += others.looks;
+        self.submissions += others.submissions;
+        self.completions += others.completions;
+        self.out_of_buffers += others.out_of_buffers;
+        self.faults += others.faults;
     }
 }

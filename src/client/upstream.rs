@@ -7,6 +7,7 @@ use crate::driver::Driver;
 use crate::driver::uring::Uring;
 use crate::engine::EngineShared;
 use crate::error::Error;
+use crate::shard::propagation::propagate;
 use crate::shard::serve_lease::{self, RemoteCheckout, RemoteLease};
 use crate::shard::sharing::movable::{Movable, Request, Underway};
 use crate::shard::upstream::UpstreamShared;
@@ -123,7 +124,8 @@ pub(crate) async fn send<D: Driver, B: Into<Body>>(
     call: Addressed<B>,
 ) -> Result<http::Response<Body>, Error> {
     let Addressed { options, request } = call;
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    propagate(&mut parts, underway.upstream());
     let (source, upload) = body.into().into_source().split();
     let name = underway.upstream().name.clone();
     let request = Request::Http(Box::new(parts), source);

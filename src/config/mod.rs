@@ -15,6 +15,7 @@ mod policy;
 mod serial;
 mod sharing;
 mod tls;
+mod trace_parent;
 mod upstream;
 mod url;
 
@@ -28,6 +29,7 @@ pub use policy::{
 };
 pub use sharing::SharingConfig;
 pub use tls::{ClientCertificate, Pem, RevocationConfig, TlsConfig, TrustRoots};
+pub use trace_parent::{TraceParent, TraceParentError};
 pub use upstream::{KeepaliveConfig, UpstreamConfig};
 pub use url::{Scheme, UpstreamUrl, UrlError};
 

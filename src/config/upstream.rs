@@ -139,6 +139,11 @@ pub struct UpstreamConfig {
     /// along with a `drain_timeout` of `"1ms"`: nothing of the old identity outlasts that.
     #[serde(with = "serial::duration")]
     pub drain_timeout: Duration,
+    /// Whether calls go out with the header `traceparent` of the OpenTelemetry context that their caller is in
+    /// (and its `tracestate`), if they have none themselves. Default false: a trace's ids are for one's own backends, and
+    /// for strangers nobody's business. Set it where the backend takes part in traces. It needs the feature
+    /// `opentelemetry`; a [`TraceParent`](crate::config::TraceParent) among a request's extensions goes out without either.
+    pub trace_context: bool,
     /// When callers who wait are sent away.
     pub shed: ShedConfig,
     /// How connections are made ahead of demand and given up after it.
@@ -186,6 +191,7 @@ impl Default for UpstreamConfig {
             informational_max: 16,
             continue_timeout: Duration::from_secs(1),
             drain_timeout: Duration::from_secs(30),
+            trace_context: false,
             shed: ShedConfig::default(),
             warm: WarmConfig::default(),
             breaker: BreakerConfig::default(),

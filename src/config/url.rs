@@ -38,6 +38,24 @@ pub enum Scheme {
     Muxs,
 }
 
+impl Scheme {
+    /// As it is written in a URL.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+            Scheme::Tcp => "tcp",
+            Scheme::Tls => "tls",
+            Scheme::Unix => "unix",
+            Scheme::HttpUnix => "http+unix",
+            #[cfg(any(test, feature = "simulation"))]
+            Scheme::Mux => "mux",
+            #[cfg(any(test, feature = "simulation"))]
+            Scheme::Muxs => "muxs",
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Place {
     Host { host: String, port: u16 },
@@ -256,18 +274,7 @@ fn default_port(scheme: Scheme) -> Option<u16> {
 
 impl fmt::Display for UpstreamUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = match self.scheme {
-            Scheme::Http => "http",
-            Scheme::Https => "https",
-            Scheme::Tcp => "tcp",
-            Scheme::Tls => "tls",
-            Scheme::Unix => "unix",
-            Scheme::HttpUnix => "http+unix",
-            #[cfg(any(test, feature = "simulation"))]
-            Scheme::Mux => "mux",
-            #[cfg(any(test, feature = "simulation"))]
-            Scheme::Muxs => "muxs",
-        };
+        let scheme = self.scheme.as_str();
         match &self.place {
             Place::Host { .. } => write!(f, "{scheme}://{}", self.authority()),
             Place::Path(path) => write!(f, "{scheme}:{}", path.display()),

@@ -22,6 +22,7 @@ use crate::audit::Trail;
 use crate::config::{Config, UpstreamConfig, UpstreamUrl};
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind};
+use crate::lifecycle::LifecycleSubscriber;
 use crate::pool::{Counter, Permits};
 use crate::random::Random;
 use crate::shard::Parts;
@@ -57,6 +58,8 @@ pub(crate) struct EngineShared<D: Driver> {
     tickets: TicketStore,
     /// Where connections are told of, if anywhere.
     pub(crate) trail: Option<Arc<Trail>>,
+    /// Who is told what happens to them, if anybody.
+    pub(crate) subscriber: Option<Arc<dyn LifecycleSubscriber>>,
     next_id: AtomicU64,
     choices: AtomicU64,
     clock: Clock,
@@ -97,6 +100,7 @@ impl<D: Driver> EngineShared<D> {
             reconfiguring: Mutex::default(),
             tickets,
             trail: None,
+            subscriber: None,
             next_id: AtomicU64::new(1),
             choices: AtomicU64::new(0),
             clock,
@@ -143,6 +147,7 @@ impl<D: Driver> EngineShared<D> {
             desk: self.desk.clone(),
             tally: Tally::default(),
             trail: self.trail.clone(),
+            subscriber: self.subscriber.clone(),
         }
     }
 

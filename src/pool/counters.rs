@@ -35,6 +35,8 @@ pub struct PoolCounters {
     pub waits: u64,
     /// Waiters granted a connection that had been open before.
     pub waits_reused: u64,
+    /// Waiters granted a connection straight from its dial.
+    pub waits_dialed: u64,
     /// Waiters that were served elsewhere.
     pub moved: u64,
     /// Connections granted to those who had waited elsewhere.
@@ -69,6 +71,29 @@ impl PoolCounters {
     /// How many connections the pool closed for `reason`.
     pub fn evicted(&self, reason: CloseReason) -> u64 {
         self.evictions[reason as usize]
+    }
+
+    /// Adds what another pool counted; averages stay.
+    pub fn add(&mut self, others: &PoolCounters) {
+        self.hits += others.hits;
+        self.misses += others.misses;
+        self.waits += others.waits;
+        self.waits_reused += others.waits_reused;
+        self.waits_dialed += others.waits_dialed;
+        self.moved += others.moved;
+        self.served_others += others.served_others;
+        self.wait_timeouts += others.wait_timeouts;
+        self.refused += others.refused;
+        self.shed += others.shed;
+        self.broken += others.broken;
+        self.dials += others.dials;
+        self.dials_warm += others.dials_warm;
+        self.trials += others.trials;
+        self.dials_failed += others.dials_failed;
+        self.ejections += others.ejections;
+        for (count, more) in self.evictions.iter_mut().zip(others.evictions) {
+            *count += more;
+        }
     }
 
     /// Checkouts so far, whatever became of them.

@@ -204,6 +204,7 @@ impl Pool {
         actions: &mut Vec<Action>,
     ) {
         self.counters.waits_reused += u64::from(reused);
+        self.counters.waits_dialed += u64::from(!reused);
         if let Some(limits) = self.shed_limits() {
             let Left { class, since, .. } = waiter;
             self.shedder.served(now, class, since, &limits);

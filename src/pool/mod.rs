@@ -57,6 +57,7 @@ mod verdicts;
 mod warmth;
 
 pub use counters::{Census, PoolCounters};
+pub use endpoints::BreakerState;
 pub use limits::Limits;
 pub use message::{
     Action, CloseReason, ComesFree, EndpointId, Grant, Input, MemberId, Opened, Purpose, Refusal,
@@ -172,6 +173,11 @@ impl Pool {
             waiters: self.queue.len(),
             ejected: self.endpoints.ejected(),
         }
+    }
+
+    /// Each endpoint, what its breaker says, and how often it was ejected.
+    pub fn endpoints(&self) -> impl Iterator<Item = (EndpointId, BreakerState, u64)> {
+        self.endpoints.told()
     }
 
     /// Whether somebody waits here.

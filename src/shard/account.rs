@@ -4,12 +4,15 @@
 //! Never: judges an endpoint; the pool does, by what it is told here.
 
 use super::core::Core;
+use super::meters::Outcome;
 use crate::config::RetryConfig;
 use crate::driver::Driver;
 use crate::error::{ErrorKind, Phase};
 use crate::pool::{Input, RetryBudget, Tail, backoff};
+use crate::protocol::http1::MethodKind;
 use crate::slab::Key;
 use crate::time::Time;
+use crate::trace;
 use std::time::Duration;
 
 /// One upstream's calls, as one shard has seen them.
@@ -25,6 +28,13 @@ impl Account {
             // No call was ever made: the first one brings it up to date.
             budget: RetryBudget::new(Time::ZERO, config),
         }
+    }
+}
+
+impl Account {
+    /// How many retries are left.
+    pub(super) fn retry_budget(&self) -> f64 {
+        self.budget.balance()
     }
 }
 
@@ -74,7 +84,10 @@ impl<D: Driver> Core<D> {
             return false;
         };
         let policy = state.policy.current();
-        state.account.budget.try_retry(self.now, &policy.retry)
+        let may = state.account.budget.try_retry(self.now, &policy.retry);
+        state.meters.retries += u64::from(may);
+        state.meters.retries_refused += u64::from(!may);
+        may
     }
 
     /// The pause before a call's `retry`-th retry.
@@ -106,6 +119,25 @@ impl<D: Driver> Core<D> {
         let upstream = connection.map(|connection| connection.upstream);
         if let Some(state) = upstream.and_then(|upstream| self.upstreams.get_mut(upstream)) {
             state.account.tail.record(self.now, latency);
+        }
+    }
+
+    /// The same, of a call that has its response's head, so many nanoseconds after it began.
+    pub(super) fn note_head(
+        &mut self,
+        key: Key,
+        latency: Duration,
+        method: MethodKind,
+        status: u16,
+        nanos: u64,
+    ) {
+        trace::answered(status);
+        let connection = self.connections.get(key);
+        let upstream = connection.map(|connection| connection.upstream);
+        if let Some(state) = upstream.and_then(|upstream| self.upstreams.get_mut(upstream)) {
+            state.account.tail.record(self.now, latency);
+            let outcome = Outcome::Status(status);
+            state.meters.requested(method, outcome, nanos);
         }
     }
 

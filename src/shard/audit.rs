@@ -7,12 +7,14 @@ use super::bytes_in::End;
 use super::core::Core;
 use crate::audit::{AuditAction, AuditTls, CloseCause, DialCause, Fingerprint, Told};
 use crate::driver::Driver;
+use crate::lifecycle::Lifecycle;
 use crate::pool::{CloseReason, MemberId, Purpose};
 use crate::slab::Key;
 use crate::time::Time;
 use crate::tls::{Handshake, Session};
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A connection's part in the trail.
 #[derive(Debug)]
@@ -22,8 +24,6 @@ pub(crate) struct Audited {
     dialled: Time,
     opened: Option<Time>,
     tls: Option<Arc<AuditTls>>,
-    /// Why it ends: the first reason is the one that counts.
-    why: Option<CloseCause>,
     /// Why its dial failed.
     error: Option<String>,
 }
@@ -43,7 +43,6 @@ impl<D: Driver> Core<D> {
                 dialled: self.now,
                 opened: None,
                 tls: None,
-                why: None,
                 error: None,
             }));
         }
@@ -60,7 +59,13 @@ impl<D: Driver> Core<D> {
     }
 
     /// A connection can be used.
-    pub(super) fn audit_opened(&mut self, key: Key, now: Time) {
+    pub(super) fn audit_opened(&mut self, key: Key, now: Time, took: Duration) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        connection.opened_at = now;
+        connection.span.opened(connection.endpoint.as_ref());
+        self.happened(key, Lifecycle::Opened { took });
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
@@ -86,16 +91,13 @@ impl<D: Driver> Core<D> {
 
     /// A connection is about to end, for this reason unless there was one before.
     pub(super) fn ends_by(&mut self, key: Key, why: CloseCause) {
-        if let Some(audited) = self.audited(key) {
-            audited.why.get_or_insert(why);
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.why.get_or_insert(why);
         }
     }
 
     /// The same, by what the pool says.
     pub(super) fn ends_by_pool(&mut self, key: Key, upstream: Key, reason: CloseReason) {
-        if self.trail.is_none() {
-            return;
-        }
         let state = self.upstreams.get(upstream);
         let forgotten = state.is_some_and(|state| state.forgotten);
         let why = match reason {
@@ -128,10 +130,22 @@ impl<D: Driver> Core<D> {
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
+        let why = connection.why.unwrap_or(CloseCause::Failed);
+        connection.span.ends(why.name(), connection.uses);
+        if connection.opened_at != Time::NEVER
+            && let Some(state) = self.upstreams.get_mut(connection.upstream)
+        {
+            let open = now.since(connection.opened_at);
+            state.meters.closed(connection.place, why, open);
+            connection.why = Some(why);
+            self.happened(key, Lifecycle::Retired { why });
+        }
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
         let Some(mut audited) = connection.audited.take() else {
             return;
         };
-        let why = audited.why.unwrap_or(CloseCause::Failed);
         let action = match audited.opened {
             Some(opened) => AuditAction::Closed {
                 why,

@@ -11,7 +11,9 @@ use super::upload::{Source, Upload};
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind};
 use crate::protocol::http1::{Head, RequestBody};
-use crate::protocol::http1::{HeadError, Host, RequestFacts, encode_head, encode_http_head};
+use crate::protocol::http1::{
+    HeadError, Host, MethodKind, RequestFacts, encode_head, encode_http_head,
+};
 use crate::trip::Trip;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
@@ -89,6 +91,11 @@ impl Encoded {
             facts,
             idempotent: head.is_idempotent(),
         })
+    }
+
+    /// Its method's name, `_OTHER` for those that HTTP does not know.
+    pub(super) fn method(&self) -> &'static str {
+        self.facts.method.name()
     }
 
     /// What its method says.
@@ -185,7 +192,8 @@ async fn attempts<D: Driver>(
                 (error, failure)
             }
         };
-        again = Again::after(upstream, terms, error, failure).await?;
+        again = (Again::after(upstream, terms, error, failure).await)
+            .map_err(|error| upstream.note_failed(terms, facts.method, error))?;
     }
 }
 
@@ -198,6 +206,7 @@ pub(super) async fn run<D: Driver>(
     mut first: Option<Result<Lease<D>, Error>>,
 ) -> Result<http::Response<LocalBody<D>>, Error> {
     let mut again = Again::first();
+    let method = MethodKind::of_http(&parts.method);
     loop {
         let framing = source.framing();
         let facts = RequestFacts::of_http(&parts.method, &parts.headers, framing);
@@ -212,7 +221,9 @@ pub(super) async fn run<D: Driver>(
             // The body is untouched.
             Err(error) => {
                 let failure = Failure::of_checkout(error.kind());
-                again = Box::pin(Again::after(upstream, terms, error, failure)).await?;
+                again = Box::pin(Again::after(upstream, terms, error, failure))
+                    .await
+                    .map_err(|error| upstream.note_failed(terms, method, error))?;
                 continue;
             }
         };
@@ -237,9 +248,11 @@ pub(super) async fn run<D: Driver>(
         drop((exchange, upload));
         source = match replay {
             Some(replay) => replay,
-            None => return Err(error),
+            None => return Err(upstream.note_failed(terms, method, error)),
         };
-        again = Box::pin(Again::after(upstream, terms, error, failure)).await?;
+        again = Box::pin(Again::after(upstream, terms, error, failure))
+            .await
+            .map_err(|error| upstream.note_failed(terms, method, error))?;
     }
 }
 

@@ -9,9 +9,11 @@ use super::sharing::stake::Stake;
 use crate::config::Class;
 use crate::driver::Driver;
 use crate::error::Error;
+use crate::lifecycle::Lifecycle;
 use crate::pool::{Grant, Input, WaiterId};
 use crate::slab::Key;
 use crate::time::Time;
+use crate::trace::{self, Span};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -34,6 +36,8 @@ pub(crate) struct Waiter {
     /// Whether the pool knows it already.
     pub(super) queued: bool,
     pub(super) waker: Waker,
+    /// While it waits.
+    pub(super) span: Span,
     pub(super) answer: Option<Result<Grant, Error>>,
     /// Whether its call could run elsewhere.
     pub(super) stake: Stake,
@@ -125,8 +129,9 @@ impl<D: Driver> Core<D> {
         let connection = connection.expect("the pool grants what is open");
         let reused = connection.granted(self.now);
         if reused {
-            self.tally.avoided_nanos += state.dial_nanos_min;
+            state.meters.avoided_by_reuse += state.dial_nanos_min;
         }
+        self.happened(grant.conn, Lifecycle::Leased { reused });
         Ok(Some(Grant { reused, ..grant }))
     }
 
@@ -137,6 +142,7 @@ impl<D: Driver> Core<D> {
             since: self.now,
             queued: false,
             waker: waker.clone(),
+            span: trace::wait(),
             answer: None,
             stake,
         });
@@ -158,15 +164,18 @@ impl<D: Driver> Core<D> {
         match gone.answer {
             Some(Ok(grant)) => self.give_back(grant),
             Some(Err(_)) => {}
-            None if gone.queued => self.pool_input(
-                gone.wish.upstream,
-                Input::Cancel {
-                    waiter: WaiterId(waiter),
-                },
-            ),
+            None if gone.queued => self.cancel_queued(waiter, gone.wish.upstream),
             None => {}
         }
         gone.stake.into_call()
+    }
+
+    fn cancel_queued(&mut self, waiter: Key, upstream: Key) {
+        if let Some(state) = self.upstreams.get_mut(upstream) {
+            state.meters.cancelled += 1;
+        }
+        let waiter = WaiterId(waiter);
+        self.pool_input(upstream, Input::Cancel { waiter });
     }
 
     pub(super) fn on_deferred(&mut self, deferred: Deferred) {
@@ -227,6 +236,7 @@ impl<D: Driver> Core<D> {
                 let (upstream, served) = (waiter.wish.upstream, answer.is_ok());
                 let stayed = waiter.queued && waiter.stake.stays();
                 waiter.answer = Some(answer);
+                waiter.span = Span::default();
                 waiter.waker.wake_by_ref();
                 self.left_queue(upstream, stayed, served);
             }
@@ -276,7 +286,11 @@ impl<D: Driver> Core<D> {
     pub(super) fn take_answer(&mut self, key: Key) -> Option<Answered> {
         self.waiters.get(key)?.answer.as_ref()?;
         let waiter = self.waiters.remove(key)?;
-        self.tally.waited(self.now.since(waiter.since));
+        let waited = self.now.since(waiter.since);
+        self.tally.waited(waited);
+        if let Some(state) = self.upstreams.get_mut(waiter.wish.upstream) {
+            state.meters.waits.record(waited);
+        }
         Some((waiter.answer?, waiter.stake.into_call()))
     }
 }

@@ -9,6 +9,7 @@ use super::audit::Audited;
 use super::bytes_in::Inbound;
 use super::bytes_out::Outbound;
 use super::streams::Streams;
+use crate::audit::CloseCause;
 use crate::driver::ReceivedBuffer;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
@@ -17,6 +18,7 @@ use crate::slab::Key;
 use crate::time::Time;
 use crate::time::wheel::TimerKey;
 use crate::tls::Session;
+use crate::trace::Span;
 use std::task::Waker;
 
 pub(crate) use state::{Event, State};
@@ -76,6 +78,13 @@ pub(crate) struct Connection<B> {
     /// Bytes on the wire, TLS records included.
     pub(crate) sent: u64,
     pub(crate) received: u64,
+    /// When it could be used first; never before that.
+    pub(crate) opened_at: Time,
+    /// Why it ends: the first reason is the one that counts.
+    pub(crate) why: Option<CloseCause>,
+    /// From its dial to its end, and the part of making it that is under way.
+    pub(crate) span: Span,
+    pub(crate) step: Span,
     /// Where an audit trail is kept.
     pub(crate) audited: Option<Box<Audited>>,
     /// When it was granted last.
@@ -115,6 +124,8 @@ impl Operations {
 /// A connection in the making.
 pub(crate) struct Dial {
     pub(crate) started: Time,
+    /// When connecting to the endpoint tried last began.
+    pub(crate) connecting: Time,
     /// The endpoint that this dial tries, on trial, and no other.
     pub(crate) trial: Option<EndpointId>,
     /// Those tried, in order.
@@ -190,6 +201,10 @@ impl<B> Connection<B> {
             uses: 0,
             sent: 0,
             received: 0,
+            opened_at: Time::NEVER,
+            why: None,
+            span: Span::default(),
+            step: Span::default(),
             audited: None,
             granted_at: Time::ZERO,
         }

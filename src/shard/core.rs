@@ -5,6 +5,7 @@
 
 use super::checkout::{Deferred, Waiter};
 use super::connection::{Connection, Holder, State};
+use super::copying::FiguresCopy;
 use super::figures::Tally;
 use super::lag::Lag;
 use super::lookup::Resolver;
@@ -15,6 +16,7 @@ use super::upstream::{UpstreamId, UpstreamState};
 use crate::audit::Trail;
 use crate::driver::{Driver, Event};
 use crate::error::Error;
+use crate::lifecycle::LifecycleSubscriber;
 use crate::pool::Action;
 use crate::random::Random;
 use crate::slab::{Key, Slab};
@@ -28,7 +30,7 @@ use std::task::Waker;
 /// Everything of a shard that is not its tasks.
 pub(crate) struct Core<D: Driver> {
     pub(super) driver: D,
-    clock: Clock,
+    pub(super) clock: Clock,
     /// The time at the beginning of this turn.
     pub(super) now: Time,
     pub(super) random: Random,
@@ -69,8 +71,12 @@ pub(crate) struct Core<D: Driver> {
     /// has been dialled since the last look.
     pub(super) needs_left: bool,
     pub(super) tally: Tally,
+    /// Copies of the figures that are being made.
+    pub(super) copies: VecDeque<FiguresCopy>,
     /// Where connections are told of, if anywhere.
     pub(super) trail: Option<Arc<Trail>>,
+    /// Who is told what happens to them, if anybody.
+    pub(super) subscriber: Option<Arc<dyn LifecycleSubscriber>>,
     pub(super) lag: Lag,
     /// Upstreams whose calls siblings keep for now, because this shard is late.
     pub(super) declining: VecDeque<Key>,
@@ -162,7 +168,9 @@ impl<D: Driver> Core<D> {
             mailboxes,
             needs_left: false,
             tally: Tally::default(),
+            copies: VecDeque::new(),
             trail: None,
+            subscriber: None,
             lag: Lag::default(),
             declining: VecDeque::new(),
             draining: false,

@@ -13,6 +13,7 @@ use crate::pool::{ComesFree, EndpointId, Input, MemberId, Opened, Permit};
 use crate::slab::Key;
 use crate::time::Time;
 use crate::tls::{Session, TlsError};
+use crate::trace::{self, Span};
 use std::io;
 use std::time::Duration;
 
@@ -33,13 +34,14 @@ impl<D: Driver> Core<D> {
         let timeout = state.policy.current().dial_timeout;
         let dial = Dial {
             started: now,
+            connecting: now,
             trial,
             tried: Vec::new(),
             error: None,
         };
-        let key = self
-            .connections
-            .insert(Connection::new(upstream, member, permit, dial));
+        let mut connection = Connection::new(upstream, member, permit, dial);
+        connection.span = trace::connection(&state.shared.name, self.index);
+        let key = self.connections.insert(connection);
         self.set_deadline(key, now + timeout);
         self.audit_dial(key, upstream, member);
         // Whoever needs it more may have said so when there was nothing here to give up.
@@ -66,10 +68,14 @@ impl<D: Driver> Core<D> {
             let Some(connection) = self.connections.get_mut(key) else {
                 return;
             };
-            let Some(state) = self.upstreams.get(connection.upstream) else {
+            let Some(state) = self.upstreams.get_mut(connection.upstream) else {
                 self.fail_dial(key, Error::draining());
                 return;
             };
+            state.meters.note(Some(id), |at| at.dials += 1);
+            if let Some(dial) = &mut connection.dial {
+                dial.connecting = self.clock.now();
+            }
             let options = socket_options(&state.policy.current());
             connection.place = Some(id);
             connection.endpoint = Some(endpoint.clone());
@@ -77,6 +83,7 @@ impl<D: Driver> Core<D> {
             connection.close_by = Time::NEVER;
             match self.driver.open(key, &endpoint, &options) {
                 Ok(()) => {
+                    connection.step = trace::connect(&connection.span, &endpoint);
                     connection.operations.socket = true;
                     connection.operations.connect = true;
                     self.driver.connect(key);
@@ -119,10 +126,14 @@ impl<D: Driver> Core<D> {
             return;
         };
         let upstream = connection.upstream;
+        connection.step.error(&error);
+        connection.step = Span::default();
         if let Some(dial) = connection.dial.as_mut() {
             dial.error = Some(error);
         }
         if let (Some(member), Some(state)) = (connection.member, self.upstreams.get_mut(upstream)) {
+            let place = connection.place;
+            state.meters.note(place, |at| at.dials_failed += 1);
             state.pool.endpoint_failed(self.now, member);
             self.schedule(upstream);
         }
@@ -167,18 +178,23 @@ impl<D: Driver> Core<D> {
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
-        let tls = self
-            .upstreams
-            .get(connection.upstream)
-            .and_then(|state| state.tls.as_ref());
+        let mut state = self.upstreams.get_mut(connection.upstream);
         connection.connected_at = now;
+        connection.step = Span::default();
         if let Some(dial) = connection.dial.as_deref() {
             self.tally.connects.record(now.since(dial.started));
+            if let Some(state) = &mut state {
+                let took = now.since(dial.connecting);
+                let place = connection.place;
+                state.meters.note(place, |at| at.connect.record(took));
+            }
         }
+        let tls = state.and_then(|state| state.tls.as_ref());
         let Some(client) = tls else {
             self.established(key, None);
             return;
         };
+        connection.step = trace::handshake(&connection.span);
         match Session::new(client) {
             Ok(mut session) => {
                 connection
@@ -207,8 +223,11 @@ impl<D: Driver> Core<D> {
         else {
             return;
         };
-        let (upstream, began) = (connection.upstream, connection.connected_at);
-        self.count_handshake(upstream, began, handshake.resumed);
+        connection.step.resumed(handshake.resumed);
+        connection.step = Span::default();
+        let (upstream, place) = (connection.upstream, connection.place);
+        let took = self.clock.now().since(connection.connected_at);
+        self.count_handshake(upstream, place, took, handshake.resumed);
         self.audit_handshake(key, &handshake);
         if self.is_given_out(key) {
             self.end_early(key, handshake.resumed);
@@ -258,16 +277,27 @@ impl<D: Driver> Core<D> {
         self.flush(key);
     }
 
-    fn count_handshake(&mut self, upstream: Key, began: Time, resumed: bool) {
-        let now = self.clock_now();
+    fn count_handshake(
+        &mut self,
+        upstream: Key,
+        place: Option<EndpointId>,
+        took: Duration,
+        resumed: bool,
+    ) {
         let Some(state) = self.upstreams.get_mut(upstream) else {
             return;
         };
-        let took = now.since(began);
+        state.meters.note(place, |at| match resumed {
+            true => at.handshake_resumed.record(took),
+            false => at.handshake_full.record(took),
+        });
         if resumed {
             self.tally.handshakes_resumed.record(took);
             let full = state.handshake_min.unwrap_or(Duration::ZERO);
-            self.tally.avoided_by_resumption += full.saturating_sub(took);
+            let avoided = full.saturating_sub(took);
+            self.tally.avoided_by_resumption += avoided;
+            let nanos = u64::try_from(avoided.as_nanos()).unwrap_or(u64::MAX);
+            state.meters.avoided_by_resumption += nanos;
         } else {
             self.tally.handshakes_full.record(took);
             let quickest = state.handshake_min.unwrap_or(Duration::MAX);
@@ -286,6 +316,7 @@ impl<D: Driver> Core<D> {
         let replaced = connection.close_by != Time::NEVER;
         connection.deadline = Time::NEVER;
         let (upstream, member) = (connection.upstream, connection.member);
+        let place = connection.place;
         connection.streams = self
             .upstreams
             .get(upstream)
@@ -295,19 +326,25 @@ impl<D: Driver> Core<D> {
             .as_deref()
             .map_or(1, |streams| streams.limit());
         let is_exclusive = connection.streams.is_none();
+        let mut dialled = Duration::ZERO;
         if let Some(dial) = connection.dial.take() {
             let took = now.since(dial.started);
             let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+            dialled = took;
             self.tally.dial_nanos += nanos;
             if let Some(state) = self.upstreams.get_mut(upstream) {
                 state.dial_nanos_min = state.dial_nanos_min.min(nanos);
+                state.meters.note(place, |at| {
+                    at.opened += 1;
+                    at.dial.record(took);
+                });
             }
             self.tally.connections_opened += 1;
         }
         if let Some(state) = self.upstreams.get_mut(upstream) {
             state.dial_error = None;
         }
-        self.audit_opened(key, now);
+        self.audit_opened(key, now, dialled);
         if let Some(member) = member {
             let opened = Opened {
                 conn: key,
@@ -371,6 +408,18 @@ impl<D: Driver> Core<D> {
         let upstream = connection.upstream;
         let error = error.at_endpoint(connection.endpoint.as_ref());
         let member = connection.member.take();
+        connection.step.error(&error);
+        connection.step = Span::default();
+        connection.span.error(&error);
+        // Where connecting itself failed it is counted already.
+        let (place, failed) = match connection.state() {
+            State::Dialing => (connection.place, connection.operations.connect),
+            State::Handshaking => (connection.place, true),
+            State::Idle | State::Leased | State::Draining | State::Closing => (None, false),
+        };
+        if failed && let Some(state) = self.upstreams.get_mut(upstream) {
+            state.meters.note(place, |at| at.dials_failed += 1);
+        }
         self.audit_failure(key, &error);
         if let Some(state) = self.upstreams.get_mut(upstream) {
             state.dial_error = Some(error);

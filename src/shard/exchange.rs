@@ -20,6 +20,7 @@ use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, RequestSent};
 use crate::protocol::http1::{self, HeadError, RequestFacts, ResponseHead, Verdict};
 use crate::time::Time;
+use crate::trace;
 use crate::trip::Attempt;
 use bytes::Bytes;
 use std::ops::{Deref, DerefMut};
@@ -152,6 +153,9 @@ impl<D: Driver> Exchange<D> {
     ) -> Result<Exchange<D>, Error> {
         let mut core = lease.shard.core.borrow_mut();
         let granted = core.now();
+        if let Some(connection) = core.connections.get(lease.key) {
+            trace::link(&connection.span);
+        }
         let endpoint = core.endpoint(lease.key).cloned();
         let limit = granted + core.attempt_timeout(lease.key);
         core.expect_by(lease.key, terms.deadline.min(limit));

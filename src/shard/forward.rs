@@ -13,6 +13,7 @@ use super::homing::Place;
 use super::lease::Lease;
 use super::local::LocalUpstream;
 use super::mailbox::Work;
+use super::propagation::propagate;
 use super::serve::RemoteBody;
 use super::sharing::movable::{Movable, Request, Underway};
 use super::sharing::moving::{Moved, Moving};
@@ -21,10 +22,11 @@ use super::upload::Source;
 use crate::config::CallOptions;
 use crate::driver::Driver;
 use crate::error::Error;
-use crate::protocol::http1::{Head, RequestFacts, ResponseHead};
+use crate::protocol::http1::{Head, MethodKind, RequestFacts, ResponseHead};
+use crate::trace;
 use crate::trip::Trip;
 use http::HeaderMap;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::task::{Context as TaskContext, Poll};
 
 /// A low-level exchange whose response's head is there.
@@ -34,7 +36,20 @@ pub(crate) enum Exchange<D: Driver> {
 }
 
 /// Sends `head` with `body` and waits for the response's head.
-pub(crate) async fn exchange<D: Driver>(
+#[inline]
+pub(crate) fn exchange<'a, D: Driver>(
+    upstream: &'a LocalUpstream<D>,
+    head: &'a Head<'a>,
+    body: Option<&'a [u8]>,
+) -> impl Future<Output = Result<Exchange<D>, Error>> {
+    let span = trace::request(trace::Caller::default(), || {
+        let method = MethodKind::of(head.method());
+        (&upstream.shared().name, method.name())
+    });
+    trace::within(span, exchange_within(upstream, head, body))
+}
+
+async fn exchange_within<D: Driver>(
     upstream: &LocalUpstream<D>,
     head: &Head<'_>,
     body: Option<&[u8]>,
@@ -71,12 +86,26 @@ pub(crate) enum Body<D: Driver> {
 }
 
 /// Sends a request and waits for the response's head.
-pub(crate) async fn call<D: Driver>(
+#[inline]
+pub(crate) fn call<D: Driver>(
+    upstream: &LocalUpstream<D>,
+    parts: http::request::Parts,
+    source: Source,
+) -> impl Future<Output = Result<http::Response<Body<D>>, Error>> {
+    let span = trace::request(trace::Caller::default(), || {
+        let method = MethodKind::of_http(&parts.method);
+        (&upstream.shared().name, method.name())
+    });
+    trace::within(span, call_within(upstream, parts, source))
+}
+
+async fn call_within<D: Driver>(
     upstream: &LocalUpstream<D>,
     mut parts: http::request::Parts,
     mut source: Source,
 ) -> Result<http::Response<Body<D>>, Error> {
     call::check_http(upstream)?;
+    propagate(&mut parts, upstream.shared());
     let options = CallOptions::of(&parts.extensions);
     let terms = Terms::begin(upstream, options, parts.method.is_idempotent())?;
     let first = match upstream.place(&terms) {

@@ -6,13 +6,15 @@ use super::executor::Executor;
 use super::lease::{Checkout, Lease};
 use super::policy::Policy;
 use super::recycled::{FuturePlaces, Spare};
-use super::terms::CheckoutTerms;
+use super::terms::{CheckoutTerms, Terms};
 use super::upstream::UpstreamShared;
 use crate::config::{CallOptions, Class, UpstreamConfig};
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind};
+use crate::protocol::http1::MethodKind;
 use crate::slab::Key;
 use crate::time::Time;
+use crate::trace;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -234,6 +236,18 @@ impl<D: Driver> LocalUpstream<D> {
         let mut core = self.shard.core.borrow_mut();
         let key = self.key(&mut core);
         core.take_retry(key)
+    }
+
+    /// A call has ended by an error.
+    pub(super) fn note_failed(&self, terms: &Terms, method: MethodKind, error: Error) -> Error {
+        let mut core = self.shard.core.borrow_mut();
+        let key = self.key(&mut core);
+        trace::failed(&error);
+        let took = core.now.nanos_since(terms.begun);
+        if let Some(state) = core.upstreams.get_mut(key) {
+            state.meters.failed(method, error.kind(), took);
+        }
+        error
     }
 
     /// Why nothing begins any more, at the end.

@@ -12,6 +12,7 @@ use super::local::LocalShard;
 use super::mailbox::Errand;
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind};
+use crate::trace;
 
 impl<D: Driver> Shard<D> {
     /// Lets everyone know whom the shard was serving, and drops its tasks. To be dropped next: its driver
@@ -19,6 +20,7 @@ impl<D: Driver> Shard<D> {
     /// the totals.
     pub(crate) fn lose(&mut self, fault: &Error) -> Tally {
         self.lost = true;
+        trace::lost(self.index(), fault);
         self.watches.clear();
         let mut core = self.local.core.borrow_mut();
         core.fault = Some(fault.duplicate());

@@ -22,6 +22,7 @@ mod bytes_out;
 pub(crate) mod call;
 mod checkout;
 mod connection;
+mod copying;
 pub(crate) mod core;
 pub(crate) mod crossing;
 mod demux;
@@ -43,17 +44,20 @@ mod homing;
 mod hunger;
 mod lag;
 pub(crate) mod lease;
+mod lifecycle;
 pub(crate) mod local;
 #[cfg(feature = "simulation")]
 pub(crate) mod look;
 pub(crate) mod lookup;
 pub(crate) mod lost;
 pub(crate) mod mailbox;
+pub(crate) mod meters;
 mod options;
 mod parker;
 pub(crate) mod pipe;
 mod policy;
 mod pooling;
+pub(crate) mod propagation;
 pub(crate) mod ready;
 pub(crate) mod receiving;
 pub(crate) mod recycled;
@@ -84,6 +88,7 @@ mod upstreams;
 
 use crate::audit::Trail;
 use crate::driver::{Driver, Wait};
+use crate::lifecycle::LifecycleSubscriber;
 use crate::time::Time;
 use core::{Core, CoreSettings};
 use desk::Desk;
@@ -117,6 +122,8 @@ pub(crate) struct Parts<D: Driver> {
     pub(crate) tally: Tally,
     /// Where connections are told of, if anywhere.
     pub(crate) trail: Option<Arc<Trail>>,
+    /// Who is told what happens to them, if anybody.
+    pub(crate) subscriber: Option<Arc<dyn LifecycleSubscriber>>,
 }
 
 /// A shard, to be turned by the thread that made it.
@@ -163,6 +170,7 @@ impl<D: Driver> Shard<D> {
         );
         core.tally = parts.tally;
         core.trail = parts.trail;
+        core.subscriber = parts.subscriber;
         let local = LocalShard::new(LocalParts {
             core: RefCell::new(core),
             executor: Executor::new(mailbox.clone()),
@@ -260,8 +268,7 @@ impl<D: Driver> Shard<D> {
                 .push(ReadyWatch::new(core.now() + within, reply)),
             Control::Figures(reply) => {
                 let executor = &self.local.executor;
-                // A caller who has gone does not want them any more.
-                let _ = reply.send(core.figures(executor.len(), executor.panics()));
+                core.begin_copy(executor.len(), executor.panics(), reply);
             }
             Control::Drain { begun, by } => self.begin_drain(&mut core, begun, by),
             Control::Stop => self.stopping = true,
@@ -286,6 +293,9 @@ impl<D: Driver> Shard<D> {
         }
         core.resume_receiving();
         core.schedule_untimed();
+        if core.is_copying() {
+            core.go_on_copying();
+        }
         if !self.watches.is_empty() {
             self.watches.retain_mut(|watch| !core.answer_ready(watch));
         }
@@ -304,7 +314,7 @@ impl<D: Driver> Shard<D> {
         let carried = self.local.executor.has_carried();
         let left = carried || core.has_left() || core.driver().pending();
         core.note_turn(left || !self.mailbox.is_empty());
-        if !may_sleep || carried || core.has_left() {
+        if !may_sleep || carried || core.has_left() || core.is_copying() {
             return core.driver().enter(Wait::No);
         }
         self.mailbox.parker.announce_sleep();

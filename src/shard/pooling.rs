@@ -4,6 +4,7 @@
 
 use super::core::{Core, Timer};
 use crate::driver::Driver;
+use crate::lifecycle::Lifecycle;
 use crate::pool::{Action, Grant, Input};
 use crate::slab::Key;
 
@@ -103,6 +104,7 @@ impl<D: Driver> Core<D> {
                 } => self.begin_dial(upstream, member, permit, endpoint),
                 Action::Grant { waiter, grant } => self.answer(waiter.0, Ok(grant)),
                 Action::Fail { waiter, refusal } => {
+                    self.count_refusal(upstream, &refusal);
                     let error = self.refusal(upstream, waiter.0, refusal);
                     self.answer(waiter.0, Err(error));
                 }
@@ -140,11 +142,14 @@ impl<D: Driver> Core<D> {
             .get_mut(grant.conn)
             .expect("the pool grants what is open");
         let reused = connection.granted(self.now);
+        let upstream = connection.upstream;
         if reused {
             // A lower bound: dials that compete with each other take longer.
-            let state = self.upstreams.get(connection.upstream);
-            self.tally.avoided_nanos += state.map_or(0, |state| state.dial_nanos_min);
+            if let Some(state) = self.upstreams.get_mut(upstream) {
+                state.meters.avoided_by_reuse += state.dial_nanos_min;
+            }
         }
+        self.happened(grant.conn, Lifecycle::Leased { reused });
         Grant { reused, ..grant }
     }
 }

@@ -42,6 +42,20 @@ impl<D: Driver> Core<D> {
         error.at_upstream(name)
     }
 
+    /// Counts those whom nothing in the pool is to blame for; the others it counts itself.
+    pub(super) fn count_refusal(&mut self, upstream: Key, refusal: &Refusal) {
+        let failed = match refusal {
+            Refusal::DialFailed | Refusal::Draining => 1,
+            Refusal::QueueFull { .. }
+            | Refusal::Overloaded { .. }
+            | Refusal::Breaker { .. }
+            | Refusal::Deadline => 0,
+        };
+        if let Some(state) = self.upstreams.get_mut(upstream) {
+            state.meters.failed += failed;
+        }
+    }
+
     /// A wait that ran out says what the dials met meanwhile, if they failed.
     fn wait_timeout(&self, waiter: Key, dial_error: Option<&Error>) -> Error {
         let since = self

@@ -79,7 +79,11 @@ impl<D: Driver> Core<D> {
                 None
             }
         };
-        state.addresses.answered(self.now, host, port, addresses);
+        state.meters.lookups_failed += u64::from(addresses.is_none());
+        let took = state.addresses.answered(self.now, host, port, addresses);
+        if let Some(took) = took {
+            state.meters.lookups.record(took);
+        }
         self.tell_endpoints(upstream);
         self.dial_those_waiting(upstream);
         self.remove_if_vacant(upstream);
@@ -108,6 +112,8 @@ impl<D: Driver> Core<D> {
                 .filter_map(|(_, connection)| connection.place)
                 .collect();
             state.addresses.tidy(|id| in_use.contains(&id));
+            let addresses = &state.addresses;
+            state.meters.forget(|id| addresses.get(id).is_none());
         }
     }
 

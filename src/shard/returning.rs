@@ -8,7 +8,8 @@ use super::core::Core;
 use super::receiving::Untold;
 use crate::audit::CloseCause;
 use crate::driver::Driver;
-use crate::pool::{ComesFree, Input, MemberId};
+use crate::lifecycle::Lifecycle;
+use crate::pool::{ComesFree, EndpointId, Input, MemberId};
 use crate::slab::Key;
 use crate::time::Time;
 use std::time::Duration;
@@ -47,16 +48,22 @@ impl<D: Driver> Core<D> {
         connection.reader = None;
         connection.writer = None;
         connection.outbound.rest(&mut self.blocks);
-        if connection.is_deaf() {
+        let deaf = connection.is_deaf();
+        self.happened(key, Lifecycle::Idle);
+        if deaf {
             return self.release_deaf(key);
         }
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
         connection.releasing = false;
-        let held = self.now.since(connection.granted_at);
+        let (held, place) = (self.now.since(connection.granted_at), connection.place);
         let (member, state) = (connection.member, self.upstreams.get_mut(upstream));
         if let (Some(member), Some(state)) = (member, state) {
             if state.pool.has_waiters() {
                 self.release_to_waiters(key);
             } else {
+                state.meters.held(place, held);
                 self.release_unawaited(upstream, member, held);
             }
         }
@@ -138,6 +145,10 @@ impl<D: Driver> Core<D> {
         match connection.state() {
             State::Leased => {
                 self.tally.discards += 1;
+                if let Some(state) = self.upstreams.get_mut(connection.upstream) {
+                    let held = self.now.since(connection.granted_at);
+                    state.meters.held(connection.place, held);
+                }
                 self.ends_as_it_is(key, complete);
                 self.leave_pool(key);
                 self.condemn(key);
@@ -211,8 +222,8 @@ impl<D: Driver> Core<D> {
         connection.releasing = false;
         let held = self.now.since(connection.granted_at);
         if let Some(member) = connection.member {
-            let upstream = connection.upstream;
-            self.member_to_pool(upstream, member, held);
+            let (upstream, place) = (connection.upstream, connection.place);
+            self.member_to_pool(upstream, member, place, held);
         }
     }
 
@@ -221,13 +232,22 @@ impl<D: Driver> Core<D> {
         if let Some(connection) = self.connections.get(key)
             && let Some(member) = connection.member
         {
-            self.member_to_pool(connection.upstream, member, held);
+            self.member_to_pool(connection.upstream, member, connection.place, held);
         }
     }
 
-    fn member_to_pool(&mut self, upstream: Key, member: MemberId, held: Duration) {
-        let state = self.upstreams.get(upstream);
-        let awaited = state.is_some_and(|state| state.pool.has_waiters());
+    fn member_to_pool(
+        &mut self,
+        upstream: Key,
+        member: MemberId,
+        place: Option<EndpointId>,
+        held: Duration,
+    ) {
+        let Some(state) = self.upstreams.get_mut(upstream) else {
+            return;
+        };
+        state.meters.held(place, held);
+        let awaited = state.pool.has_waiters();
         if !awaited || !self.hand_on(upstream, member, ComesFree::Released { held }) {
             self.release_unawaited(upstream, member, held);
         }

@@ -14,6 +14,8 @@ use super::sharing::moving::{Granted, Moved, Moving};
 use super::sharing::taking::Taken;
 use crate::driver::Driver;
 use crate::error::Error;
+use crate::protocol::http1::MethodKind;
+use crate::trace;
 use bytes::Bytes;
 use futures_channel::oneshot;
 use http_body::Frame;
@@ -61,10 +63,16 @@ pub(super) fn take_over<D: Driver>(shard: &LocalShard<D>, taken: Taken) {
     spawn(shard, call, Some(granted));
 }
 
-/// Its task is large, and there is one for each call: it takes over the place of one that has ended.
-fn spawn<D: Driver>(shard: &LocalShard<D>, call: Box<Movable>, granted: Option<Granted<D>>) {
-    let task = shard.serving.keep(serve(shard.clone(), call, granted));
-    shard.spawn_serving(task);
+/// Its task is large, and there is one for each call: it takes over the place of one that has ended. It runs within a
+/// span of the caller's.
+fn spawn<D: Driver>(shard: &LocalShard<D>, mut call: Box<Movable>, granted: Option<Granted<D>>) {
+    let caller = std::mem::take(&mut call.within);
+    let span = trace::request(caller, || {
+        let method = MethodKind::of(call.request.method());
+        (&call.caller.upstream().name, method.name())
+    });
+    let task = trace::within(span, serve(shard.clone(), call, granted));
+    shard.spawn_serving(shard.serving.keep(task));
 }
 
 /// Runs a call to its end, unless the caller goes before, or a sibling runs it.

@@ -167,6 +167,7 @@ impl<D: Driver> Core<D> {
 
     /// Frees the slot. The permit returns here, and those who wait for one learn it.
     pub(super) fn free(&mut self, key: Key) {
+        self.closed_for_good(key);
         let Some(connection) = self.connections.remove(key) else {
             return;
         };

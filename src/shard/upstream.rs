@@ -7,6 +7,7 @@ use super::account::Account;
 use super::addresses::Addresses;
 use super::homes::Homes;
 use super::homing::Homing;
+use super::meters::Meters;
 use super::policy::Policy;
 use super::sharing::offers::Offers;
 use super::sharing::share::Share;
@@ -20,8 +21,9 @@ use crate::time::Time;
 use crate::time::wheel::TimerKey;
 use crate::tls::ClientTls;
 use crossbeam::utils::CachePadded;
+use std::fmt;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -66,9 +68,17 @@ pub(crate) struct UpstreamShared {
     /// of changes.
     in_force: Mutex<InForce>,
     pub(crate) reloads: Reloads,
+    /// Whether calls tell whose part they are: [`UpstreamConfig::trace_context`].
+    trace_context: AtomicBool,
     /// Where calls for it go to: the shards that keep connections warm, and if none does the preferred
     /// one, so that a quiet upstream keeps few connections in one place; more when they are needed.
     pub(crate) homes: Homes,
+}
+
+impl fmt::Debug for UpstreamShared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "UpstreamShared({:?})", self.name)
+    }
 }
 
 /// How the files that an upstream's TLS settings name fared when they were read anew.
@@ -130,6 +140,7 @@ impl UpstreamShared {
             homes: Homes::new(by_preference(&name, shards), warm(&config), &config.sharing),
             name,
             url: config.url.clone(),
+            trace_context: AtomicBool::new(config.trace_context),
             reloads: Reloads::default(),
             in_force: Mutex::new(InForce {
                 settings: Arc::new(config),
@@ -163,6 +174,11 @@ impl UpstreamShared {
         self.outside.iter().any(|outside| outside.has_callers())
     }
 
+    /// Whether calls that do not say themselves whose part they are tell it by the caller's context.
+    pub(crate) fn wants_trace_context(&self) -> bool {
+        self.trace_context.load(Ordering::Relaxed)
+    }
+
     /// The settings in force. Locks: not for a shard's hot path.
     pub(crate) fn settings(&self) -> Arc<UpstreamConfig> {
         self.lock().settings.clone()
@@ -182,6 +198,7 @@ impl UpstreamShared {
     ) -> Option<ClientTls> {
         self.permits.set_quota(quota(settings));
         self.homes.configure(warm(settings), &settings.sharing);
+        (self.trace_context).store(settings.trace_context, Ordering::Relaxed);
         let settings = settings.clone();
         std::mem::replace(&mut *self.lock(), InForce { settings, tls }).tls
     }
@@ -258,6 +275,8 @@ fn by_preference(name: &str, shards: usize) -> Vec<usize> {
 pub(crate) struct UpstreamState {
     pub(crate) shared: Arc<UpstreamShared>,
     pub(crate) pool: Pool,
+    /// What is counted of it. On the heap: the table of upstreams grows by doubling, and keeps what it has.
+    pub(crate) meters: Box<Meters>,
     /// What calls have taught.
     pub(super) account: Account,
     /// What this shard is to it.
@@ -304,6 +323,7 @@ impl UpstreamState {
         let limits = shared.limits(shard, &settings);
         UpstreamState {
             pool: Pool::new(limits, shared.permits.clone(), seed),
+            meters: Box::default(),
             account: Account::new(&settings.retry),
             homing: Homing::new(now, shared.homes.contains(shard)),
             share: Share::new(&shared),

@@ -17,7 +17,10 @@ impl<D: Driver> Core<D> {
             return key;
         }
         let seed = self.random.next_u64();
-        let state = UpstreamState::new(shared.clone(), self.index, seed, self.now);
+        let mut state = UpstreamState::new(shared.clone(), self.index, seed, self.now);
+        if let Some(before) = self.tally.inherited.remove(&shared.id) {
+            *state.meters = before;
+        }
         let key = self.upstreams.insert(state);
         self.upstream_keys.insert(shared.id, key);
         self.schedule(key);
@@ -54,6 +57,7 @@ impl<D: Driver> Core<D> {
 
     /// Gives an upstream up: its idle connections close, those in use when they are released.
     pub(super) fn forget(&mut self, id: UpstreamId) {
+        self.tally.inherited.remove(&id);
         let Some(key) = self.upstream_keys.remove(&id) else {
             return;
         };
@@ -74,6 +78,7 @@ impl<D: Driver> Core<D> {
         }
         if let Some(upstream) = self.remove_upstream(key) {
             self.tally.keep(&upstream);
+            self.copies_miss(key, &upstream);
         }
     }
 

@@ -4,10 +4,14 @@ use super::rig::{Call, Rig};
 use super::tasks::{Task, get};
 use super::web::endpoint;
 use super::{SECOND, config};
+#[cfg(feature = "telemetry")]
+use crate::audit::CloseCause;
 use crate::config::{CallOptions, Config};
 use crate::driver::sim::{Answers, Peer};
 use crate::error::{ErrorKind, RequestSent};
 use crate::protocol::http1::Head;
+#[cfg(feature = "telemetry")]
+use crate::shard::figures::UpstreamPart;
 use crate::shard::forward;
 use http::Method;
 use std::cell::Cell;
@@ -108,6 +112,25 @@ fn its_successor_goes_on_where_it_was() {
     );
     assert_eq!(after.totals.hits, before.totals.hits);
     assert_eq!(after.totals.dials, before.totals.dials + 2);
+    assert_eq!(
+        after.totals.avoided_by_reuse,
+        before.totals.avoided_by_reuse
+    );
+    let (part, was) = (&after.upstreams["a"], &before.upstreams["a"]);
+    assert_eq!(part.counters.hits, was.counters.hits, "the upstream's too");
+    assert_eq!(part.counters.dials, was.counters.dials + 2);
+    #[cfg(feature = "telemetry")]
+    {
+        let requests = |part: &UpstreamPart| part.meters.requests().told();
+        assert!(!requests(was).is_empty());
+        assert_eq!(requests(part), requests(was));
+        let lost = |part: &UpstreamPart| {
+            let each = part.endpoints.values().map(|(_, at)| at.closed);
+            let all = each.chain([part.meters.elsewhere.closed]);
+            all.map(|closed| closed.of(CloseCause::Lost)).sum::<u64>()
+        };
+        assert_eq!((lost(was), lost(part)), (0, 2));
+    }
     assert_eq!(rig.shared.mailboxes[0].losses(), 1);
     assert_eq!(rig.web.open(), 4);
     rig.stop();

@@ -9,6 +9,7 @@ mod access;
 mod calls;
 mod caps;
 mod classes;
+mod copying;
 mod dials;
 mod drain;
 mod endpoints;

@@ -71,7 +71,29 @@ enum State {
     HalfOpen(Trials),
 }
 
+/// What a breaker says of its endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BreakerState {
+    /// Nothing speaks against it.
+    Closed,
+    /// It cannot be connected to.
+    Unreachable,
+    /// It gets no calls.
+    Ejected,
+    /// It gets a few calls.
+    HalfOpen,
+}
+
 impl Breaker {
+    pub(super) fn state(&self) -> BreakerState {
+        match self.state {
+            State::Closed => BreakerState::Closed,
+            State::Unreachable(_) => BreakerState::Unreachable,
+            State::Ejected { .. } => BreakerState::Ejected,
+            State::HalfOpen(_) => BreakerState::HalfOpen,
+        }
+    }
+
     /// No dial in the background any more; how many failed is remembered.
     pub(super) fn forgive(&mut self) {
         match self.state {

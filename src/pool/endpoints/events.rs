@@ -257,6 +257,7 @@ impl Endpoints {
             return Change::None;
         };
         let change = verdict(&mut endpoint.breaker);
+        endpoint.ejections += u64::from(change == Change::Ejected);
         // Even without a change for the pool, a failed trial moves the next one.
         self.look_at_all();
         change

@@ -33,6 +33,7 @@ use crate::random::Random;
 use crate::time::Time;
 use balance::Load;
 use breaker::Breaker;
+pub use breaker::BreakerState;
 
 /// Endpoints are looked for at random so often before those that fit are counted.
 const PROBES: u32 = 2;
@@ -79,6 +80,8 @@ struct Slot {
 struct Endpoint {
     breaker: Breaker,
     load: Load,
+    /// How often it was ejected.
+    ejections: u64,
 }
 
 impl Endpoints {
@@ -120,6 +123,14 @@ impl Endpoints {
     /// Whether a regular dial may go anywhere now. While none is known, nothing speaks against one.
     pub(super) fn dialable(&self, now: Time, config: &BreakerConfig) -> bool {
         !self.is_known() || self.listed.iter().any(|&id| self.may_dial(now, id, config))
+    }
+
+    /// Each endpoint, what its breaker says, and how often it was ejected.
+    pub(super) fn told(&self) -> impl Iterator<Item = (EndpointId, BreakerState, u64)> {
+        self.listed.iter().filter_map(|&id| {
+            let endpoint = self.find(id)?;
+            Some((id, endpoint.breaker.state(), endpoint.ejections))
+        })
     }
 
     /// Whether the open connections of `id` may be used now.

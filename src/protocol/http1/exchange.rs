@@ -18,6 +18,7 @@ use super::chunks::is_forbidden_trailer;
 use super::error::ProtocolError;
 use super::framing::{Facts, Framing};
 use super::head::{self, HEADERS_MANY, Headers, Parsed, to_header_map};
+use super::method::MethodKind;
 use super::request::RequestFacts;
 use super::verdict::{Verdict, Why};
 use http::HeaderMap;
@@ -96,6 +97,12 @@ impl Exchange {
             objection: request.closes.then_some(Why::RequestCloses),
             trailers: Vec::new(),
         }
+    }
+
+    /// The request's method.
+    #[inline]
+    pub fn method(&self) -> MethodKind {
+        self.request.method
     }
 
     /// Whether the response is complete; a tunnel counts as that.

@@ -12,6 +12,7 @@
 //! | `head` | response heads: parsing, and a view that borrows |
 //! | `framing` | where a response body ends (RFC 9112 §6.3) |
 //! | `body`, `chunked` | decoding response bodies as they come in, without copying |
+//! | `method` | methods, as they are counted |
 //! | `request` | a request as its caller describes it |
 //! | `encode`, `chunks` | request heads and bodies, written into a buffer |
 //! | `syntax` | the pieces that headers are made of |
@@ -25,6 +26,7 @@ mod error;
 mod exchange;
 mod framing;
 mod head;
+mod method;
 mod request;
 mod syntax;
 mod verdict;
@@ -34,6 +36,7 @@ pub use encode::{Host, encode_head, encode_http_head};
 pub use error::ProtocolError;
 pub use exchange::{Exchange, HeadStep};
 pub use head::{Headers, ResponseHead};
+pub use method::MethodKind;
 pub use request::{HEADERS_INLINE_MAX, Head, HeadError, RequestBody, RequestFacts};
 pub use verdict::Verdict;
 

@@ -3,6 +3,7 @@
 //! Owns: the borrowed head, and the facts about a request that its response depends on.
 //! Never: allocates, or checks what it is given: encoding does.
 
+use super::method::MethodKind;
 use super::syntax::has_token;
 use arrayvec::ArrayVec;
 use http::{HeaderMap, Method};
@@ -132,6 +133,8 @@ pub enum RequestBody {
 /// What the reading of a response depends on in its request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RequestFacts {
+    /// Which method it is, for whoever counts.
+    pub method: MethodKind,
     /// The method is HEAD: the response has no body.
     pub is_head: bool,
     /// The method is CONNECT: a 2xx response makes a tunnel.
@@ -148,6 +151,7 @@ impl RequestFacts {
     /// The facts of a request with this head and body.
     pub fn of(head: &Head<'_>, body: RequestBody) -> RequestFacts {
         let mut facts = RequestFacts {
+            method: MethodKind::of(head.method()),
             is_head: head.is_head(),
             is_connect: head.is_connect(),
             ..RequestFacts::default()
@@ -161,6 +165,7 @@ impl RequestFacts {
     /// As [`of`](RequestFacts::of), for types of the `http` crate.
     pub fn of_http(method: &Method, headers: &HeaderMap, body: RequestBody) -> RequestFacts {
         let mut facts = RequestFacts {
+            method: MethodKind::of_http(method),
             is_head: method == Method::HEAD,
             is_connect: method == Method::CONNECT,
             ..RequestFacts::default()
@@ -286,6 +291,10 @@ mod tests {
                 head.header(name, value)
             };
             let head = headers.iter().fold(Head::post("/"), add);
+            let expected = RequestFacts {
+                method: MethodKind::Post,
+                ..expected
+            };
             assert_eq!(RequestFacts::of(&head, body), expected, "{headers:?}");
             let mut map = HeaderMap::new();
             for (name, value) in headers {

@@ -10,6 +10,7 @@ use crate::config::{EndpointAddress, UpstreamConfig};
 use crate::endpoint::Endpoint;
 use crate::pool::EndpointId;
 use crate::time::Time;
+use crate::trace::{self, Span};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -38,6 +39,9 @@ struct Name {
     addresses: Vec<Endpoint>,
     since: Option<Time>,
     lookup: bool,
+    /// When it was asked for last.
+    asked: Time,
+    span: Span,
 }
 
 struct Place {
@@ -89,6 +93,8 @@ impl Addresses {
         self.sources.iter_mut().find_map(|source| match source {
             Source::Name(name) if !name.lookup && !name.is_fresh(now, ttl) => {
                 name.lookup = true;
+                name.asked = now;
+                name.span = trace::lookup(&name.host);
                 Some((name.host.clone(), name.port))
             }
             Source::Name(_) | Source::Fixed(_) => None,
@@ -96,27 +102,32 @@ impl Addresses {
     }
 
     /// Takes the answer for a name: `None` if there is none, which leaves what was known. Old addresses
-    /// are better than none: a resolver's outage is not the backend's.
+    /// are better than none: a resolver's outage is not the backend's. Says how long that took, if it was waited for.
     pub(super) fn answered(
         &mut self,
         now: Time,
         host: &str,
         port: u16,
         addresses: Option<Vec<SocketAddr>>,
-    ) {
+    ) -> Option<Duration> {
         for source in &mut self.sources {
             if let Source::Name(name) = source
                 && name.lookup
                 && (name.host.as_str(), name.port) == (host, port)
             {
                 name.lookup = false;
+                let span = std::mem::take(&mut name.span);
+                if addresses.is_none() {
+                    span.error(&"no answer that is of use");
+                }
                 if let Some(addresses) = addresses {
                     name.addresses = addresses.into_iter().map(Endpoint::Inet).collect();
                     name.since = Some(now);
                 }
-                return;
+                return Some(now.since(name.asked));
             }
         }
+        None
     }
 
     /// Puts other endpoints in the place of those known. A name that stays keeps what it came to.
@@ -252,6 +263,8 @@ impl Source {
                 addresses: Vec::new(),
                 since: None,
                 lookup: false,
+                asked: Time::ZERO,
+                span: Span::default(),
             }),
         }
     }

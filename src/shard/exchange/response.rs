@@ -65,7 +65,8 @@ impl<D: Driver> Exchange<D> {
                     let body_by = core.now() + this.terms.body_timeout;
                     core.expect_by(key, body_by);
                     let latency = this.facts.head.since(this.facts.granted);
-                    core.note_latency(key, latency);
+                    let took = this.facts.head.nanos_since(this.facts.begun);
+                    core.note_head(key, latency, this.state.method(), status, took);
                     // Now, not at its end: many a caller reads no body, and many a body has no end.
                     if is_fault(status) {
                         this.told = Told::Fault;

@@ -15,6 +15,7 @@ use crate::shard::serve::RemoteBody;
 use crate::shard::terms::Terms;
 use crate::shard::upload::Source;
 use crate::shard::upstream::UpstreamShared;
+use crate::trace;
 use futures_channel::oneshot;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -66,6 +67,8 @@ pub(crate) struct Movable {
     pub(crate) terms: Option<Terms>,
     /// It was in another shard's mailbox before: once is enough.
     pub(crate) passed_on: bool,
+    /// What its caller was in the middle of.
+    pub(crate) within: trace::Caller,
 }
 
 /// A request that can cross to another thread.
@@ -100,6 +103,14 @@ impl Request {
         }
     }
 
+    /// Its method's name.
+    pub(in crate::shard) fn method(&self) -> &str {
+        match self {
+            Request::Http(parts, _) => parts.method.as_str(),
+            Request::Encoded(request) => request.method(),
+        }
+    }
+
     fn is_idempotent(&self) -> bool {
         match self {
             Request::Http(parts, _) => parts.method.is_idempotent(),
@@ -123,6 +134,7 @@ impl Movable {
             caller: Caller::new(reply, underway),
             terms: None,
             passed_on: false,
+            within: trace::Caller::current(),
         };
         (call, answer)
     }

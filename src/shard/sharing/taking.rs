@@ -8,6 +8,7 @@ use super::offer::Offer;
 use super::room::Free;
 use crate::config::Class;
 use crate::driver::{Driver, Wait};
+use crate::lifecycle::Lifecycle;
 use crate::pool::{Grant, Input};
 use crate::shard::connection::Holder;
 use crate::shard::core::Core;
@@ -163,6 +164,7 @@ impl<D: Driver> Core<D> {
         let grant = self.on_granted(grant.expect("there was room just now"));
         // From the first moment: it is counted with the call, and not as a task's besides.
         self.held_by(grant.conn, Holder::Outside);
+        self.happened(grant.conn, Lifecycle::Stolen);
         call.caller.move_to(&self.mailboxes[self.index]);
         self.tell_origin(&offer);
         self.tally.steals += 1;

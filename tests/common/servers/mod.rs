@@ -1,4 +1,4 @@
-//! Servers that are not ours, started for one test each: nginx, HAProxy and `openssl s_server`.
+//! Servers that are not ours, started for one test each: nginx, HAProxy, `openssl s_server` and Prometheus.
 //!
 //! Owns: what they share: whether they are installed, their ports and directories; a file for each has its process.
 //! All of it is gone when the handle is dropped. Never: falls back to something else: where a program is missing its
@@ -7,6 +7,7 @@
 pub mod haproxy;
 pub mod nginx;
 pub mod openssl;
+pub mod prometheus;
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};

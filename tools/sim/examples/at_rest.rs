@@ -13,6 +13,10 @@
 //!
 //! What is judged is stealing on against off. That is not all that the machinery costs: most of what it looks at in
 //! each turn it looks at whatever is configured. Its own lines are therefore shown as well (`between shards`).
+//!
+//! `at_rest --beside OTHER` compares this build with another one of this program instead: what telemetry costs, if OTHER was built
+//! with `--no-default-features`.
+//!
 //! Exit codes: 0 within the bound, 1 not, 3 no valgrind.
 
 use ringpool::config::{Config, SharingConfig, UpstreamConfig};
@@ -53,8 +57,9 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match arguments.as_slice() {
         [] => compare(),
+        ["--beside", other] => beside(Path::new(other)),
         [way, steal, requests] => run(way, *steal == "on", requests).map(|()| ExitCode::SUCCESS),
-        _ => Err("usage: at_rest".into()),
+        _ => Err("usage: at_rest [--beside OTHER]".into()),
     };
     done.unwrap_or_else(|failure| {
         eprintln!("at_rest: {failure}");
@@ -65,13 +70,12 @@ fn main() -> ExitCode {
 /// Counts both ways in, and says what came of it.
 fn compare() -> Result<ExitCode, Failure> {
     let mut within = true;
-    println!("instructions a request          all   engine's own   between shards");
-    for (way, says) in [
-        ("tasks", "tasks on the shards"),
-        ("outside", "calls from outside"),
-    ] {
+    let this = std::env::current_exe()?;
+    println!("{HEADING}");
+    for (way, says) in WAYS {
         println!("{says}");
-        let (off, on) = (per_request([way, "off"])?, per_request([way, "on"])?);
+        let off = per_request(&this, [way, "off"])?;
+        let on = per_request(&this, [way, "on"])?;
         off.print("stealing off");
         on.print("stealing on");
         let more = (on.all - off.all) / off.own;
@@ -86,6 +90,39 @@ fn compare() -> Result<ExitCode, Failure> {
     let verdict = if within { "PASS" } else { "FAIL" };
     println!(
         "{verdict}  on against off: at most {:.0} % of the engine's own",
+        SHARE_MAX * 100.0
+    );
+    Ok(ExitCode::from(u8::from(!within)))
+}
+
+const HEADING: &str = "instructions a request          all   engine's own   between shards";
+const WAYS: [(&str, &str); 2] = [
+    ("tasks", "tasks on the shards"),
+    ("outside", "calls from outside"),
+];
+
+/// Counts this build and another one, and says how much more this one takes.
+fn beside(other: &Path) -> Result<ExitCode, Failure> {
+    let mut within = true;
+    let this = std::env::current_exe()?;
+    println!("{HEADING}");
+    for (way, says) in WAYS {
+        println!("{says}");
+        let off = per_request(other, [way, "on"])?;
+        let on = per_request(&this, [way, "on"])?;
+        off.print("the other build");
+        on.print("this build");
+        let more = on.all - off.all;
+        println!(
+            "  {more:+.1}: {:.2} % of the engine's own, {:.2} % of all",
+            more / off.own * 100.0,
+            more / off.all * 100.0
+        );
+        within &= more / off.own <= SHARE_MAX;
+    }
+    let verdict = if within { "PASS" } else { "FAIL" };
+    println!(
+        "{verdict}  this build against the other: at most {:.0} % of the engine's own",
         SHARE_MAX * 100.0
     );
     Ok(ExitCode::from(u8::from(!within)))
@@ -108,8 +145,8 @@ impl Count {
     }
 }
 
-fn per_request(what: [&str; 2]) -> Result<Count, Failure> {
-    let (few, many) = (count(what, FEW)?, count(what, MANY)?);
+fn per_request(program: &Path, what: [&str; 2]) -> Result<Count, Failure> {
+    let (few, many) = (count(program, what, FEW)?, count(program, what, MANY)?);
     let each = |of: fn(&Count) -> f64| (of(&many) - of(&few)) / (MANY - FEW) as f64;
     Ok(Count {
         all: each(|count| count.all),
@@ -118,13 +155,13 @@ fn per_request(what: [&str; 2]) -> Result<Count, Failure> {
     })
 }
 
-/// Runs this program under callgrind.
-fn count(what: [&str; 2], requests: u64) -> Result<Count, Failure> {
+/// Runs this program, or another build of it, under callgrind.
+fn count(program: &Path, what: [&str; 2], requests: u64) -> Result<Count, Failure> {
     let out = Scratch::new(&format!("{}-{requests}", what.join("-")));
     let output = Command::new("valgrind")
         .arg("--tool=callgrind")
         .arg(format!("--callgrind-out-file={}", out.0.display()))
-        .arg(std::env::current_exe()?)
+        .arg(program)
         .args(what)
         .arg(requests.to_string())
         .output()

@@ -5,6 +5,7 @@ use super::*;
 use proptest::prelude::*;
 
 pub(super) const GET: RequestFacts = RequestFacts {
+    method: MethodKind::Get,
     is_head: false,
     is_connect: false,
     expects_continue: false,

@@ -244,7 +244,7 @@ async fn get(upstream: &Upstream, class: Class) -> Result<Outcome, Error> {
 /// Copies the engine's counts again and again, as long as it answers.
 async fn look(scene: Rc<Scene>, engine: Arc<Engine>) {
     while let Ok(snapshot) = engine.snapshot().await {
-        let figures = snapshot.upstreams.get(UPSTREAM).copied();
+        let figures = snapshot.upstreams.get(UPSTREAM).cloned();
         let figures = figures.unwrap_or_default();
         scene.samples.borrow_mut().push(Sample {
             at: scene.begun.elapsed(),

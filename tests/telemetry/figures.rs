@@ -1,0 +1,144 @@
+//! Figures by upstream and endpoint, as calls make them.
+
+use crate::common::bounded::{engine, run, until};
+use crate::common::peer::{OK, Peer};
+use ringpool::audit::CloseCause;
+use ringpool::config::UpstreamConfig;
+use ringpool::{Engine, Error, Outcome};
+use std::thread;
+use std::time::Duration;
+
+async fn call(engine: &Engine, method: &str) -> Result<u16, Error> {
+    let upstream = engine.upstream("backend")?;
+    let request = http::Request::builder()
+        .method(method)
+        .uri("/")
+        .body(())
+        .unwrap();
+    let response = upstream.call(request).await?;
+    let status = response.status().as_u16();
+    http_body_util::BodyExt::collect(response.into_body()).await?;
+    Ok(status)
+}
+
+#[test]
+fn what_calls_come_to_is_counted_once_each() {
+    let peer = Peer::start();
+    let mut settings = UpstreamConfig::at(&peer.http()).unwrap();
+    settings.retry.attempts_max = 1;
+    let engine = engine(1, settings);
+    thread::scope(|scope| {
+        let calls = scope.spawn(|| {
+            for (method, status) in [("GET", 200), ("GET", 200), ("PUT", 200), ("BREW", 503)] {
+                assert_eq!(run(call(&engine, method)).unwrap(), status);
+            }
+            run(call(&engine, "GET")).unwrap_err();
+        });
+        let mut conn = peer.accept();
+        for nth in 0..4 {
+            conn.request_head();
+            conn.send(match nth {
+                3 => "HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n",
+                _ => OK,
+            });
+        }
+        conn.request_head();
+        drop(conn);
+        calls.join().unwrap();
+    });
+    let told = until(&engine, "the end", |told| told.now.sockets == 0);
+    let upstream = &told.upstreams["backend"];
+    let mut requests: Vec<_> = upstream
+        .requests
+        .iter()
+        .map(|one| (one.method, one.outcome, one.duration.count()))
+        .collect();
+    requests.sort();
+    assert_eq!(
+        requests,
+        [
+            ("GET", Outcome::Status(200), 2),
+            ("GET", Outcome::Error("closed"), 1),
+            ("PUT", Outcome::Status(200), 1),
+            ("_OTHER", Outcome::Status(503), 1),
+        ]
+    );
+    assert_eq!(
+        (upstream.requests_ended(), upstream.requests_failed()),
+        (5, 1)
+    );
+    let acquires = upstream.acquires;
+    assert_eq!((acquires.created, acquires.hit), (1, 4));
+    assert_eq!(acquires.iter().map(|(_, count)| count).sum::<u64>(), 5);
+    assert_eq!((upstream.wait.count(), upstream.scheme), (1, "http"));
+    assert_eq!(upstream.connections_max, 128);
+    let (address, at) = upstream.endpoints.first_key_value().unwrap();
+    assert_eq!(*address, peer.endpoint());
+    assert_eq!(at, &upstream.all, "there is one");
+    assert_eq!((at.dials, at.dials_failed, at.opened), (1, 0, 1));
+    assert_eq!(
+        (
+            at.connect.count(),
+            at.dial.count(),
+            at.handshake_full.count()
+        ),
+        (1, 1, 0)
+    );
+    assert_eq!((at.hold.count(), at.lifetime.count()), (5, 1));
+    assert_eq!((at.closed.total(), at.breaker.closed), (1, 1));
+    assert_eq!(upstream.closed(CloseCause::PeerClosed), 1);
+    assert_eq!(at.connections, ringpool::ConnectionStates::default());
+    assert_eq!(upstream.handshake_time_avoided, told.handshake_time_avoided);
+    assert!(upstream.handshake_time_avoided > Duration::ZERO);
+    let shard = &told.by_shard[0];
+    assert_eq!(shard.driver, told.driver);
+    assert!(shard.buffers_free > 0 && shard.driver.submissions > 0);
+}
+
+#[test]
+fn states_of_connections_are_told_by_endpoint() {
+    let peers = [Peer::start(), Peer::start()];
+    let mut settings = UpstreamConfig::at("http://backend.test").unwrap();
+    settings.endpoints = peers
+        .iter()
+        .map(|peer| peer.endpoint().parse().unwrap())
+        .collect();
+    settings.idle_min = 4;
+    let engine = engine(1, settings);
+    let told = until(&engine, "warmth", |told| {
+        told.upstreams.get("backend").is_some_and(|it| it.idle == 4)
+    });
+    let upstream = &told.upstreams["backend"];
+    let idle: u64 = upstream
+        .endpoints
+        .values()
+        .map(|at| at.connections.idle)
+        .sum();
+    assert_eq!((idle, upstream.all.connections.idle), (4, 4));
+    assert_eq!(
+        upstream.endpoints.len(),
+        2,
+        "each that is known is told, used or not"
+    );
+}
+
+#[test]
+fn a_dial_in_vain_counts_at_its_endpoint() {
+    // Bound and never listening.
+    let reserved =
+        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let any: std::net::SocketAddr = ([127, 0, 0, 1], 0).into();
+    reserved.bind(&any.into()).unwrap();
+    let address = reserved.local_addr().unwrap().as_socket().unwrap();
+    let mut settings = UpstreamConfig::at(&format!("http://{address}")).unwrap();
+    settings.retry.attempts_max = 2;
+    let engine = engine(1, settings);
+    run(call(&engine, "GET")).unwrap_err();
+    let told = run(engine.snapshot()).unwrap();
+    let upstream = &told.upstreams["backend"];
+    let at = &upstream.endpoints[&address.to_string()];
+    assert_eq!((at.dials, at.dials_failed, at.opened), (2, 2, 0));
+    assert_eq!((upstream.retries, upstream.acquires.failed), (1, 2));
+    assert_eq!(upstream.requests[0].outcome, Outcome::Error("dial"));
+    assert!(upstream.retry_budget > 50.0);
+}
