@@ -11,10 +11,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
+use crate::backend::Fault;
 use crate::load::WayIn;
+use crate::words::{DURATION_MAX, Spread};
 
-/// No duration may exceed this, so that no instant computed from one overflows.
-const DURATION_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 /// More callers than one host has ports for.
 const CONNECTIONS_MAX: u64 = 1 << 20;
 
@@ -95,9 +95,18 @@ pub(crate) struct ServeOptions {
     /// Where to listen for TLS; port 0 picks a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8443")]
     pub(crate) tls: SocketAddr,
-    /// Time that each answer takes
-    #[arg(long, value_name = "D", default_value = "0s", value_parser = duration)]
+    /// Time that each answer takes: --service fixed:D
+    #[arg(long, value_name = "D", default_value = "0s", value_parser = duration, conflicts_with = "service")]
     pub(crate) delay: Duration,
+    /// How the time that answers take is spread: 5ms, exp:5ms, lognormal:5ms,0.5, bimodal:1ms,50ms,5%
+    #[arg(long, value_name = "SPREAD", value_parser = Spread::of_durations)]
+    pub(crate) service: Option<Spread>,
+    /// What goes wrong: KIND[:VALUE][:SHARE%][@FROM..TO[/EVERY]], such as reset:0.1% or stall@10s..11s; may be repeated
+    #[arg(long, value_name = "FAULT", value_parser = Fault::parse)]
+    pub(crate) fault: Vec<Fault>,
+    /// What random numbers come from
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) seed: u64,
     /// Time between a ClientHello and its answer
     #[arg(long, value_name = "D", default_value = "0s", value_parser = duration)]
     pub(crate) handshake_delay: Duration,

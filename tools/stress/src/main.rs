@@ -6,6 +6,7 @@
 
 mod backend;
 mod certificates;
+mod chance;
 mod cli;
 mod drive;
 mod failure;
@@ -15,6 +16,7 @@ mod measure;
 mod progress;
 mod report;
 mod scenario;
+mod words;
 
 use std::process::ExitCode;
 use std::time::Duration;
