@@ -12,9 +12,12 @@ mod failure;
 mod interrupt;
 mod load;
 mod measure;
+mod packed;
 mod progress;
+mod record;
 mod report;
 mod scenario;
+mod series;
 
 use std::process::ExitCode;
 use std::time::Duration;

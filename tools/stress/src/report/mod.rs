@@ -81,6 +81,7 @@ impl Report {
     pub(crate) fn is_invalid(&self) -> bool {
         let conclusion = self.findings.as_ref().map(Findings::outcome);
         conclusion == Some(Conclusion::Invalid)
+            || self.phases.iter().any(|p| !p.result.invalid.is_empty())
     }
 
     /// Whether any phase was ended early by the user.
