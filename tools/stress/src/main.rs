@@ -26,6 +26,7 @@ use clap::Parser;
 
 use cli::{Arguments, Command, RunOptions, ScenarioOptions};
 use failure::Failure;
+use host::Host;
 use interrupt::Interrupt;
 use load::LoadPlan;
 use progress::Progress;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
 /// Loads the one URL that the user named.
 fn run(options: RunOptions) -> Result<ExitCode, Failure> {
     let json = options.json.map(JsonTarget::open).transpose()?;
+    let host = Host::look();
     measure::raise_descriptor_limit();
     let interrupt = Interrupt::install()?;
     let progress = Progress::on_stderr();
@@ -65,7 +67,7 @@ fn run(options: RunOptions) -> Result<ExitCode, Failure> {
         way: options.from,
     };
     let phase = Phase::measure("run", plan, &progress, &interrupt)?;
-    finish(Report::of_run(phase), json)
+    finish(Report::of_run(phase), json, &host)
 }
 
 /// Runs a scenario of the registry, or lists the registry where none is named.
@@ -81,6 +83,7 @@ fn scenario(options: ScenarioOptions) -> Result<ExitCode, Failure> {
         )));
     };
     let json = options.json.map(JsonTarget::open).transpose()?;
+    let host = Host::look();
     measure::raise_descriptor_limit();
     let stage = Stage {
         duration: options.duration.unwrap_or(Duration::from_secs(3)),
@@ -90,12 +93,12 @@ fn scenario(options: ScenarioOptions) -> Result<ExitCode, Failure> {
         interrupt: Interrupt::install()?,
     };
     let report = (scenario.run)(&stage)?;
-    finish(report, json)
+    finish(report, json, &host)
 }
 
 /// Shows the report, and turns what it says into the exit code.
-fn finish(report: Report, json: Option<JsonTarget>) -> Result<ExitCode, Failure> {
-    report::show(&report, json)?;
+fn finish(report: Report, json: Option<JsonTarget>, host: &Host) -> Result<ExitCode, Failure> {
+    report::show(&report, json, host)?;
     Ok(if report.is_invalid() {
         ExitCode::from(failure::EXIT_MACHINE)
     } else if report.is_fine() {

@@ -1,13 +1,14 @@
 //! The report for programs. Keys are a promise: they may be added to, never renamed.
 
+use host::Host;
 use scenarios::Findings;
 use serde_json::{Map, Value, json};
 
 use super::{Phase, Report};
-use crate::{measure, record};
+use crate::record;
 
 /// The whole report as indented JSON, with a newline at its end.
-pub(super) fn render(report: &Report) -> String {
+pub(super) fn render(report: &Report, host: &Host) -> String {
     let mut object = Map::new();
     match (report.scenario, report.phases.as_slice()) {
         (None, [phase]) => object = figures(phase),
@@ -36,10 +37,7 @@ pub(super) fn render(report: &Report) -> String {
     }
     object.insert("interrupted".into(), report.interrupted().into());
     object.insert("command".into(), command().into());
-    object.insert(
-        "host".into(),
-        json!({ "kernel": measure::kernel(), "cores": measure::cores() }),
-    );
+    object.insert("host".into(), host.json());
     format!("{:#}\n", Value::Object(object))
 }
 
@@ -128,7 +126,7 @@ mod tests {
     use std::time::Duration;
 
     fn parse(report: &Report) -> Value {
-        serde_json::from_str(&render(report)).expect("it is JSON")
+        serde_json::from_str(&render(report, &Host::look())).expect("it is JSON")
     }
 
     #[test]
@@ -206,7 +204,7 @@ mod tests {
         let mut run = phase("run", "", 1000);
         let result = &mut run.result;
         result.service = result.latency.clone();
-        measure::record(&mut result.lag, Duration::from_micros(7));
+        crate::measure::record(&mut result.lag, Duration::from_micros(7));
         result.failed.insert("refused".into(), 2);
         result.invalid.push("the tool was late".into());
         result.seed = Some(u64::MAX);
@@ -227,13 +225,14 @@ mod tests {
             },
             cpu: result.cpu,
         }];
-        let text = render(&Report::of_run(run));
+        let host = Host::look();
+        let text = render(&Report::of_run(run), &host);
         let kept = Kept::read(&text, None).expect("it is a run");
         assert_eq!(kept.plan["url"], "http://127.0.0.1:1/");
         assert!(!kept.command.is_empty() && kept.host["kernel"].is_string());
         let mut again = phase("run", "", 1000);
         again.result = kept.result;
-        assert_eq!(render(&Report::of_run(again)), text);
+        assert_eq!(render(&Report::of_run(again), &host), text);
     }
 
     #[test]
@@ -244,11 +243,11 @@ mod tests {
             verdict: None,
             findings: None,
         };
-        let text = render(&report);
+        let text = render(&report, &Host::look());
         let kept = Kept::read(&text, Some("tls_no_reuse")).expect("it is there");
         assert_eq!(kept.result.ok, 5);
         let error = Kept::read(&text, None).expect_err("which?").to_string();
-        assert!(error.contains("tls_reuse, tls_no_reuse"), "{error}");
+        assert!(error.contains("tls_no_reuse, tls_reuse"), "{error}");
         for (bad, why) in [("", "no JSON"), ("{}", "no record"), ("[]", "no record")] {
             let error = Kept::read(bad, None).expect_err(why).to_string();
             assert!(error.contains(why), "{error}");
