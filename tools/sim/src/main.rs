@@ -222,6 +222,8 @@ fn json(
         "failed": failed.collect::<Vec<_>>(),
         "never_met": missing,
         "findings": findings.map(Findings::json),
+        // Seconds of real time are the host's; what is virtual is nobody's.
+        "host": host::Host::look().json(),
     });
     format!("{report:#}\n")
 }

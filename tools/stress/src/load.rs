@@ -12,6 +12,7 @@ use hdrhistogram::Histogram;
 
 use crate::failure::Failure;
 use crate::measure::CpuTime;
+use crate::series::Series;
 
 /// One load to apply.
 #[derive(Clone, Debug)]
@@ -69,6 +70,16 @@ pub(crate) struct LoadResult {
     /// [`measure::latencies`](crate::measure::latencies). At a fixed rate they count from the
     /// intended start.
     pub(crate) latency: Histogram<u64>,
+    /// The same requests, from when each was sent; in a closed loop that is the same.
+    pub(crate) service: Histogram<u64>,
+    /// How late requests were sent though a caller was free: the tool's own lag. Empty in a closed loop.
+    pub(crate) lag: Histogram<u64>,
+    /// The window over time; its samples add up to the figures here.
+    pub(crate) series: Series,
+    /// Where the run's random numbers begin, if it has any.
+    pub(crate) seed: Option<u64>,
+    /// Why the run does not count: the tool, or the machine, was the limit.
+    pub(crate) invalid: Vec<String>,
     /// Requests answered with a complete response of a 2xx or 3xx status.
     pub(crate) ok: u64,
     /// All others, by kind of error.
@@ -107,6 +118,11 @@ impl Default for LoadResult {
     fn default() -> Self {
         Self {
             latency: crate::measure::latencies(),
+            service: crate::measure::latencies(),
+            lag: crate::measure::latencies(),
+            series: Series::default(),
+            seed: None,
+            invalid: Vec::new(),
             ok: 0,
             failed: BTreeMap::new(),
             elapsed: Duration::ZERO,

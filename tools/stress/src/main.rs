@@ -13,9 +13,12 @@ mod failure;
 mod interrupt;
 mod load;
 mod measure;
+mod packed;
 mod progress;
+mod record;
 mod report;
 mod scenario;
+mod series;
 mod words;
 
 use std::process::ExitCode;
@@ -25,6 +28,7 @@ use clap::Parser;
 
 use cli::{Arguments, Command, RunOptions, ScenarioOptions};
 use failure::Failure;
+use host::Host;
 use interrupt::Interrupt;
 use load::LoadPlan;
 use progress::Progress;
@@ -47,6 +51,7 @@ fn main() -> ExitCode {
 /// Loads the one URL that the user named.
 fn run(options: RunOptions) -> Result<ExitCode, Failure> {
     let json = options.json.map(JsonTarget::open).transpose()?;
+    let host = Host::look();
     measure::raise_descriptor_limit();
     let interrupt = Interrupt::install()?;
     let progress = Progress::on_stderr();
@@ -64,7 +69,7 @@ fn run(options: RunOptions) -> Result<ExitCode, Failure> {
         way: options.from,
     };
     let phase = Phase::measure("run", plan, &progress, &interrupt)?;
-    finish(Report::of_run(phase), json)
+    finish(Report::of_run(phase), json, &host)
 }
 
 /// Runs a scenario of the registry, or lists the registry where none is named.
@@ -80,6 +85,7 @@ fn scenario(options: ScenarioOptions) -> Result<ExitCode, Failure> {
         )));
     };
     let json = options.json.map(JsonTarget::open).transpose()?;
+    let host = Host::look();
     measure::raise_descriptor_limit();
     let stage = Stage {
         duration: options.duration.unwrap_or(Duration::from_secs(3)),
@@ -89,12 +95,12 @@ fn scenario(options: ScenarioOptions) -> Result<ExitCode, Failure> {
         interrupt: Interrupt::install()?,
     };
     let report = (scenario.run)(&stage)?;
-    finish(report, json)
+    finish(report, json, &host)
 }
 
 /// Shows the report, and turns what it says into the exit code.
-fn finish(report: Report, json: Option<JsonTarget>) -> Result<ExitCode, Failure> {
-    report::show(&report, json)?;
+fn finish(report: Report, json: Option<JsonTarget>, host: &Host) -> Result<ExitCode, Failure> {
+    report::show(&report, json, host)?;
     Ok(if report.is_invalid() {
         ExitCode::from(failure::EXIT_MACHINE)
     } else if report.is_fine() {

@@ -1,4 +1,4 @@
-//! What is measured about this process: time, CPU, latencies; and what is known of the host.
+//! What is measured about this process: time, CPU, latencies.
 //!
 //! CPU time is this process's alone: the backend runs as another process, so that its work never
 //! shows in the client's figures. Histograms are not concurrent: one per thread, merged after.
@@ -93,14 +93,6 @@ pub(crate) fn cores() -> usize {
 /// Half of the cores, at least one: a server on the same host needs the other half.
 pub(crate) fn shards_default() -> usize {
     (cores() / 2).max(1)
-}
-
-/// The kernel's release, such as `6.18.2`.
-pub(crate) fn kernel() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/osrelease").map_or_else(
-        |_| "unknown".to_owned(),
-        |release| release.trim().to_owned(),
-    )
 }
 
 #[cfg(test)]

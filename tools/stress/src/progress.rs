@@ -11,7 +11,9 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crate::packed::Packed;
 use crate::report::grouped;
+use crate::series::{Counters, PoolState};
 
 /// How often the line on a terminal is drawn.
 const TERMINAL_PERIOD: Duration = Duration::from_millis(200);
@@ -50,6 +52,12 @@ impl Progress {
         self.counts.ok.fetch_add(ok, Ordering::Relaxed);
         self.counts.failed.fetch_add(failed, Ordering::Relaxed);
     }
+
+    /// Shows how the pool stands, and what it counted since the last time. Call it every 100 ms at most.
+    pub(crate) fn pool(&self, _pool: PoolState, _since: Counters) {}
+
+    /// Shows the latencies of an interval. Call it once for each interval and thread.
+    pub(crate) fn tell(&self, _latencies: Packed) {}
 
     /// Shows the phase `label`, expected to last `total`, until the guard drops.
     pub(crate) fn phase(&self, label: &str, total: Duration) -> PhaseShown {

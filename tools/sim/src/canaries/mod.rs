@@ -186,6 +186,7 @@ pub fn json(verdicts: &[Verdict], windows: u64) -> String {
         "seeds_max": SEEDS_MAX,
         "median_max": MEDIAN_MAX,
         "canaries": each.collect::<Vec<_>>(),
+        "host": host::Host::look().json(),
     });
     format!("{report:#}\n")
 }

@@ -1,7 +1,7 @@
 //! The loop of one caller, the same on a shard and on any other thread.
 //!
 //! Owns what a request's outcome is, and when callers end. Between the end of one request and the
-//! start of the next it reads the clock once and allocates nothing.
+//! start of the next it reads the clock once, at a fixed rate twice, and allocates nothing.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -13,7 +13,7 @@ use ringpool::Error;
 
 use super::course::Course;
 use super::pace::StartQueue;
-use super::tally::Tally;
+use super::tally::{Begun, Tally};
 use crate::progress::Progress;
 
 /// The pause after a failure: a backend that is down must not make callers spin.
@@ -36,6 +36,8 @@ pub(super) struct Job {
     pub(super) path: Arc<str>,
     pub(super) starts: Starts,
     pub(super) course: Arc<Course>,
+    /// How long the intervals are by which it is told over time.
+    pub(super) interval: Duration,
     pub(super) progress: Progress,
 }
 
@@ -49,18 +51,21 @@ pub(super) enum Starts {
 }
 
 impl Job {
-    /// The instant that the next request's latency counts from; `None` ends the caller.
-    async fn next_start(&self, now: Instant) -> Option<Instant> {
+    /// When the next request of a caller begins that is free from `now` on; `None` ends the caller.
+    async fn next_start(&self, now: Instant) -> Option<Begun> {
         match &self.starts {
-            Starts::AtOnce => self.course.closed().is_none().then_some(now),
-            Starts::Paced(starts) => starts.next().await,
+            Starts::AtOnce => self.course.closed().is_none().then(|| Begun::at(now)),
+            Starts::Paced(starts) => {
+                let start = starts.next().await?;
+                Some(Begun::late(start, now, Instant::now()))
+            }
         }
     }
 }
 
 /// Runs `callers` callers on this thread until all have ended, or have to be given up.
 pub(super) async fn run(way: impl Way, callers: usize, job: Job) -> Tally {
-    let tally = Rc::new(RefCell::new(Tally::new(callers)));
+    let tally = Rc::new(RefCell::new(Tally::new(callers, job.interval)));
     for number in 0..callers {
         way.spawn(call(way.clone(), number, job.clone(), tally.clone()));
     }
@@ -69,19 +74,22 @@ pub(super) async fn run(way: impl Way, callers: usize, job: Job) -> Tally {
         let (now, mut tally) = (Instant::now(), tally.borrow_mut());
         let (ok, failed) = tally.news();
         job.progress.add(ok, failed);
+        for latencies in tally.tick(now, &job.course) {
+            job.progress.tell(latencies);
+        }
         let ended = tally.callers == 0 && job.course.closed().is_some();
         if ended || job.course.is_past_grace(now) {
             tally.give_up(now, &job.course);
             // Callers that were given up still have their hold on what is left here.
-            return std::mem::replace(&mut *tally, Tally::new(callers));
+            return std::mem::replace(&mut *tally, Tally::new(callers, job.interval));
         }
     }
 }
 
 async fn call(way: impl Way, number: usize, job: Job, tally: Rc<RefCell<Tally>>) {
     let mut now = Instant::now();
-    while let Some(start) = job.next_start(now).await {
-        tally.borrow_mut().begin(number, start);
+    while let Some(begun) = job.next_start(now).await {
+        tally.borrow_mut().begin(number, begun);
         let outcome = match way.get(&job.path).await {
             Ok(status) => judge(status),
             Err(error) => Err(error.kind().name()),

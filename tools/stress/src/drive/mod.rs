@@ -10,11 +10,13 @@
 //! | `course` | when the measured window opened and closed |
 //! | `caller` | the loop of one caller, and waiting for all of them |
 //! | `entering` | calls that all enter one shard of two |
+//! | `intervals` | what callers count, interval by interval |
 //! | `fuse` | callers that lose patience |
 //! | `moves` | calls that a sibling runs, with nonces, some dropped |
 //! | `pace` | starts at a fixed rate |
 //! | `play` | calls that are kept one by one, for the scenarios that are judged by them |
 //! | `rotating` | a certificate that is replaced again and again |
+//! | `sampling` | how the engine stands, interval by interval |
 //! | `tally` | what callers count |
 
 mod anywhere;
@@ -25,11 +27,13 @@ mod descriptors;
 mod entering;
 mod first;
 mod fuse;
+mod intervals;
 mod moves;
 mod on_shard;
 mod pace;
 mod play;
 mod rotating;
+mod sampling;
 mod tally;
 
 pub(crate) use bursts::{Burst, Bursts, bursts};
@@ -50,9 +54,11 @@ use crate::interrupt::Interrupt;
 use crate::load::{DriveError, LoadPlan, LoadResult, WayIn};
 use crate::measure::Window;
 use crate::progress::Progress;
+use crate::series::{self, Series};
 use caller::{Job, Starts};
 use course::Course;
 use pace::Pace;
+use sampling::Sampling;
 use tally::Tally;
 
 /// The upstream's name in the engine's configuration, and so in its errors.
@@ -85,6 +91,7 @@ pub(crate) fn run(
             Some(pace) => Starts::Paced(pace.starts()),
         },
         course,
+        interval: series::interval(plan.duration),
         progress: progress.clone(),
     };
     let callers = Callers::start(&engine, plan, &job)?;
@@ -93,18 +100,26 @@ pub(crate) fn run(
     let before = snapshot(&engine)?;
     let window = Window::open();
     job.course.open(window.opened);
-    wait(plan.duration, interrupt);
+    let mut sampling = Sampling::begin(window.opened, job.interval, &before);
+    sampling.watch(&engine, plan.duration, progress, interrupt)?;
     let (closed, cpu) = window.close();
     job.course.close(closed, interrupt.requested());
     let after = snapshot(&engine)?;
 
     let missed = pace.map_or(0, Pace::end);
-    let mut tally = callers.join()?;
+    let mut tally = callers.join(&job)?;
     tally.not_started(missed, &job);
     let opened = snapshot(&engine)?;
+    let elapsed = closed.duration_since(window.opened);
+    let mut seen = sampling.end(&after, progress);
+    seen.extend(tally.seen());
+    if plan.rate.is_none() {
+        tally.service = tally.latency.clone();
+    }
     Ok(LoadResult {
-        elapsed: closed.duration_since(window.opened),
+        elapsed,
         cpu,
+        series: Series::assemble(job.interval, elapsed, &seen),
         interrupted: job.course.interrupted(),
         ..figures(tally, &before, &after, &opened)
     })
@@ -208,9 +223,9 @@ impl Callers {
     }
 
     /// Waits for the last answer, or until it is given up.
-    fn join(self) -> Result<Tally, DriveError> {
+    fn join(self, job: &Job) -> Result<Tally, DriveError> {
         match self {
-            Self::OnShards(callers) => on_shard::join(callers),
+            Self::OnShards(callers) => on_shard::join(callers, job),
             Self::Anywhere(callers) => anywhere::join(callers),
         }
     }
@@ -225,6 +240,8 @@ fn figures(tally: Tally, before: &Snapshot, after: &Snapshot, end: &Snapshot) ->
         .saturating_sub(before.handshake_time_avoided);
     LoadResult {
         latency: tally.latency,
+        service: tally.service,
+        lag: tally.lag,
         ok: tally.ok,
         failed: tally
             .failed

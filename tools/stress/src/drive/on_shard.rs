@@ -51,11 +51,11 @@ pub(super) fn start(engine: &Engine, callers: usize, job: &Job) -> Callers {
 }
 
 /// Waits for all of them.
-pub(super) fn join(callers: Callers) -> Result<Tally, DriveError> {
-    let mut sum = Tally::new(0);
+pub(super) fn join(callers: Callers, job: &Job) -> Result<Tally, DriveError> {
+    let mut sum = Tally::new(0, job.interval);
     for tally in block_on(callers) {
         let tally = tally.and_then(|tally| tally);
-        sum.add(&tally.map_err(DriveError::broken)?);
+        sum.add(tally.map_err(DriveError::broken)?);
     }
     Ok(sum)
 }

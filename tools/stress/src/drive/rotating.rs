@@ -91,6 +91,7 @@ pub(crate) fn rotate(
         path: "/".into(),
         starts: Starts::Paced(pace.starts()),
         course: Arc::clone(&course),
+        interval: crate::series::interval(plan.every * plan.rotations as u32),
         progress: progress.clone(),
     };
     let outside = anywhere::start(&engine, CALLERS, &job)?;
@@ -100,8 +101,8 @@ pub(crate) fn rotate(
     let replaced = replace_all(plan, &engine, begun, interrupt);
     course.close(Instant::now(), interrupt.requested());
     let missed = pace.end();
-    let mut tally = on_shard::join(on_shards)?;
-    tally.add(&anywhere::join(outside)?);
+    let mut tally = on_shard::join(on_shards, &job)?;
+    tally.add(anywhere::join(outside)?);
     tally.not_started(missed, &job);
     let seen = super::snapshot(&engine)?;
     Ok(Rotated {

@@ -11,6 +11,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
+use host::Host;
 use scenarios::{Conclusion, Findings};
 
 use crate::failure::Failure;
@@ -81,6 +82,7 @@ impl Report {
     pub(crate) fn is_invalid(&self) -> bool {
         let conclusion = self.findings.as_ref().map(Findings::outcome);
         conclusion == Some(Conclusion::Invalid)
+            || self.phases.iter().any(|p| !p.result.invalid.is_empty())
     }
 
     /// Whether any phase was ended early by the user.
@@ -172,17 +174,17 @@ impl JsonTarget {
 }
 
 /// Shows the table, on standard output unless JSON goes there, and writes the JSON.
-pub(crate) fn show(report: &Report, json: Option<JsonTarget>) -> Result<(), Failure> {
+pub(crate) fn show(report: &Report, json: Option<JsonTarget>, host: &Host) -> Result<(), Failure> {
     let table = |terminal: bool| table::render(report, terminal && colour_wanted());
     match json {
         None => write(io::stdout(), &table(io::stdout().is_terminal())),
         Some(JsonTarget::Stdout) => {
             write(io::stderr(), &table(io::stderr().is_terminal()))?;
-            write(io::stdout(), &json::render(report))
+            write(io::stdout(), &json::render(report, host))
         }
         Some(JsonTarget::File(path, mut file)) => {
             write(io::stdout(), &table(io::stdout().is_terminal()))?;
-            file.write_all(json::render(report).as_bytes())
+            file.write_all(json::render(report, host).as_bytes())
                 .map_err(|e| Failure::Run(format!("cannot write {}: {e}", path.display())))
         }
     }
