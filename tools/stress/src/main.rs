@@ -4,12 +4,15 @@
 //! usage, 3 the machine cannot run it, or was too busy for what came of it to count. It must never
 //! measure anything itself: that is `measure`, and the engine is reached only through `drive`.
 
+mod arrivals;
 mod backend;
 mod certificates;
 mod chance;
 mod cli;
+mod curve;
 mod drive;
 mod failure;
+mod find_max;
 mod interrupt;
 mod load;
 mod measure;
@@ -19,6 +22,10 @@ mod record;
 mod report;
 mod scenario;
 mod series;
+mod slo;
+mod traffic;
+mod trial;
+mod validity;
 mod words;
 
 use std::process::ExitCode;
@@ -26,14 +33,16 @@ use std::time::Duration;
 
 use clap::Parser;
 
-use cli::{Arguments, Command, RunOptions, ScenarioOptions};
+use cli::{Arguments, Command, CurveOptions, FindMaxOptions, RunOptions, ScenarioOptions};
 use failure::Failure;
 use host::Host;
 use interrupt::Interrupt;
 use load::LoadPlan;
 use progress::Progress;
 use report::{JsonTarget, Phase, Report};
-use scenario::{SCENARIOS, Stage};
+use scenario::SCENARIOS;
+use traffic::Traffic;
+use trial::Stage;
 
 fn main() -> ExitCode {
     let command = Arguments::parse().command.unwrap_or_default();
@@ -41,6 +50,8 @@ fn main() -> ExitCode {
         Command::Run(options) => run(options),
         Command::Serve(options) => backend::serve(&options).map(|()| ExitCode::SUCCESS),
         Command::Scenario(options) => scenario(options),
+        Command::FindMax(options) => find_max(&options),
+        Command::Curve(options) => curve(&options),
     };
     outcome.unwrap_or_else(|failure| {
         eprintln!("stress: {failure}");
@@ -55,6 +66,14 @@ fn run(options: RunOptions) -> Result<ExitCode, Failure> {
     measure::raise_descriptor_limit();
     let interrupt = Interrupt::install()?;
     let progress = Progress::on_stderr();
+    let traffic = Traffic {
+        seed: options.seed,
+        arrivals: options.arrivals,
+        callers: options.callers,
+        think: options.calls.think,
+        calls: options.calls.kinds(&cli::path_of(&options.url)),
+        ..Traffic::default()
+    };
     let plan = LoadPlan {
         url: options.url,
         connections: options.connections,
@@ -67,9 +86,43 @@ fn run(options: RunOptions) -> Result<ExitCode, Failure> {
         rate: options.rate,
         ca: options.insecure_ca.map(Vec::from),
         way: options.from,
+        traffic,
     };
     let phase = Phase::measure("run", plan, &progress, &interrupt)?;
     finish(Report::of_run(phase), json, &host)
+}
+
+/// Searches the highest rate that keeps to an SLO.
+fn find_max(options: &FindMaxOptions) -> Result<ExitCode, Failure> {
+    let json = options.trial.json.clone().map(JsonTarget::open);
+    let json = json.transpose()?;
+    measure::raise_descriptor_limit();
+    let stage = Stage::of(&options.trial)?;
+    let tell = report::teller(json.as_ref());
+    let found = find_max::find(options, &stage, &tell)?;
+    tell(&found.says(&options.slo));
+    report::write_json(json, &found.json(options, &stage))?;
+    Ok(match (found.rate, &found.limited) {
+        (_, Some(_)) if !found.interrupted => ExitCode::from(failure::EXIT_MACHINE),
+        (Some(_), _) => ExitCode::SUCCESS,
+        (None, _) => ExitCode::from(failure::EXIT_REQUESTS_FAILED),
+    })
+}
+
+/// Loads at one rate after the other.
+fn curve(options: &CurveOptions) -> Result<ExitCode, Failure> {
+    let json = options.trial.json.clone().map(JsonTarget::open);
+    let json = json.transpose()?;
+    measure::raise_descriptor_limit();
+    let stage = Stage::of(&options.trial)?;
+    let trials = curve::draw(options, &stage, report::teller(json.as_ref()))?;
+    report::write_json(json, &curve::json(&trials, &stage))?;
+    let invalid = trials.iter().any(|trial| trial.invalid().is_some());
+    Ok(ExitCode::from(if invalid {
+        failure::EXIT_MACHINE
+    } else {
+        0
+    }))
 }
 
 /// Runs a scenario of the registry, or lists the registry where none is named.
@@ -87,7 +140,7 @@ fn scenario(options: ScenarioOptions) -> Result<ExitCode, Failure> {
     let json = options.json.map(JsonTarget::open).transpose()?;
     let host = Host::look();
     measure::raise_descriptor_limit();
-    let stage = Stage {
+    let stage = scenario::Stage {
         duration: options.duration.unwrap_or(Duration::from_secs(3)),
         rounds: options.rounds,
         calls: options.calls,

@@ -213,10 +213,7 @@ mod tests {
         };
         near(mean(Spread::Fixed(2.0)), 2.0);
         near(mean(Spread::Exponential(2.0)), 2.0);
-        near(
-            mean(Spread::LogNormal(2.0, 0.5)),
-            2.0 * (0.125_f64).exp(),
-        );
+        near(mean(Spread::LogNormal(2.0, 0.5)), 2.0 * (0.125_f64).exp());
         near(mean(Spread::Bimodal(1.0, 50.0, 0.1)), 5.9);
     }
 }

@@ -11,9 +11,6 @@ use std::time::Duration;
 use crate::chance::Chance;
 use crate::words;
 
-/// The most faults that one backend has.
-pub(crate) const FAULTS_MAX: usize = 64;
-
 /// One thing that goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Fault {
@@ -85,7 +82,9 @@ impl Fault {
             window: when,
         };
         if share.is_some() && fault.kind.is_of_the_whole() {
-            return Err(format!("`{kind}` strikes the whole backend: it has no share"));
+            return Err(format!(
+                "`{kind}` strikes the whole backend: it has no share"
+            ));
         }
         Ok(fault)
     }
@@ -118,7 +117,9 @@ impl FaultKind {
                 return match value {
                     Some(value) => words::duration(value).map(|time| Self::Stall(Some(time))),
                     None if timed => Ok(Self::Stall(None)),
-                    None => Err("`stall` needs a time or a window: stall:1s, stall@3s..4s".to_owned()),
+                    None => {
+                        Err("`stall` needs a time or a window: stall:1s, stall@3s..4s".to_owned())
+                    }
                 };
             }
             "slow" => {
@@ -175,7 +176,9 @@ impl Window {
             return Err(format!("the window `{text}` ends before it begins"));
         }
         if every.is_some_and(|every| every < window.to) {
-            return Err(format!("the window `{text}` is over only after it comes again"));
+            return Err(format!(
+                "the window `{text}` is over only after it comes again"
+            ));
         }
         Ok(window)
     }
@@ -190,7 +193,9 @@ impl Window {
             }
         };
         let within = at.saturating_sub(begun);
-        (self.from..self.to).contains(&within).then(|| begun + self.to)
+        (self.from..self.to)
+            .contains(&within)
+            .then(|| begun + self.to)
     }
 
     /// When it begins or ends next after this time.
@@ -264,10 +269,13 @@ impl Faults {
 
     /// How the whole backend is away at this time, and until when.
     pub(crate) fn away(&self, at: Duration) -> Option<(FaultKind, Duration)> {
-        self.0.iter().filter(|fault| fault.kind.is_absence()).find_map(|fault| {
-            let until = fault.lasts(at)??;
-            Some((fault.kind, until))
-        })
+        self.0
+            .iter()
+            .filter(|fault| fault.kind.is_absence())
+            .find_map(|fault| {
+                let until = fault.lasts(at)??;
+                Some((fault.kind, until))
+            })
     }
 
     /// When it comes or goes next.
@@ -326,7 +334,12 @@ mod tests {
     use super::*;
 
     fn faults(texts: &[&str]) -> Faults {
-        Faults::new(texts.iter().map(|text| Fault::parse(text).unwrap()).collect())
+        Faults::new(
+            texts
+                .iter()
+                .map(|text| Fault::parse(text).unwrap())
+                .collect(),
+        )
     }
 
     fn ms(time: u64) -> Duration {
@@ -351,8 +364,21 @@ mod tests {
             assert_eq!(Fault::parse(&fault.to_string()), Ok(fault), "{text}");
         }
         for bad in [
-            "", "dance", "reset:5ms", "stall", "slow", "slow:0", "limit", "limit:x", "outage",
-            "outage:5%@1s..2s", "reset@2s..1s", "reset@1s", "reset@1s..3s/2s", "reset:1%:2%", "reset:101%",
+            "",
+            "dance",
+            "reset:5ms",
+            "stall",
+            "slow",
+            "slow:0",
+            "limit",
+            "limit:x",
+            "outage",
+            "outage:5%@1s..2s",
+            "reset@2s..1s",
+            "reset@1s",
+            "reset@1s..3s/2s",
+            "reset:1%:2%",
+            "reset:101%",
         ] {
             assert!(Fault::parse(bad).is_err(), "{bad}");
         }
@@ -363,7 +389,11 @@ mod tests {
         let faults = faults(&["stall@1s..2s/5s"]);
         let strikes = |at| faults.on_request(ms(at), &mut Chance::new(0));
         for (at, until) in [(1000, 2000), (1999, 2000), (6000, 7000), (11_500, 12_000)] {
-            assert_eq!(strikes(at).and_then(|struck| struck.until), Some(ms(until)), "{at}");
+            assert_eq!(
+                strikes(at).and_then(|struck| struck.until),
+                Some(ms(until)),
+                "{at}"
+            );
         }
         for at in [0, 999, 2000, 5999, 7000] {
             assert_eq!(strikes(at), None, "{at}");
@@ -375,14 +405,26 @@ mod tests {
         let faults = faults(&["reset:10%", "fin:50%"]);
         let run = |seed| -> Vec<Option<FaultKind>> {
             let mut chance = Chance::new(seed);
-            let strike = || faults.on_request(ms(1), &mut chance).map(|struck| struck.kind);
+            let strike = || {
+                faults
+                    .on_request(ms(1), &mut chance)
+                    .map(|struck| struck.kind)
+            };
             std::iter::repeat_with(strike).take(20_000).collect()
         };
         assert_eq!(run(1), run(1));
         assert_ne!(run(1), run(2));
-        let count = |kind| run(1).iter().filter(|struck| **struck == Some(kind)).count();
+        let count = |kind| {
+            run(1)
+                .iter()
+                .filter(|struck| **struck == Some(kind))
+                .count()
+        };
         assert!((1_850..2_150).contains(&count(FaultKind::Reset)));
-        assert!((8_700..9_300).contains(&count(FaultKind::Fin)), "half of those left");
+        assert!(
+            (8_700..9_300).contains(&count(FaultKind::Fin)),
+            "half of those left"
+        );
     }
 
     #[test]
@@ -390,7 +432,9 @@ mod tests {
         let faults = faults(&["refuse", "limit:5", "outage@1s..2s", "limit:3@1s..2s"]);
         let chance = &mut Chance::new(0);
         assert_eq!(faults.on_request(ms(1500), chance), None);
-        let struck = faults.on_connection(ms(0), chance).map(|struck| struck.kind);
+        let struck = faults
+            .on_connection(ms(0), chance)
+            .map(|struck| struck.kind);
         assert_eq!(struck, Some(FaultKind::Refuse));
         let limits = [0, 1500].map(|at| faults.connections_max(ms(at)));
         assert_eq!(limits, [Some(5), Some(3)]);

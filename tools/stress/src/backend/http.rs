@@ -11,9 +11,9 @@ use super::body::{Body, Malformed};
 use super::faults::FaultKind;
 use super::nonces::NONCE;
 use super::plain::Channel;
-use super::trouble::Line;
 use super::request::{Refused, Request};
 use super::spoil::spoil;
+use super::trouble::Line;
 
 /// Answers are sent when they amount to this much, or when no complete request is left.
 const SEND_AT: usize = 64 << 10;

@@ -38,9 +38,9 @@ use crate::measure;
 use faults::Faults;
 use service::{Service, Terms};
 
-pub(crate) use faults::{FAULTS_MAX, Fault};
 pub(crate) use child::{Backend, BackendOptions, NoncesSeen};
 pub(crate) use counting::{Counted, Counting};
+pub(crate) use faults::Fault;
 pub(crate) use nginx::{Logged, Nginx};
 pub(crate) use nonces::{APART, NONCE, NONCES_MAX};
 
@@ -142,8 +142,7 @@ impl Listeners {
                 .map_err(|e| Failure::Run(format!("no local address: {e}")))
         };
         let kept = |address: SocketAddr| {
-            bind(address, shared)
-                .map_err(|e| Failure::Run(format!("cannot bind {address}: {e}")))
+            bind(address, shared).map_err(|e| Failure::Run(format!("cannot bind {address}: {e}")))
         };
         let (mut plain, mut tls, mut keepers) = (options.plain, options.tls, Vec::new());
         if Faults::new(options.fault.clone()).have_absences() {
@@ -205,7 +204,10 @@ fn bind(address: SocketAddr, shared: bool) -> io::Result<Socket> {
 }
 
 fn bound(socket: &Socket) -> Result<SocketAddr, Failure> {
-    let address = socket.local_addr().ok().and_then(|address| address.as_socket());
+    let address = socket
+        .local_addr()
+        .ok()
+        .and_then(|address| address.as_socket());
     address.ok_or_else(|| Failure::Run("no local address".to_owned()))
 }
 
@@ -301,7 +303,9 @@ impl Place {
     fn take(service: &Service, most: Option<usize>) -> Option<Self> {
         let place = Self(Arc::clone(&service.open));
         let before = place.0.fetch_add(1, Ordering::Relaxed);
-        let most = most.map_or(service.connections_max, |most| most.min(service.connections_max));
+        let most = most.map_or(service.connections_max, |most| {
+            most.min(service.connections_max)
+        });
         (before < most).then_some(place)
     }
 }

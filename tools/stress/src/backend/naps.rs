@@ -6,30 +6,21 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
-use tokio::io::unix::AsyncFd;
 
 /// The sleepers of one thread. Clones share them.
 #[derive(Clone)]
 pub(super) struct Naps(Rc<Shared>);
 
 struct Shared {
-    timer: AsyncFd<Timer>,
+    timer: TimerFd,
     sleepers: RefCell<Sleepers>,
-}
-
-struct Timer(TimerFd);
-
-impl AsRawFd for Timer {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_fd().as_raw_fd()
-    }
 }
 
 #[derive(Default)]
@@ -42,14 +33,15 @@ struct Sleepers {
 impl Naps {
     /// Begins to keep time for this thread, within its runtime.
     pub(super) fn start() -> io::Result<Self> {
-        let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
-        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
+        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_CLOEXEC)?;
+        let rings = timer.as_fd().try_clone_to_owned()?;
+        let rings = tokio_uring::fs::File::from_std(rings.into());
         let naps = Self(Rc::new(Shared {
-            timer: AsyncFd::new(Timer(timer))?,
+            timer,
             sleepers: RefCell::default(),
         }));
         let keeper = naps.clone();
-        tokio_uring::spawn(async move { keeper.keep().await });
+        tokio_uring::spawn(async move { keeper.keep(rings).await });
         Ok(naps)
     }
 
@@ -70,14 +62,15 @@ impl Naps {
         }
     }
 
-    async fn keep(&self) {
+    async fn keep(&self, rings: tokio_uring::fs::File) {
+        let mut count = vec![0; 8];
         loop {
-            let Ok(mut guard) = self.0.timer.readable().await else {
-                return; // The runtime ends.
-            };
-            guard.clear_ready();
-            // Nothing to read means that it was set anew meanwhile.
-            let _ = self.0.timer.get_ref().0.wait();
+            let (rung, back) = rings.read_at(count, 0).await;
+            count = back;
+            if rung.is_err() {
+                debug_assert!(false, "a timer can be read: {rung:?}");
+                return;
+            }
             let now = Instant::now();
             let mut sleepers = self.0.sleepers.borrow_mut();
             let later = sleepers.due.split_off(&(now, u64::MAX));
@@ -96,9 +89,11 @@ impl Naps {
         // Nothing at all would switch it off.
         let left = TimeSpec::from_duration(left.max(Duration::from_nanos(1)));
         let expiration = Expiration::OneShot(left);
-        let timer = &self.0.timer.get_ref().0;
-        let set = timer.set(expiration, TimerSetTimeFlags::empty());
-        debug_assert!(set.is_ok(), "a valid time, on a descriptor of ours: {set:?}");
+        let set = self.0.timer.set(expiration, TimerSetTimeFlags::empty());
+        debug_assert!(
+            set.is_ok(),
+            "a valid time, on a descriptor of ours: {set:?}"
+        );
     }
 }
 

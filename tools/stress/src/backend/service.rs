@@ -92,7 +92,8 @@ impl Service {
         if self.faults.is_empty() {
             return None;
         }
-        self.faults.on_request(self.now(), &mut self.chance.borrow_mut())
+        self.faults
+            .on_request(self.now(), &mut self.chance.borrow_mut())
     }
 
     /// How long its answer takes.

@@ -41,9 +41,11 @@ pub(super) async fn spoil<C: Channel>(
             conversation.flush().await?;
             conversation.channel.finish().await?;
         }
-        FaultKind::Hole => while conversation.receive().await? {
-            conversation.forget();
-        },
+        FaultKind::Hole => {
+            while conversation.receive().await? {
+                conversation.forget();
+            }
+        }
         FaultKind::Slow(rate) => {
             conversation.begin_answer("", size)?;
             conversation.flush().await?;
@@ -70,7 +72,10 @@ async fn slowly<C: Channel>(
     let mut left = size;
     while left > 0 {
         let now = left.min(piece);
-        conversation.service.nap(Duration::from_secs_f64(now as f64 / rate as f64)).await;
+        conversation
+            .service
+            .nap(Duration::from_secs_f64(now as f64 / rate as f64))
+            .await;
         conversation.text(now).await?;
         conversation.flush().await?;
         left -= now;

@@ -9,7 +9,6 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
 use super::faults::{FaultKind, Struck};
@@ -124,23 +123,22 @@ async fn serve(
         Err(error) => return error,
     };
     loop {
-        let stream = match listener.readable().await {
-            Ok(mut guard) => guard.try_io(|listener| listener.get_ref().accept()),
-            Err(error) => return error,
+        let accepted = match listener.accept().await {
+            Ok((stream, _peer)) => stream.into_std(),
+            Err(error) => Err(error),
         };
-        match stream {
-            Err(_) => {} // Nobody is there after all.
-            Ok(Ok((stream, _))) => begin(stream, service, kind, lines),
-            Ok(Err(_)) => service.nap(ACCEPT_REST).await,
+        match accepted.and_then(|stream| stream.set_nonblocking(false).map(|()| stream)) {
+            Ok(stream) => begin(stream, service, kind, lines),
+            Err(_) => service.nap(ACCEPT_REST).await,
         }
     }
 }
 
-fn watched(listener: &TcpListener) -> io::Result<AsyncFd<TcpListener>> {
+fn watched(listener: &TcpListener) -> io::Result<tokio::net::TcpListener> {
     // Two descriptors of one socket: closing this one when it is given up leaves the other listening.
     let listener = listener.try_clone()?;
     listener.set_nonblocking(true)?;
-    AsyncFd::new(listener)
+    tokio::net::TcpListener::from_std(listener)
 }
 
 fn begin(stream: TcpStream, service: &Rc<Service>, kind: Kind, lines: &Rc<Lines>) {
@@ -149,7 +147,9 @@ fn begin(stream: TcpStream, service: &Rc<Service>, kind: Kind, lines: &Rc<Lines>
     let Some(place) = Place::take(service, most) else {
         return;
     };
-    let struck = service.faults.on_connection(now, &mut service.chance.borrow_mut());
+    let struck = service
+        .faults
+        .on_connection(now, &mut service.chance.borrow_mut());
     let Ok(socket) = stream.try_clone() else {
         return; // No descriptor is left: closing it is all that can be done.
     };

@@ -190,6 +190,29 @@ pub(crate) fn show(report: &Report, json: Option<JsonTarget>, host: &Host) -> Re
     }
 }
 
+/// Says a line at once: on standard output, unless JSON goes there. A reader that has gone away is no failure.
+pub(crate) fn teller(json: Option<&JsonTarget>) -> impl Fn(&str) + use<> {
+    let aside = matches!(json, Some(JsonTarget::Stdout));
+    move |line: &str| {
+        let line = format!("{line}\n");
+        let _ = if aside {
+            write(io::stderr(), &line)
+        } else {
+            write(io::stdout(), &line)
+        };
+    }
+}
+
+/// Writes what is not a whole report.
+pub(crate) fn write_json(to: Option<JsonTarget>, json: &serde_json::Value) -> Result<(), Failure> {
+    let text = format!("{json:#}\n");
+    match to {
+        None => Ok(()),
+        Some(JsonTarget::Stdout) => write(io::stdout(), &text),
+        Some(JsonTarget::File(_, file)) => write(file, &text),
+    }
+}
+
 /// Writes all of `text`. A reader that has gone away (`stress | head`) is no failure.
 pub(crate) fn write(mut out: impl Write, text: &str) -> Result<(), Failure> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -218,6 +241,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::load::WayIn;
     use crate::measure::{self, CpuTime};
+    use crate::traffic::Traffic;
     use std::time::Duration;
 
     /// A phase with figures that are easy to follow.
@@ -251,6 +275,7 @@ pub(crate) mod tests {
             rate: None,
             ca: None,
             way: WayIn::Shards,
+            traffic: Traffic::default(),
         };
         Phase {
             subject,
