@@ -195,8 +195,8 @@ impl Stretch {
         } else {
             whole + (calls - all) / last
         };
-        // NaN: no call, at no rate.
-        let seconds = if calls == 0.0 && first > 0.0 {
+        // At a rate that only begins to grow the first call is at its beginning; at none there is no call: that is NaN.
+        let seconds = if calls == 0.0 && first + last > 0.0 {
             0.0
         } else {
             seconds

@@ -17,6 +17,7 @@ mod interrupt;
 mod load;
 mod measure;
 mod packed;
+mod plan;
 mod progress;
 mod record;
 mod report;
@@ -40,7 +41,7 @@ use interrupt::Interrupt;
 use load::LoadPlan;
 use progress::Progress;
 use report::{JsonTarget, Phase, Report};
-use scenario::SCENARIOS;
+use scenario::Named;
 use traffic::Traffic;
 use trial::Stage;
 
@@ -125,18 +126,20 @@ fn curve(options: &CurveOptions) -> Result<ExitCode, Failure> {
     }))
 }
 
-/// Runs a scenario of the registry, or lists the registry where none is named.
+/// Runs a scenario: of the registry, or of a file; or lists the registry where none is named.
 fn scenario(options: ScenarioOptions) -> Result<ExitCode, Failure> {
-    let Some(name) = options.name else {
-        report::write(std::io::stdout(), &scenario::list())?;
+    let named = match (&options.file, &options.name) {
+        (Some(file), _) => Named::File(scenario::read_file(file)?),
+        (None, Some(name)) => scenario::find(name)?,
+        (None, None) => {
+            report::write(std::io::stdout(), &scenario::list())?;
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
+    if options.print {
+        report::write(std::io::stdout(), named.text()?)?;
         return Ok(ExitCode::SUCCESS);
-    };
-    let Some(scenario) = SCENARIOS.iter().find(|s| s.name == name) else {
-        return Err(Failure::Usage(format!(
-            "there is no scenario `{name}`; those that exist:\n{}",
-            scenario::list()
-        )));
-    };
+    }
     let json = options.json.map(JsonTarget::open).transpose()?;
     let host = Host::look();
     measure::raise_descriptor_limit();
@@ -147,7 +150,7 @@ fn scenario(options: ScenarioOptions) -> Result<ExitCode, Failure> {
         progress: Progress::on_stderr(),
         interrupt: Interrupt::install()?,
     };
-    let report = (scenario.run)(&stage)?;
+    let report = named.run(&stage)?;
     finish(report, json, &host)
 }
 

@@ -5,6 +5,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use hdrhistogram::Histogram;
+
 use crate::load::LoadResult;
 use crate::words;
 
@@ -74,7 +76,7 @@ impl Term {
     fn broken(&self, result: &LoadResult) -> Option<String> {
         match self {
             Self::Latency(latency, most) => {
-                let found = latency.of(result);
+                let found = latency.of(&result.latency);
                 match found {
                     Some(found) if found <= *most => None,
                     Some(found) => Some(format!("{latency} {:.2} ms", found.as_secs_f64() * 1e3)),
@@ -110,8 +112,7 @@ impl Latency {
     }
 
     /// Of what was answered; `None` if nothing was.
-    pub(crate) fn of(self, result: &LoadResult) -> Option<Duration> {
-        let histogram = &result.latency;
+    pub(crate) fn of(self, histogram: &Histogram<u64>) -> Option<Duration> {
         if histogram.is_empty() {
             return None;
         }

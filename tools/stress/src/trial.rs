@@ -110,7 +110,7 @@ impl Trial {
             grouped(self.result.throughput().unwrap_or(0.0).round() as u64),
         );
         for (_, quantile) in COLUMNS {
-            let latency = Latency::Quantile(quantile).of(&self.result);
+            let latency = Latency::Quantile(quantile).of(&self.result.latency);
             line.push_str(&format!("{:>11}", latency.map_or("-".to_owned(), millis)));
         }
         let lag = Duration::from_nanos(self.result.lag.value_at_quantile(0.99));
@@ -134,7 +134,7 @@ impl Trial {
 
     pub(crate) fn json(&self) -> Value {
         let latencies = COLUMNS.iter().map(|(name, quantile)| {
-            let latency = Latency::Quantile(*quantile).of(&self.result);
+            let latency = Latency::Quantile(*quantile).of(&self.result.latency);
             (
                 (*name).to_owned(),
                 json!(latency.map(|latency| latency.as_secs_f64() * 1e6)),

@@ -30,15 +30,29 @@ fn asked(served: &Served) -> (Vec<u8>, Option<ErrorKind>) {
     (answer, end.err().map(|error| error.kind()))
 }
 
-/// Connects as soon as somebody listens.
-fn connect_when_there(served: &Served) -> TcpStream {
+/// A connection on which one request has been answered, as soon as there is one.
+fn answered_when_there(served: &Served) -> BufReader<TcpStream> {
     let begun = Instant::now();
     loop {
-        match TcpStream::connect(served.plain) {
+        match try_answered(served) {
             Ok(stream) => return stream,
             Err(error) => assert!(begun.elapsed() < Duration::from_secs(20), "{error}"),
         }
     }
+}
+
+fn try_answered(served: &Served) -> std::io::Result<BufReader<TcpStream>> {
+    let mut stream = TcpStream::connect(served.plain)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.write_all(GET)?;
+    // Who is away again before the answer has said nothing yet.
+    stream.peek(&mut [0]).and_then(|peeked| match peeked {
+        0 => Err(ErrorKind::UnexpectedEof.into()),
+        _ => Ok(()),
+    })?;
+    let mut stream = BufReader::new(stream);
+    assert_eq!(response(&mut stream, true).1.len(), 1000);
+    Ok(stream)
 }
 
 #[test]
@@ -123,14 +137,10 @@ fn an_alert_answers_a_client_hello() {
 fn a_backend_that_restarts_closes_what_idles_and_comes_back_at_the_same_port() {
     let mut served = Served::start("--fault restart@0s..200ms");
     for _ in 0..2 {
-        let mut stream = BufReader::new(connect_when_there(&served));
-        stream.get_mut().write_all(GET).unwrap();
-        assert_eq!(response(&mut stream, true).1.len(), 1000);
+        let mut stream = answered_when_there(&served);
         // The window begins anew: what idles is closed in good order.
         let told = served.child.stdin.as_mut().unwrap();
         told.write_all(b"\n").unwrap();
-        let timeout = Some(Duration::from_secs(10));
-        stream.get_mut().set_read_timeout(timeout).unwrap();
         assert_eq!(stream.read(&mut [0]).unwrap(), 0);
     }
 }
@@ -138,14 +148,12 @@ fn a_backend_that_restarts_closes_what_idles_and_comes_back_at_the_same_port() {
 #[test]
 fn an_outage_resets_what_is_open() {
     let mut served = Served::start("--fault outage@0s..100ms --threads 2");
-    let mut stream = BufReader::new(connect_when_there(&served));
-    stream.get_mut().write_all(GET).unwrap();
-    response(&mut stream, true);
+    let mut stream = answered_when_there(&served);
     let told = served.child.stdin.as_mut().unwrap();
     told.write_all(b"\n").unwrap();
     let error = stream.read(&mut [0]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
-    connect_when_there(&served);
+    answered_when_there(&served);
 }
 
 #[test]

@@ -191,6 +191,10 @@ impl<C: Channel> Conversation<'_, C> {
         self.input.drain(..self.at);
         self.at = 0;
         self.set_busy(!self.input.is_empty());
+        let leaving = self.channel.line().is_some_and(Line::is_leaving);
+        if leaving && self.input.is_empty() {
+            return Ok(false); // It was told so while it was still answering.
+        }
         let received = self.channel.receive(&mut self.input).await?;
         self.set_busy(true);
         Ok(received > 0)
