@@ -12,6 +12,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
 use crate::load::WayIn;
+use crate::report::OutputOptions;
 
 /// No duration may exceed this, so that no instant computed from one overflows.
 const DURATION_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -37,13 +38,15 @@ pub(crate) enum Command {
     Serve(ServeOptions),
     /// Run a named scenario; without a name, list them
     Scenario(ScenarioOptions),
+    /// Show a run that was kept, or turn it into other files
+    Show(ShowOptions),
 }
 
 impl Default for Command {
     fn default() -> Self {
         Self::Scenario(ScenarioOptions {
             name: Some("demo".to_owned()),
-            json: None,
+            outputs: OutputOptions::default(),
             duration: None,
             rounds: None,
             calls: None,
@@ -81,9 +84,8 @@ pub(crate) struct RunOptions {
     /// Where the callers run
     #[arg(long, default_value = "shards")]
     pub(crate) from: WayIn,
-    /// Write the report as JSON to this file; - is standard output
-    #[arg(long, value_name = "PATH|-")]
-    pub(crate) json: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) outputs: OutputOptions,
 }
 
 /// `stress serve`.
@@ -123,9 +125,8 @@ pub(crate) struct ServeOptions {
 pub(crate) struct ScenarioOptions {
     /// Which scenario
     pub(crate) name: Option<String>,
-    /// Write the report as JSON to this file; - is standard output
-    #[arg(long, value_name = "PATH|-")]
-    pub(crate) json: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) outputs: OutputOptions,
     /// How long to measure in each phase of demo and floor [default: 3s]
     #[arg(long, value_name = "D", value_parser = duration_some)]
     pub(crate) duration: Option<Duration>,
@@ -135,6 +136,25 @@ pub(crate) struct ScenarioOptions {
     /// How many stolen calls moves waits for [default: 250000]
     #[arg(long, value_name = "N", value_parser = calls)]
     pub(crate) calls: Option<u64>,
+}
+
+/// `stress show`.
+#[derive(Debug, Args)]
+pub(crate) struct ShowOptions {
+    /// What `--json` wrote
+    pub(crate) run: PathBuf,
+    /// Which phase, if it was a scenario
+    #[arg(long, value_name = "KEY")]
+    pub(crate) phase: Option<String>,
+    /// Write it as one page of HTML to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+    /// Write it over time as CSV to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) csv: Option<PathBuf>,
+    /// Write the latencies of each interval to this file, as an HdrHistogram log
+    #[arg(long, value_name = "FILE")]
+    pub(crate) hlog: Option<PathBuf>,
 }
 
 /// `on` or `off`.
@@ -274,7 +294,7 @@ mod tests {
         assert!(!run.reuse.is_on());
         assert_eq!(run.rate, Some(1000.0));
         assert_eq!(run.from, WayIn::Anywhere);
-        assert_eq!(run.json, Some(PathBuf::from("-")));
+        assert_eq!(run.outputs.json, Some(PathBuf::from("-")));
     }
 
     #[test]

@@ -24,13 +24,14 @@ use std::time::Duration;
 
 use clap::Parser;
 
-use cli::{Arguments, Command, RunOptions, ScenarioOptions};
+use cli::{Arguments, Command, RunOptions, ScenarioOptions, ShowOptions};
 use failure::Failure;
 use host::Host;
 use interrupt::Interrupt;
 use load::LoadPlan;
 use progress::Progress;
-use report::{JsonTarget, Phase, Report};
+use record::Kept;
+use report::{OutputOptions, Outputs, Phase, Report};
 use scenario::{SCENARIOS, Stage};
 
 fn main() -> ExitCode {
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         Command::Run(options) => run(options),
         Command::Serve(options) => backend::serve(&options).map(|()| ExitCode::SUCCESS),
         Command::Scenario(options) => scenario(options),
+        Command::Show(options) => show(options),
     };
     outcome.unwrap_or_else(|failure| {
         eprintln!("stress: {failure}");
@@ -48,7 +50,7 @@ fn main() -> ExitCode {
 
 /// Loads the one URL that the user named.
 fn run(options: RunOptions) -> Result<ExitCode, Failure> {
-    let json = options.json.map(JsonTarget::open).transpose()?;
+    let outputs = Outputs::open(options.outputs)?;
     let host = Host::look();
     measure::raise_descriptor_limit();
     let interrupt = Interrupt::install()?;
@@ -67,7 +69,7 @@ fn run(options: RunOptions) -> Result<ExitCode, Failure> {
         way: options.from,
     };
     let phase = Phase::measure("run", plan, &progress, &interrupt)?;
-    finish(Report::of_run(phase), json, &host)
+    finish(Report::of_run(phase), outputs, &host)
 }
 
 /// Runs a scenario of the registry, or lists the registry where none is named.
@@ -82,7 +84,7 @@ fn scenario(options: ScenarioOptions) -> Result<ExitCode, Failure> {
             scenario::list()
         )));
     };
-    let json = options.json.map(JsonTarget::open).transpose()?;
+    let outputs = Outputs::open(options.outputs)?;
     let host = Host::look();
     measure::raise_descriptor_limit();
     let stage = Stage {
@@ -93,12 +95,25 @@ fn scenario(options: ScenarioOptions) -> Result<ExitCode, Failure> {
         interrupt: Interrupt::install()?,
     };
     let report = (scenario.run)(&stage)?;
-    finish(report, json, &host)
+    finish(report, outputs, &host)
+}
+
+/// Shows a run that was kept.
+fn show(options: ShowOptions) -> Result<ExitCode, Failure> {
+    let kept = Kept::open(&options.run, options.phase.as_deref())?;
+    let outputs = Outputs::open(OutputOptions {
+        json: None,
+        report: options.report,
+        csv: options.csv,
+        hlog: options.hlog,
+    })?;
+    report::show_kept(&kept, outputs)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Shows the report, and turns what it says into the exit code.
-fn finish(report: Report, json: Option<JsonTarget>, host: &Host) -> Result<ExitCode, Failure> {
-    report::show(&report, json, host)?;
+fn finish(report: Report, outputs: Outputs, host: &Host) -> Result<ExitCode, Failure> {
+    report::show(&report, outputs, host)?;
     Ok(if report.is_invalid() {
         ExitCode::from(failure::EXIT_MACHINE)
     } else if report.is_fine() {

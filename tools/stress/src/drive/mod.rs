@@ -45,7 +45,7 @@ pub(crate) use rotating::{By, Replaced, Rotated, Rotating, rotate};
 
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use ringpool::config::{Config, TlsConfig, TrustRoots, UpstreamConfig};
 use ringpool::{Engine, Error, ErrorKind, Snapshot, block_on};
@@ -98,7 +98,7 @@ pub(crate) fn run(
 
     wait(plan.warmup, interrupt);
     let before = snapshot(&engine)?;
-    let window = Window::open();
+    let (window, began) = (Window::open(), SystemTime::now());
     job.course.open(window.opened);
     let mut sampling = Sampling::begin(window.opened, job.interval, &before);
     sampling.watch(&engine, plan.duration, progress, interrupt)?;
@@ -117,6 +117,7 @@ pub(crate) fn run(
         tally.service = tally.latency.clone();
     }
     Ok(LoadResult {
+        began: Some(began),
         elapsed,
         cpu,
         series: Series::assemble(job.interval, elapsed, &seen),
