@@ -8,6 +8,7 @@ pub(crate) struct Chance(u64);
 
 impl Chance {
     /// The stream of this seed.
+    #[cfg(test)]
     pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }

@@ -16,6 +16,7 @@ use rustls_pki_types::pem::PemObject;
 use crate::arrivals::Arrivals;
 use crate::backend::Fault;
 use crate::load::WayIn;
+use crate::report::OutputOptions;
 use crate::words::{DURATION_MAX, Spread};
 
 pub(crate) use trials::{CallOptions, CurveOptions, FindMaxOptions, TrialOptions};
@@ -46,6 +47,8 @@ pub(crate) enum Command {
     FindMax(FindMaxOptions),
     /// Load at one rate after the other: latency against rate
     Curve(CurveOptions),
+    /// Show a run that was kept, or turn it into other files
+    Show(ShowOptions),
 }
 
 impl Default for Command {
@@ -54,7 +57,7 @@ impl Default for Command {
             name: Some("demo".to_owned()),
             file: None,
             print: false,
-            json: None,
+            outputs: OutputOptions::default(),
             duration: None,
             rounds: None,
             calls: None,
@@ -103,9 +106,8 @@ pub(crate) struct RunOptions {
     /// Where the callers run
     #[arg(long, default_value = "shards")]
     pub(crate) from: WayIn,
-    /// Write the report as JSON to this file; - is standard output
-    #[arg(long, value_name = "PATH|-")]
-    pub(crate) json: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) outputs: OutputOptions,
 }
 
 /// `stress serve`.
@@ -160,9 +162,8 @@ pub(crate) struct ScenarioOptions {
     /// Print the file of a scenario that has one, and run nothing
     #[arg(long, requires = "name")]
     pub(crate) print: bool,
-    /// Write the report as JSON to this file; - is standard output
-    #[arg(long, value_name = "PATH|-")]
-    pub(crate) json: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) outputs: OutputOptions,
     /// How long to measure in each phase of demo and floor [default: 3s]
     #[arg(long, value_name = "D", value_parser = duration_some)]
     pub(crate) duration: Option<Duration>,
@@ -172,6 +173,25 @@ pub(crate) struct ScenarioOptions {
     /// How many stolen calls moves waits for [default: 250000]
     #[arg(long, value_name = "N", value_parser = calls)]
     pub(crate) calls: Option<u64>,
+}
+
+/// `stress show`.
+#[derive(Debug, Args)]
+pub(crate) struct ShowOptions {
+    /// What `--json` wrote
+    pub(crate) run: PathBuf,
+    /// Which phase, if it was a scenario
+    #[arg(long, value_name = "KEY")]
+    pub(crate) phase: Option<String>,
+    /// Write it as one page of HTML to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+    /// Write it over time as CSV to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) csv: Option<PathBuf>,
+    /// Write the latencies of each interval to this file, as an HdrHistogram log
+    #[arg(long, value_name = "FILE")]
+    pub(crate) hlog: Option<PathBuf>,
 }
 
 /// `on` or `off`.
@@ -318,7 +338,7 @@ mod tests {
         assert!(!run.reuse.is_on());
         assert_eq!(run.rate, Some(1000.0));
         assert_eq!(run.from, WayIn::Anywhere);
-        assert_eq!(run.json, Some(PathBuf::from("-")));
+        assert_eq!(run.outputs.json, Some(PathBuf::from("-")));
     }
 
     #[test]

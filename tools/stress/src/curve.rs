@@ -2,10 +2,14 @@
 //!
 //! Owns: which rates, and their table. Never: judges; a rate that does not count says so.
 
+use std::process::ExitCode;
+
 use serde_json::{Value, json};
 
 use crate::cli::CurveOptions;
-use crate::failure::Failure;
+use crate::failure::{EXIT_MACHINE, Failure};
+use crate::measure;
+use crate::report::{self, Outputs};
 use crate::trial::{Stage, Trial};
 
 /// The most rates of one curve.
@@ -50,8 +54,22 @@ impl Rates {
     }
 }
 
+/// `stress curve`. Exit code 3 says that at some rate the tool was the limit.
+pub(crate) fn run(options: &CurveOptions) -> Result<ExitCode, Failure> {
+    let outputs = Outputs::of_json(options.trial.json.clone())?;
+    measure::raise_descriptor_limit();
+    let stage = Stage::of(&options.trial)?;
+    let trials = draw(options, &stage, |line| outputs.say(line))?;
+    outputs.write_json(&json(&trials, &stage))?;
+    let invalid = trials.iter().any(|trial| trial.invalid().is_some());
+    Ok(match invalid {
+        true => ExitCode::from(EXIT_MACHINE),
+        false => ExitCode::SUCCESS,
+    })
+}
+
 /// Loads at each rate; `told` gets a line for each.
-pub(crate) fn draw(
+fn draw(
     options: &CurveOptions,
     stage: &Stage,
     mut told: impl FnMut(&str),
@@ -71,9 +89,9 @@ pub(crate) fn draw(
 }
 
 /// The curve for programs.
-pub(crate) fn json(trials: &[Trial], stage: &Stage) -> Value {
+fn json(trials: &[Trial], stage: &Stage) -> Value {
     json!({
-        "command": std::env::args().collect::<Vec<_>>().join(" "),
+        "command": report::command(),
         "plan": stage.json(),
         "rates": trials.iter().map(Trial::json).collect::<Vec<_>>(),
     })

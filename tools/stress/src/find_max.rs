@@ -3,10 +3,14 @@
 //! Owns: the search. It doubles until a rate breaks the SLO, bisects down to a few hundredths, and confirms the outcome by a longer
 //! load; a rate has broken it only if it does so twice, since a single bad moment proves nothing. Never: loads by itself.
 
+use std::process::ExitCode;
+
 use serde_json::{Value, json};
 
 use crate::cli::FindMaxOptions;
-use crate::failure::Failure;
+use crate::failure::{EXIT_MACHINE, EXIT_REQUESTS_FAILED, Failure};
+use crate::measure;
+use crate::report::{self, Outputs};
 use crate::slo::Slo;
 use crate::trial::{Stage, Trial};
 
@@ -17,9 +21,24 @@ const LOWERED_MAX: usize = 8;
 /// So many times as long the outcome is loaded to be confirmed.
 const CONFIRMED_BY: u32 = 3;
 
+/// `stress find-max`. Beside what was found, exit code 3 says that the tool was the limit beyond it.
+pub(crate) fn run(options: &FindMaxOptions) -> Result<ExitCode, Failure> {
+    let outputs = Outputs::of_json(options.trial.json.clone())?;
+    measure::raise_descriptor_limit();
+    let stage = Stage::of(&options.trial)?;
+    let found = find(options, &stage, |line| outputs.say(line))?;
+    outputs.say(&found.says(&options.slo));
+    outputs.write_json(&found.json(options, &stage))?;
+    Ok(match (found.rate, &found.limited) {
+        (_, Some(_)) if !found.interrupted => ExitCode::from(EXIT_MACHINE),
+        (Some(_), _) => ExitCode::SUCCESS,
+        (None, _) => ExitCode::from(EXIT_REQUESTS_FAILED),
+    })
+}
+
 /// Where the search is.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Search {
+enum Search {
     /// The next rate to try.
     Try(f64),
     /// This rate is to be confirmed.
@@ -30,7 +49,7 @@ pub(crate) enum Search {
 
 /// The search, without the loads.
 #[derive(Clone, Debug)]
-pub(crate) struct Bisection {
+struct Bisection {
     /// The highest that was kept to, and the lowest that was not.
     kept: Option<f64>,
     broken: Option<f64>,
@@ -41,7 +60,7 @@ pub(crate) struct Bisection {
 
 impl Bisection {
     /// Begins at `from`, and ends where both sides are so close, as a fraction of 1.
-    pub(crate) fn new(from: f64, precision: f64) -> Self {
+    fn new(from: f64, precision: f64) -> Self {
         Self {
             kept: None,
             broken: None,
@@ -51,12 +70,12 @@ impl Bisection {
         }
     }
 
-    pub(crate) fn search(&self) -> Search {
+    fn search(&self) -> Search {
         self.search
     }
 
     /// What came of the rate that was to be tried or confirmed.
-    pub(crate) fn learn(&mut self, kept: bool) {
+    fn learn(&mut self, kept: bool) {
         self.search = match (self.search, kept) {
             (Search::Found(_), _) => return,
             (Search::Confirm(rate), true) => Search::Found(Some(rate)),
@@ -94,17 +113,17 @@ impl Bisection {
 }
 
 /// What was found.
-pub(crate) struct Found {
-    pub(crate) rate: Option<f64>,
+struct Found {
+    rate: Option<f64>,
     /// Every load, with what it broke; nothing if it kept to the SLO.
     trials: Vec<(Trial, Vec<String>)>,
     /// The tool was the limit at this trial: there may be more to the server.
-    pub(crate) limited: Option<String>,
-    pub(crate) interrupted: bool,
+    limited: Option<String>,
+    interrupted: bool,
 }
 
 /// Searches; `told` gets a line for each load.
-pub(crate) fn find(
+fn find(
     options: &FindMaxOptions,
     stage: &Stage,
     mut told: impl FnMut(&str),
@@ -172,14 +191,14 @@ fn try_twice(
 }
 
 impl Found {
-    pub(crate) fn json(&self, options: &FindMaxOptions, stage: &Stage) -> Value {
+    fn json(&self, options: &FindMaxOptions, stage: &Stage) -> Value {
         let trials = self.trials.iter().map(|(trial, broken)| {
             let mut json = trial.json();
             json["broken"] = json!(broken);
             json
         });
         json!({
-            "command": std::env::args().collect::<Vec<_>>().join(" "),
+            "command": report::command(),
             "slo": options.slo.to_string(),
             "plan": stage.json(),
             "rate": self.rate,
@@ -190,7 +209,7 @@ impl Found {
     }
 
     /// In words.
-    pub(crate) fn says(&self, slo: &Slo) -> String {
+    fn says(&self, slo: &Slo) -> String {
         match (self.rate, &self.limited) {
             _ if self.interrupted => "interrupted before anything was found".to_owned(),
             (Some(rate), None) => format!("{rate:.0} requests/s keep to {slo}"),

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::ValueEnum;
 use hdrhistogram::Histogram;
@@ -87,6 +87,8 @@ pub(crate) struct LoadResult {
     pub(crate) ok: u64,
     /// All others, by kind of error.
     pub(crate) failed: BTreeMap<String, u64>,
+    /// When the window opened, by the clock on the wall.
+    pub(crate) began: Option<SystemTime>,
     /// How long the window really was.
     pub(crate) elapsed: Duration,
     /// CPU time of this process in the window.
@@ -128,6 +130,7 @@ impl Default for LoadResult {
             invalid: Vec::new(),
             ok: 0,
             failed: BTreeMap::new(),
+            began: None,
             elapsed: Duration::ZERO,
             cpu: CpuTime::default(),
             hits: 0,

@@ -34,16 +34,16 @@ use std::time::Duration;
 
 use clap::Parser;
 
-use cli::{Arguments, Command, CurveOptions, FindMaxOptions, RunOptions, ScenarioOptions};
+use cli::{Arguments, Command, RunOptions, ScenarioOptions, ShowOptions};
 use failure::Failure;
 use host::Host;
 use interrupt::Interrupt;
 use load::LoadPlan;
 use progress::Progress;
-use report::{JsonTarget, Phase, Report};
+use record::Kept;
+use report::{OutputOptions, Outputs, Phase, Report};
 use scenario::Named;
 use traffic::Traffic;
-use trial::Stage;
 
 fn main() -> ExitCode {
     let command = Arguments::parse().command.unwrap_or_default();
@@ -51,8 +51,9 @@ fn main() -> ExitCode {
         Command::Run(options) => run(options),
         Command::Serve(options) => backend::serve(&options).map(|()| ExitCode::SUCCESS),
         Command::Scenario(options) => scenario(options),
-        Command::FindMax(options) => find_max(&options),
-        Command::Curve(options) => curve(&options),
+        Command::FindMax(options) => find_max::run(&options),
+        Command::Curve(options) => curve::run(&options),
+        Command::Show(options) => show(options),
     };
     outcome.unwrap_or_else(|failure| {
         eprintln!("stress: {failure}");
@@ -62,7 +63,7 @@ fn main() -> ExitCode {
 
 /// Loads the one URL that the user named.
 fn run(options: RunOptions) -> Result<ExitCode, Failure> {
-    let json = options.json.map(JsonTarget::open).transpose()?;
+    let outputs = Outputs::open(options.outputs)?;
     let host = Host::look();
     measure::raise_descriptor_limit();
     let interrupt = Interrupt::install()?;
@@ -90,46 +91,13 @@ fn run(options: RunOptions) -> Result<ExitCode, Failure> {
         traffic,
     };
     let phase = Phase::measure("run", plan, &progress, &interrupt)?;
-    finish(Report::of_run(phase), json, &host)
-}
-
-/// Searches the highest rate that keeps to an SLO.
-fn find_max(options: &FindMaxOptions) -> Result<ExitCode, Failure> {
-    let json = options.trial.json.clone().map(JsonTarget::open);
-    let json = json.transpose()?;
-    measure::raise_descriptor_limit();
-    let stage = Stage::of(&options.trial)?;
-    let tell = report::teller(json.as_ref());
-    let found = find_max::find(options, &stage, &tell)?;
-    tell(&found.says(&options.slo));
-    report::write_json(json, &found.json(options, &stage))?;
-    Ok(match (found.rate, &found.limited) {
-        (_, Some(_)) if !found.interrupted => ExitCode::from(failure::EXIT_MACHINE),
-        (Some(_), _) => ExitCode::SUCCESS,
-        (None, _) => ExitCode::from(failure::EXIT_REQUESTS_FAILED),
-    })
-}
-
-/// Loads at one rate after the other.
-fn curve(options: &CurveOptions) -> Result<ExitCode, Failure> {
-    let json = options.trial.json.clone().map(JsonTarget::open);
-    let json = json.transpose()?;
-    measure::raise_descriptor_limit();
-    let stage = Stage::of(&options.trial)?;
-    let trials = curve::draw(options, &stage, report::teller(json.as_ref()))?;
-    report::write_json(json, &curve::json(&trials, &stage))?;
-    let invalid = trials.iter().any(|trial| trial.invalid().is_some());
-    Ok(ExitCode::from(if invalid {
-        failure::EXIT_MACHINE
-    } else {
-        0
-    }))
+    finish(Report::of_run(phase), outputs, &host)
 }
 
 /// Runs a scenario: of the registry, or of a file; or lists the registry where none is named.
 fn scenario(options: ScenarioOptions) -> Result<ExitCode, Failure> {
     let named = match (&options.file, &options.name) {
-        (Some(file), _) => Named::File(scenario::read_file(file)?),
+        (Some(file), _) => Named::File(Box::new(scenario::read_file(file)?)),
         (None, Some(name)) => scenario::find(name)?,
         (None, None) => {
             report::write(std::io::stdout(), &scenario::list())?;
@@ -140,7 +108,7 @@ fn scenario(options: ScenarioOptions) -> Result<ExitCode, Failure> {
         report::write(std::io::stdout(), named.text()?)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let json = options.json.map(JsonTarget::open).transpose()?;
+    let outputs = Outputs::open(options.outputs)?;
     let host = Host::look();
     measure::raise_descriptor_limit();
     let stage = scenario::Stage {
@@ -151,12 +119,25 @@ fn scenario(options: ScenarioOptions) -> Result<ExitCode, Failure> {
         interrupt: Interrupt::install()?,
     };
     let report = named.run(&stage)?;
-    finish(report, json, &host)
+    finish(report, outputs, &host)
+}
+
+/// Shows a run that was kept.
+fn show(options: ShowOptions) -> Result<ExitCode, Failure> {
+    let kept = Kept::open(&options.run, options.phase.as_deref())?;
+    let outputs = Outputs::open(OutputOptions {
+        json: None,
+        report: options.report,
+        csv: options.csv,
+        hlog: options.hlog,
+    })?;
+    report::show_kept(&kept, outputs)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Shows the report, and turns what it says into the exit code.
-fn finish(report: Report, json: Option<JsonTarget>, host: &Host) -> Result<ExitCode, Failure> {
-    report::show(&report, json, host)?;
+fn finish(report: Report, outputs: Outputs, host: &Host) -> Result<ExitCode, Failure> {
+    report::show(&report, outputs, host)?;
     Ok(if report.is_invalid() {
         ExitCode::from(failure::EXIT_MACHINE)
     } else if report.is_fine() {

@@ -3,15 +3,17 @@
 //! Owns the key `record` of a run's figures, and how a run is read again. Keys may be added to, never renamed; a change of
 //! what one means is a new version. Histograms stand in it as HdrHistogram writes them (V2, compressed, base64), in nanoseconds.
 
-#![cfg_attr(not(test), allow(dead_code, reason = "`compare` is to read runs"))]
-
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use crate::failure::Failure;
 use crate::load::LoadResult;
 use crate::measure::CpuTime;
 use crate::packed::{self, Packed};
@@ -23,6 +25,8 @@ const VERSION: u64 = 1;
 /// A run that was kept.
 #[derive(Clone, Debug)]
 pub(crate) struct Kept {
+    /// Its phase, or `run`.
+    pub(crate) title: String,
     /// Its result, as it was.
     pub(crate) result: LoadResult,
     /// What was asked for, as the report tells it.
@@ -41,6 +45,9 @@ pub(crate) struct NoRun(String);
 #[derive(Serialize, Deserialize)]
 struct Record {
     version: u64,
+    /// Since 1970, UTC.
+    #[serde(default)]
+    began_ns: Option<u64>,
     elapsed_ns: u64,
     cpu_ns: [u64; 2],
     histograms: BTreeMap<String, String>,
@@ -117,6 +124,10 @@ pub(crate) fn of(result: &LoadResult) -> Value {
     ];
     let record = Record {
         version: VERSION,
+        began_ns: result
+            .began
+            .and_then(|began| began.duration_since(SystemTime::UNIX_EPOCH).ok())
+            .map(nanoseconds),
         elapsed_ns: nanoseconds(result.elapsed),
         cpu_ns: cpu(result.cpu),
         histograms: histograms
@@ -130,15 +141,29 @@ pub(crate) fn of(result: &LoadResult) -> Value {
     json!(record)
 }
 
+/// A report with a record of four million requests takes some 3 MB.
+const FILE_MAX: u64 = 256 << 20;
+
 impl Kept {
+    /// Reads a report's file; see [`read`](Self::read).
+    pub(crate) fn open(path: &Path, phase: Option<&str>) -> Result<Self, Failure> {
+        let failed = |why: String| Failure::Usage(format!("{}: {why}", path.display()));
+        let mut text = String::new();
+        File::open(path)
+            .and_then(|file| file.take(FILE_MAX).read_to_string(&mut text))
+            .map_err(|e| failed(format!("cannot read it: {e}")))?;
+        Self::read(&text, phase).map_err(|e| failed(e.to_string()))
+    }
+
     /// Reads a report: of a single run, or the phase `phase` of a scenario's.
     pub(crate) fn read(text: &str, phase: Option<&str>) -> Result<Self, NoRun> {
-        let mut report: Value =
-            serde_json::from_str(text).map_err(|e| NoRun(format!("it is no JSON: {e}")))?;
-        let (command, host) = (report["command"].take(), report["host"].take());
-        let interrupted = report["interrupted"] == true;
+        let mut report: Map<String, Value> =
+            serde_json::from_str(text).map_err(|e| NoRun(format!("it is no JSON report: {e}")))?;
+        let mut take = |key: &str| report.remove(key).unwrap_or_default();
+        let (command, host) = (take("command"), take("host"));
+        let interrupted = take("interrupted") == true;
         let figures = match (phase, report.get("phases").and_then(Value::as_object)) {
-            (None, None) => report,
+            (None, None) => Value::Object(report),
             (Some(_), None) => return Err(NoRun("it has no phases".to_owned())),
             (phase, Some(phases)) => {
                 let found = phase.and_then(|phase| phases.get(phase));
@@ -157,6 +182,7 @@ impl Kept {
             serde_json::from_value(figures).map_err(|e| NoRun(e.to_string()))?;
         figures.interrupted |= interrupted;
         Ok(Self {
+            title: phase.unwrap_or("run").to_owned(),
             plan: figures.plan.take(),
             result: figures.result()?,
             command: command.as_str().unwrap_or_default().to_owned(),
@@ -193,6 +219,9 @@ impl Figures {
             invalid: self.invalid,
             ok: self.requests.ok,
             failed: self.requests.errors,
+            began: record
+                .began_ns
+                .map(|ns| SystemTime::UNIX_EPOCH + Duration::from_nanos(ns)),
             elapsed: Duration::from_nanos(record.elapsed_ns),
             cpu: cpu_time(record.cpu_ns),
             hits: self.pool.hits,

@@ -54,7 +54,7 @@ pub(crate) use settings::check as check_setting;
 
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use ringpool::config::{TlsConfig, TrustRoots, UpstreamConfig};
 use ringpool::{Engine, Error, ErrorKind, Snapshot, block_on};
@@ -143,7 +143,7 @@ pub(crate) fn run_apart(
 
     wait(plan.warmup, interrupt);
     let before = snapshot(&engine)?;
-    let window = Window::open();
+    let (window, began) = (Window::open(), SystemTime::now());
     let patience = Patience::of_process();
     job.course.open(window.opened);
     let mut sampling = Sampling::begin(window.opened, job.interval, &before);
@@ -168,6 +168,7 @@ pub(crate) fn run_apart(
     let parts = std::mem::take(&mut tally.parts);
     let before = &borders[0].1;
     let mut whole = LoadResult {
+        began: Some(began),
         elapsed,
         cpu,
         series: Series::assemble(job.interval, elapsed, &seen),

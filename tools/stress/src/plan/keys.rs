@@ -206,7 +206,7 @@ impl<'a> Keys<'a> {
             number::<f64>(value).filter(|number| (least..=most).contains(number))
         };
         let pair = match value.get_ref() {
-            DeValue::Array(values) => match (values.get(0), values.get(1), values.len()) {
+            DeValue::Array(values) => match (values.first(), values.get(1), values.len()) {
                 (Some(first), Some(last), 2) => within(first.get_ref()).zip(within(last.get_ref())),
                 _ => None,
             },

@@ -2,19 +2,21 @@
 //!
 //! Owns: the keys of each table, their defaults and their limits. Never: gives up before the end.
 
+mod expected;
+
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 use toml::de::DeTable;
 
-use super::expect::{Expectation, Metric};
 use super::keys::{Book, Keys, Mistake};
-use super::{BackendPlan, Place, Plan, Sweep, Upstream};
+use super::{BackendPlan, Place, Plan, Upstream};
 use crate::arrivals::Arrivals;
 use crate::backend::Fault;
 use crate::load::WayIn;
 use crate::traffic::{CallClass, CallPlan, PhaseLoad, PhasePlan};
 use crate::words::{self, Spread};
+use expected::Named;
 
 /// What names may be written with, so that they can stand in a table's head.
 const NAME_MAX: usize = 13;
@@ -272,71 +274,6 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn sweep(&self, mut keys: Keys<'a>) -> Option<Sweep> {
-        let key = keys.text("key", some);
-        let values = keys.list("values");
-        if key.is_none() && !keys.has("key") {
-            keys.wrong("[sweep] names no `key` of [pool]");
-        }
-        if values.is_empty() || values.len() > PARTS_MAX {
-            keys.wrong(format!("[sweep] has 1 to {PARTS_MAX} `values`"));
-        }
-        let key = key.unwrap_or_default();
-        for (span, value) in values.iter().filter(|_| !key.is_empty()) {
-            if let Err(error) = (self.check)(&key, value) {
-                self.book.wrong(span.clone(), format!("[sweep]: {error}"));
-            }
-        }
-        keys.finish();
-        let values = values.into_iter().map(|(_, value)| value);
-        Some(Sweep {
-            key,
-            values: values.collect(),
-        })
-    }
-
-    fn expect(&self, mut keys: Keys<'a>, named: &Named<'_>) -> Option<Expectation> {
-        let mut name = String::new();
-        let metric = keys.text("metric", |text| {
-            text.clone_into(&mut name);
-            Metric::parse(text)
-        });
-        if metric.is_none() && !keys.has("metric") {
-            keys.wrong("[[expect]] names no `metric`");
-        }
-        let phase = keys.text("phase", |name| named.phase(name));
-        let call = keys.text("call", |name| named.call(name));
-        let at = keys.word("at", |name| named.at(name));
-        let why = keys.text("why", some);
-        if !keys.has("at_least") && !keys.has("at_most") {
-            keys.wrong("[[expect]] says neither `at_least` nor `at_most`");
-        }
-        let expectation = metric.map(|metric| {
-            if call.is_some() && metric.is_the_engines() {
-                keys.wrong(format!(
-                    "`{name}` is the engine's: it is not known by calls"
-                ));
-            }
-            let limit = |text: &str| metric.limit(text, |name| named.phase(name).ok());
-            Expectation {
-                least: keys.word("at_least", limit),
-                most: keys.word("at_most", limit),
-                metric: metric.clone(),
-                name,
-                phase,
-                call,
-                at,
-                why,
-            }
-        });
-        if expectation.is_none() {
-            // Unknown keys are to be told all the same.
-            let _ = (keys.has("at_least"), keys.has("at_most"));
-        }
-        keys.finish();
-        expectation
-    }
-
     /// A name that no other has.
     fn name(&self, keys: &mut Keys<'a>, key: &'static str, taken: impl Fn(&str) -> bool) -> String {
         let name = keys.text(key, |name| {
@@ -355,31 +292,6 @@ impl<'a> Reader<'a> {
             keys.wrong("it has no `name`");
         }
         name.unwrap_or_default()
-    }
-}
-
-/// What expectations can speak of.
-struct Named<'a> {
-    phases: &'a [PhasePlan],
-    calls: &'a [CallPlan],
-    sweep: Option<&'a Sweep>,
-}
-
-impl Named<'_> {
-    fn phase(&self, name: &str) -> Result<usize, String> {
-        let found = self.phases.iter().position(|phase| phase.name == name);
-        found.ok_or_else(|| format!("there is no phase `{name}`"))
-    }
-
-    fn call(&self, name: &str) -> Result<usize, String> {
-        let found = self.calls.iter().position(|call| call.name == name);
-        found.ok_or_else(|| format!("there is no call `{name}`"))
-    }
-
-    fn at(&self, name: &str) -> Result<usize, String> {
-        let sweep = self.sweep.ok_or("there is no [sweep]")?;
-        let found = (0..sweep.values.len()).find(|at| sweep.name(*at) == name);
-        found.ok_or_else(|| format!("the sweep has no value {name}"))
     }
 }
 

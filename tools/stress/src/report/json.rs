@@ -5,6 +5,7 @@ use scenarios::Findings;
 use serde_json::{Map, Value, json};
 
 use super::{Phase, Report};
+use crate::load::LoadPlan;
 use crate::record;
 
 /// The whole report as indented JSON, with a newline at its end.
@@ -78,16 +79,7 @@ fn figures(phase: &Phase) -> Map<String, Value> {
         "handshake_seconds_avoided": result.handshake_seconds_avoided,
         "connections_opened": result.connections_opened,
         "seconds": result.elapsed.as_secs_f64(),
-        "plan": {
-            "url": plan.url,
-            "connections": plan.connections,
-            "shards": plan.shards,
-            "seconds": plan.duration.as_secs_f64(),
-            "warmup_seconds": plan.warmup.as_secs_f64(),
-            "reuse": plan.reuse,
-            "rate": plan.rate,
-            "from": plan.way.name(),
-        },
+        "plan": self::plan(plan),
     });
     match figures {
         Value::Object(mut figures) => {
@@ -100,8 +92,25 @@ fn figures(phase: &Phase) -> Map<String, Value> {
     }
 }
 
+/// What was asked for.
+pub(super) fn plan(plan: &LoadPlan) -> Value {
+    json!({
+        "url": plan.url,
+        "connections": plan.connections,
+        "shards": plan.shards,
+        "seconds": plan.duration.as_secs_f64(),
+        "warmup_seconds": plan.warmup.as_secs_f64(),
+        "reuse": plan.reuse,
+        "rate": plan.rate,
+        "from": plan.way.name(),
+        "arrivals": plan.rate.map(|_| plan.traffic.arrivals.name()),
+        "callers": plan.traffic.callers.unwrap_or(plan.connections),
+        "think": plan.traffic.think.to_string(),
+    })
+}
+
 /// The command line, quoted so that a shell would run it again.
-fn command() -> String {
+pub(crate) fn command() -> String {
     let quoted = |word: String| {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@,+%?&".contains(c);
         let special = |c: char| matches!(c, '?' | '&');
@@ -248,7 +257,7 @@ mod tests {
         assert_eq!(kept.result.ok, 5);
         let error = Kept::read(&text, None).expect_err("which?").to_string();
         assert!(error.contains("tls_no_reuse, tls_reuse"), "{error}");
-        for (bad, why) in [("", "no JSON"), ("{}", "no record"), ("[]", "no record")] {
+        for (bad, why) in [("", "no JSON"), ("{}", "no record"), ("[]", "no JSON")] {
             let error = Kept::read(bad, None).expect_err(why).to_string();
             assert!(error.contains(why), "{error}");
         }

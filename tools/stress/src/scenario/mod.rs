@@ -121,7 +121,7 @@ pub(crate) enum Named {
     /// One in code.
     Code(&'static Scenario),
     /// One in a file.
-    File(Planned),
+    File(Box<Planned>),
 }
 
 impl Named {
@@ -151,7 +151,8 @@ pub(crate) fn find(name: &str) -> Result<Named, Failure> {
         return Ok(Named::Code(scenario));
     }
     match shipped::FILES.iter().find(|file| file.0 == name) {
-        Some((name, text)) => Planned::read(name, "the shipped file", text).map(Named::File),
+        Some((name, text)) => Planned::read(name, "the shipped file", text)
+            .map(|planned| Named::File(Box::new(planned))),
         None => Err(Failure::Usage(format!(
             "there is no scenario `{name}`; those that exist:\n{}",
             list()
