@@ -164,16 +164,19 @@ fn try_twice(
     found: &mut Found,
     told: &mut impl FnMut(&str),
 ) -> Result<bool, Failure> {
-    for _ in 0..2 {
+    let mut limit = None;
+    for attempt in 0..2 {
         let trial = stage.try_rate(rate, times)?;
         if stage.interrupt.requested() {
             return Ok(false);
         }
         let mut broken = slo.broken(&trial.result);
-        if let Some(invalid) = trial.invalid() {
-            found.limited = Some(invalid.to_owned());
-            broken.push(format!("INVALID: {invalid}"));
+        let invalid = trial.invalid().map(str::to_owned);
+        // Of two attempts one that counts decides why the rate was not kept to.
+        if attempt == 0 || limit.is_some() {
+            limit.clone_from(&invalid);
         }
+        broken.extend(invalid.map(|invalid| format!("INVALID: {invalid}")));
         let verdict = match (broken.is_empty(), times) {
             (true, 1) => "kept".to_owned(),
             (true, _) => "confirmed".to_owned(),
@@ -183,10 +186,11 @@ fn try_twice(
         let kept = broken.is_empty();
         found.trials.push((trial, broken));
         if kept {
-            found.limited = None;
             return Ok(true);
         }
     }
+    // Rates that are not kept to come lower and lower: the last of them lies next to the outcome.
+    found.limited = limit;
     Ok(false)
 }
 

@@ -61,6 +61,15 @@ connections_max = 4
 idle_min = 4
 retry.attempts_max = 1
 
+[[upstream]]
+name = "sound"
+pool = { connections_max = 2 }
+backend = { body = "7" }
+
+[[call]]
+name = "elsewhere"
+upstream = "sound"
+
 [[call]]
 name = "read"
 weight = 3
@@ -85,6 +94,11 @@ metric = "errors"
 at_most = "0%"
 
 [[expect]]
+metric = "errors"
+call = "elsewhere"
+at_most = "0%"
+
+[[expect]]
 metric = "sent.p50"
 call = "read"
 phase = "two"
@@ -95,8 +109,8 @@ at_least = "10ms"
     let report = json(&output);
     let criteria = report["criteria"].as_array().expect("criteria");
     let holds: Vec<_> = criteria.iter().map(|one| one["holds"].as_bool()).collect();
-    assert_eq!(holds, [Some(false), Some(true)], "{report:#}");
-    assert_eq!(criteria[1]["key"], "sent.p50/read@two");
+    assert_eq!(holds, [Some(false), Some(true), Some(true)], "{report:#}");
+    assert_eq!(criteria[2]["key"], "sent.p50/read@two");
     let answered = &report["figures"]["answered_per_second"]["values"];
     assert!(answered["one"].as_f64() > Some(10.0) && answered["whole"].is_number());
     // How quick this machine is just now is not asked.
@@ -106,6 +120,53 @@ at_least = "10ms"
         words(&output).contains("one thing that holds"),
         "what is expected is said"
     );
+}
+
+#[test]
+fn a_closed_loop_has_phases_and_a_sweep_has_columns() {
+    let file = Temporary::holding(
+        "closed",
+        r#"
+from = "anywhere"
+think = "1ms"
+
+[pool]
+connections_max = 4
+
+[sweep]
+key = "idle_min"
+values = [1, 4]
+
+[[phase]]
+name = "few"
+lasts = "300ms"
+callers = 1
+
+[[phase]]
+name = "more"
+lasts = "300ms"
+callers = 8
+
+[[expect]]
+metric = "opened"
+at_most = 4
+
+[[expect]]
+metric = "opened"
+at = 4
+at_least = 4
+"#,
+    );
+    let output = run(&format!("scenario --file {} --json -", file.0.display()));
+    let report = json(&output);
+    let criteria = report["criteria"].as_array().expect("criteria");
+    let keys: Vec<_> = criteria.iter().map(|one| one["key"].as_str()).collect();
+    assert_eq!(keys, [Some("opened=1"), Some("opened=4"), Some("opened=4")]);
+    assert!(
+        criteria.iter().all(|one| one["holds"] == true),
+        "{report:#}"
+    );
+    assert!(report["figures"]["answered_per_second"]["values"]["4"].as_f64() > Some(0.0));
 }
 
 #[test]

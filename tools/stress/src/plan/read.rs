@@ -283,7 +283,7 @@ impl<'a> Reader<'a> {
                     "`{name}` is no name: up to {NAME_MAX} of a-z A-Z 0-9 - _ ."
                 ));
             }
-            if taken(name) || name == "target" {
+            if taken(name) || ["target", "whole"].contains(&name) {
                 return Err(format!("there is a `{name}` already"));
             }
             Ok(name.to_owned())
