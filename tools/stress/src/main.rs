@@ -7,6 +7,7 @@
 mod backend;
 mod certificates;
 mod cli;
+mod compare;
 mod drive;
 mod failure;
 mod interrupt;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         Command::Serve(options) => backend::serve(&options).map(|()| ExitCode::SUCCESS),
         Command::Scenario(options) => scenario(options),
         Command::Show(options) => show(options),
+        Command::Compare(options) => compare::run(&options),
     };
     outcome.unwrap_or_else(|failure| {
         eprintln!("stress: {failure}");
