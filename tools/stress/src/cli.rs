@@ -15,6 +15,7 @@ use rustls_pki_types::pem::PemObject;
 
 use crate::arrivals::Arrivals;
 use crate::backend::Fault;
+use crate::compare::Limit;
 use crate::load::WayIn;
 use crate::report::OutputOptions;
 use crate::words::{DURATION_MAX, Spread};
@@ -49,6 +50,8 @@ pub(crate) enum Command {
     Curve(CurveOptions),
     /// Show a run that was kept, or turn it into other files
     Show(ShowOptions),
+    /// Compare runs that were kept, and say what differs by more than chance
+    Compare(CompareOptions),
 }
 
 impl Default for Command {
@@ -194,6 +197,26 @@ pub(crate) struct ShowOptions {
     pub(crate) hlog: Option<PathBuf>,
 }
 
+/// `stress compare`.
+#[derive(Debug, Args)]
+pub(crate) struct CompareOptions {
+    /// What `--json` wrote before; several, separated by commas, are runs of one kind
+    #[arg(value_delimiter = ',', num_args = 1, required = true)]
+    pub(crate) before: Vec<PathBuf>,
+    /// The same after
+    #[arg(value_delimiter = ',', num_args = 1, required = true)]
+    pub(crate) after: Vec<PathBuf>,
+    /// Which phase, if they were scenarios
+    #[arg(long, value_name = "KEY")]
+    pub(crate) phase: Option<String>,
+    /// Exit with 1 if a change is surely beyond a limit, such as p99:+5%,throughput:-3%
+    #[arg(long, value_name = "LIMITS", value_parser = limits)]
+    pub(crate) fail_on: Option<Box<[Limit]>>, // A Vec would mean several values to clap.
+    /// Write the comparison as JSON to standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// `on` or `off`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Switch {
@@ -292,6 +315,10 @@ fn within(text: &str, least: u64, most: u64) -> Result<u64, String> {
     }
 }
 
+fn limits(text: &str) -> Result<Box<[Limit]>, String> {
+    Limit::all(text).map(Vec::into_boxed_slice)
+}
+
 fn certificates(path: &str) -> Result<Box<[u8]>, String> {
     let pem = std::fs::read(path).map_err(|e| format!("cannot read it: {e}"))?;
     let mut found = 0;
@@ -388,6 +415,8 @@ mod tests {
             "stress scenario one-pool --rounds 0",
             "stress scenario moves --calls 0",
             "stress scenario moves --calls 99999999999",
+            "stress compare a.json",
+            "stress compare a.json b.json --fail-on p98:+5%",
             "stress dance",
         ] {
             let error = parse(line).expect_err(line);

@@ -9,6 +9,7 @@ mod backend;
 mod certificates;
 mod chance;
 mod cli;
+mod compare;
 mod curve;
 mod drive;
 mod failure;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         Command::FindMax(options) => find_max::run(&options),
         Command::Curve(options) => curve::run(&options),
         Command::Show(options) => show(options),
+        Command::Compare(options) => compare::run(&options),
     };
     outcome.unwrap_or_else(|failure| {
         eprintln!("stress: {failure}");
