@@ -58,6 +58,8 @@ impl CpuTime {
 pub(crate) struct Patience {
     pub(crate) ran: Duration,
     pub(crate) waited: Duration,
+    /// How often a thread came to run.
+    pub(crate) turns: u64,
 }
 
 impl Patience {
@@ -68,14 +70,17 @@ impl Patience {
         let told = threads.filter_map(|thread| {
             let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
             let mut numbers = text.split_whitespace().map(str::parse);
-            let (Some(Ok(ran)), Some(Ok(waited))) = (numbers.next(), numbers.next()) else {
-                return None;
-            };
-            Some([ran, waited].map(Duration::from_nanos))
+            let mut next = || numbers.next()?.ok();
+            Some(Self {
+                ran: Duration::from_nanos(next()?),
+                waited: Duration::from_nanos(next()?),
+                turns: next()?,
+            })
         });
-        told.fold(Self::default(), |sum, [ran, waited]| Self {
-            ran: sum.ran + ran,
-            waited: sum.waited + waited,
+        told.fold(Self::default(), |sum, one| Self {
+            ran: sum.ran + one.ran,
+            waited: sum.waited + one.waited,
+            turns: sum.turns + one.turns,
         })
     }
 
@@ -84,7 +89,13 @@ impl Patience {
         Self {
             ran: self.ran.saturating_sub(earlier.ran),
             waited: self.waited.saturating_sub(earlier.waited),
+            turns: self.turns.saturating_sub(earlier.turns),
         }
+    }
+
+    /// How long a thread waited for a core each time, on average.
+    pub(crate) fn wait(self) -> Duration {
+        self.waited.div_f64(self.turns.max(1) as f64)
     }
 
     /// The share of the time in which it wanted a core that it had none; 0 if it never wanted one.
