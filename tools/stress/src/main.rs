@@ -4,10 +4,12 @@
 //! usage, 3 the machine cannot run it, or was too busy for what came of it to count. It must never
 //! measure anything itself: that is `measure`, and the engine is reached only through `drive`.
 
+mod agent;
 mod backend;
 mod certificates;
 mod cli;
 mod compare;
+mod doctor;
 mod drive;
 mod failure;
 mod interrupt;
@@ -17,6 +19,7 @@ mod packed;
 mod progress;
 mod record;
 mod report;
+mod review;
 mod scenario;
 mod series;
 
@@ -43,6 +46,9 @@ fn main() -> ExitCode {
         Command::Scenario(options) => scenario(options),
         Command::Show(options) => show(options),
         Command::Compare(options) => compare::run(&options),
+        Command::Doctor(options) => doctor::run(&options),
+        Command::Review(options) => review::run(&options),
+        Command::Agent(options) => agent::serve(&options),
     };
     outcome.unwrap_or_else(|failure| {
         eprintln!("stress: {failure}");
@@ -52,12 +58,32 @@ fn main() -> ExitCode {
 
 /// Loads the one URL that the user named.
 fn run(options: RunOptions) -> Result<ExitCode, Failure> {
-    let outputs = Outputs::open(options.outputs)?;
+    let outputs = Outputs::open(options.outputs.clone())?;
     let host = Host::look();
     measure::raise_descriptor_limit();
     let interrupt = Interrupt::install()?;
     let progress = Progress::on_stderr();
-    let plan = LoadPlan {
+    let (agents, ca) = (options.agents.clone(), options.insecure_ca.clone());
+    let plan = plan_of(options);
+    let phase = match agents {
+        None => Phase::measure("run", plan, &progress, &interrupt)?,
+        Some(agents) => {
+            let words: Vec<String> = std::env::args().skip(2).collect();
+            let conduct = |plan: &LoadPlan| {
+                let shown = progress.phase("agents", plan.warmup + plan.duration);
+                let result = agent::conduct(&agents, &words, ca.as_deref(), &progress, &interrupt);
+                drop(shown);
+                result
+            };
+            Phase::of("run", plan, conduct)?
+        }
+    };
+    finish(Report::of_run(phase), outputs, &host)
+}
+
+/// What the user asked for.
+fn plan_of(options: RunOptions) -> LoadPlan {
+    LoadPlan {
         url: options.url,
         connections: options.connections,
         shards: options.shards.unwrap_or_else(measure::shards_default),
@@ -69,9 +95,7 @@ fn run(options: RunOptions) -> Result<ExitCode, Failure> {
         rate: options.rate,
         ca: options.insecure_ca.map(Vec::from),
         way: options.from,
-    };
-    let phase = Phase::measure("run", plan, &progress, &interrupt)?;
-    finish(Report::of_run(phase), outputs, &host)
+    }
 }
 
 /// Runs a scenario of the registry, or lists the registry where none is named.

@@ -126,6 +126,15 @@ pub(crate) fn run(
     })
 }
 
+/// Starts an engine and ends it: whether the machine can run one.
+pub(crate) fn probe() -> Result<(), DriveError> {
+    let config = Config {
+        shards: 1,
+        ..Config::default()
+    };
+    Engine::start(config).map(drop).map_err(refused)
+}
+
 /// The engine that the plan asks for, and the request target.
 fn configure(plan: &LoadPlan) -> Result<(Config, Arc<str>), DriveError> {
     let uri: http::Uri = plan.url.parse().map_err(DriveError::broken)?;
