@@ -3,6 +3,8 @@
 //! Every value that can be refused is refused here, before anything starts, so that a usage
 //! error is exit code 2 and never a failed run. Nothing here acts, except that a CA is read.
 
+mod trials;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,12 +13,15 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
+use crate::arrivals::Arrivals;
+use crate::backend::Fault;
 use crate::compare::Limit;
 use crate::load::WayIn;
 use crate::report::OutputOptions;
+use crate::words::{DURATION_MAX, Spread};
 
-/// No duration may exceed this, so that no instant computed from one overflows.
-const DURATION_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(crate) use trials::{CallOptions, CurveOptions, FindMaxOptions, TrialOptions};
+
 /// More callers than one host has ports for.
 const CONNECTIONS_MAX: u64 = 1 << 20;
 /// More than one person starts.
@@ -41,6 +46,10 @@ pub(crate) enum Command {
     Serve(ServeOptions),
     /// Run a named scenario; without a name, list them
     Scenario(ScenarioOptions),
+    /// Find the highest rate at which an SLO is kept
+    FindMax(FindMaxOptions),
+    /// Load at one rate after the other: latency against rate
+    Curve(CurveOptions),
     /// Show a run that was kept, or turn it into other files
     Show(ShowOptions),
     /// Compare runs that were kept, and say what differs by more than chance
@@ -57,6 +66,8 @@ impl Default for Command {
     fn default() -> Self {
         Self::Scenario(ScenarioOptions {
             name: Some("demo".to_owned()),
+            file: None,
+            print: false,
             outputs: OutputOptions::default(),
             duration: None,
             rounds: None,
@@ -92,6 +103,17 @@ pub(crate) struct RunOptions {
     /// Requests per second, latency taken from the intended start [default: as fast as it goes]
     #[arg(long, value_name = "R", value_parser = rate)]
     pub(crate) rate: Option<f64>,
+    /// How starts lie within the rate: uniform, poisson, burst:N
+    #[arg(long, value_name = "HOW", default_value = "uniform", value_parser = Arrivals::parse, requires = "rate")]
+    pub(crate) arrivals: Arrivals,
+    /// Callers [default: as many as connections]
+    #[arg(long, value_name = "N", value_parser = connections)]
+    pub(crate) callers: Option<usize>,
+    #[command(flatten)]
+    pub(crate) calls: CallOptions,
+    /// What random numbers come from
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) seed: u64,
     /// Have these agents carry it out, each its share: addresses of `stress agent`, separated by commas
     #[arg(long, value_name = "ADDR,ADDR", value_parser = agents)]
     pub(crate) agents: Option<Box<[String]>>, // A Vec would mean several values to clap.
@@ -111,9 +133,18 @@ pub(crate) struct ServeOptions {
     /// Where to listen for TLS; port 0 picks a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8443")]
     pub(crate) tls: SocketAddr,
-    /// Time that each answer takes
-    #[arg(long, value_name = "D", default_value = "0s", value_parser = duration)]
+    /// Time that each answer takes: --service fixed:D
+    #[arg(long, value_name = "D", default_value = "0s", value_parser = duration, conflicts_with = "service")]
     pub(crate) delay: Duration,
+    /// How the time that answers take is spread: 5ms, exp:5ms, lognormal:5ms,0.5, bimodal:1ms,50ms,5%
+    #[arg(long, value_name = "SPREAD", value_parser = Spread::of_durations)]
+    pub(crate) service: Option<Spread>,
+    /// What goes wrong: KIND[:VALUE][:SHARE%][@FROM..TO[/EVERY]], such as reset:0.1% or stall@10s..11s; may be repeated
+    #[arg(long, value_name = "FAULT", value_parser = Fault::parse)]
+    pub(crate) fault: Vec<Fault>,
+    /// What random numbers come from
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) seed: u64,
     /// Time between a ClientHello and its answer
     #[arg(long, value_name = "D", default_value = "0s", value_parser = duration)]
     pub(crate) handshake_delay: Duration,
@@ -139,6 +170,12 @@ pub(crate) struct ServeOptions {
 pub(crate) struct ScenarioOptions {
     /// Which scenario
     pub(crate) name: Option<String>,
+    /// Run the scenario of this file instead
+    #[arg(long, value_name = "FILE", conflicts_with = "name")]
+    pub(crate) file: Option<PathBuf>,
+    /// Print the file of a scenario that has one, and run nothing
+    #[arg(long, requires = "name")]
+    pub(crate) print: bool,
     #[command(flatten)]
     pub(crate) outputs: OutputOptions,
     /// How long to measure in each phase of demo and floor [default: 3s]
@@ -239,7 +276,7 @@ impl Switch {
     }
 }
 
-fn url(text: &str) -> Result<String, String> {
+pub(crate) fn url(text: &str) -> Result<String, String> {
     let uri: http::Uri = text.parse().map_err(|e| format!("{e}"))?;
     match uri.scheme_str() {
         Some("http" | "https") => {}
@@ -264,6 +301,13 @@ fn url(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// The path and the query of a URL that was accepted.
+pub(crate) fn path_of(url: &str) -> String {
+    let uri: Option<http::Uri> = url.parse().ok();
+    let path = uri.as_ref().and_then(http::Uri::path_and_query);
+    path.map_or("/", |path| path.as_str()).to_owned()
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text).map_err(|e| e.to_string())?;
     if duration > DURATION_MAX {
@@ -279,7 +323,7 @@ fn duration_some(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn rate(text: &str) -> Result<f64, String> {
+pub(crate) fn rate(text: &str) -> Result<f64, String> {
     let rate: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
     if rate.is_finite() && (0.001..=1e8).contains(&rate) {
         Ok(rate)

@@ -13,6 +13,7 @@ use hdrhistogram::Histogram;
 use crate::failure::Failure;
 use crate::measure::CpuTime;
 use crate::series::Series;
+use crate::traffic::Traffic;
 
 /// One load to apply.
 #[derive(Clone, Debug)]
@@ -40,6 +41,8 @@ pub(crate) struct LoadPlan {
     pub(crate) ca: Option<Vec<u8>>,
     /// Where the callers run.
     pub(crate) way: WayIn,
+    /// What else there is to say of the load.
+    pub(crate) traffic: Traffic,
 }
 
 /// The two ways into the engine.

@@ -5,23 +5,33 @@
 //! measure anything itself: that is `measure`, and the engine is reached only through `drive`.
 
 mod agent;
+mod arrivals;
 mod backend;
 mod certificates;
+mod chance;
 mod cli;
 mod compare;
+mod curve;
 mod doctor;
 mod drive;
 mod failure;
+mod find_max;
 mod interrupt;
 mod load;
 mod measure;
 mod packed;
+mod plan;
 mod progress;
 mod record;
 mod report;
 mod review;
 mod scenario;
 mod series;
+mod slo;
+mod traffic;
+mod trial;
+mod validity;
+mod words;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -36,7 +46,8 @@ use load::LoadPlan;
 use progress::Progress;
 use record::Kept;
 use report::{OutputOptions, Outputs, Phase, Report};
-use scenario::{SCENARIOS, Stage};
+use scenario::Named;
+use traffic::Traffic;
 
 fn main() -> ExitCode {
     let command = Arguments::parse().command.unwrap_or_default();
@@ -44,6 +55,8 @@ fn main() -> ExitCode {
         Command::Run(options) => run(options),
         Command::Serve(options) => backend::serve(&options).map(|()| ExitCode::SUCCESS),
         Command::Scenario(options) => scenario(options),
+        Command::FindMax(options) => find_max::run(&options),
+        Command::Curve(options) => curve::run(&options),
         Command::Show(options) => show(options),
         Command::Compare(options) => compare::run(&options),
         Command::Doctor(options) => doctor::run(&options),
@@ -83,6 +96,14 @@ fn run(options: RunOptions) -> Result<ExitCode, Failure> {
 
 /// What the user asked for.
 fn plan_of(options: RunOptions) -> LoadPlan {
+    let traffic = Traffic {
+        seed: options.seed,
+        arrivals: options.arrivals,
+        callers: options.callers,
+        think: options.calls.think,
+        calls: options.calls.kinds(&cli::path_of(&options.url)),
+        ..Traffic::default()
+    };
     LoadPlan {
         url: options.url,
         connections: options.connections,
@@ -95,32 +116,35 @@ fn plan_of(options: RunOptions) -> LoadPlan {
         rate: options.rate,
         ca: options.insecure_ca.map(Vec::from),
         way: options.from,
+        traffic,
     }
 }
 
-/// Runs a scenario of the registry, or lists the registry where none is named.
+/// Runs a scenario: of the registry, or of a file; or lists the registry where none is named.
 fn scenario(options: ScenarioOptions) -> Result<ExitCode, Failure> {
-    let Some(name) = options.name else {
-        report::write(std::io::stdout(), &scenario::list())?;
+    let named = match (&options.file, &options.name) {
+        (Some(file), _) => Named::File(Box::new(scenario::read_file(file)?)),
+        (None, Some(name)) => scenario::find(name)?,
+        (None, None) => {
+            report::write(std::io::stdout(), &scenario::list())?;
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
+    if options.print {
+        report::write(std::io::stdout(), named.text()?)?;
         return Ok(ExitCode::SUCCESS);
-    };
-    let Some(scenario) = SCENARIOS.iter().find(|s| s.name == name) else {
-        return Err(Failure::Usage(format!(
-            "there is no scenario `{name}`; those that exist:\n{}",
-            scenario::list()
-        )));
-    };
+    }
     let outputs = Outputs::open(options.outputs)?;
     let host = Host::look();
     measure::raise_descriptor_limit();
-    let stage = Stage {
+    let stage = scenario::Stage {
         duration: options.duration.unwrap_or(Duration::from_secs(3)),
         rounds: options.rounds,
         calls: options.calls,
         progress: Progress::on_stderr(),
         interrupt: Interrupt::install()?,
     };
-    let report = (scenario.run)(&stage)?;
+    let report = named.run(&stage)?;
     finish(report, outputs, &host)
 }
 

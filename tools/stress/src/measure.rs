@@ -53,6 +53,51 @@ impl CpuTime {
     }
 }
 
+/// How long this process ran, and how long it could have but for want of a core, over all of its threads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Patience {
+    pub(crate) ran: Duration,
+    pub(crate) waited: Duration,
+}
+
+impl Patience {
+    /// Of the threads that there are now (/proc/self/task/*/schedstat); nothing where the kernel does not tell.
+    pub(crate) fn of_process() -> Self {
+        let threads = std::fs::read_dir("/proc/self/task");
+        let threads = threads.into_iter().flatten().flatten();
+        let told = threads.filter_map(|thread| {
+            let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+            let mut numbers = text.split_whitespace().map(str::parse);
+            let (Some(Ok(ran)), Some(Ok(waited))) = (numbers.next(), numbers.next()) else {
+                return None;
+            };
+            Some([ran, waited].map(Duration::from_nanos))
+        });
+        told.fold(Self::default(), |sum, [ran, waited]| Self {
+            ran: sum.ran + ran,
+            waited: sum.waited + waited,
+        })
+    }
+
+    /// What came to it since `earlier`.
+    pub(crate) fn since(self, earlier: Self) -> Self {
+        Self {
+            ran: self.ran.saturating_sub(earlier.ran),
+            waited: self.waited.saturating_sub(earlier.waited),
+        }
+    }
+
+    /// The share of the time in which it wanted a core that it had none; 0 if it never wanted one.
+    pub(crate) fn starved(self) -> f64 {
+        let wanted = (self.ran + self.waited).as_secs_f64();
+        if wanted > 0.0 {
+            self.waited.as_secs_f64() / wanted
+        } else {
+            0.0
+        }
+    }
+}
+
 /// The measured window: opened when the warm-up ends, closed when the load ends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Window {

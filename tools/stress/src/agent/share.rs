@@ -14,7 +14,10 @@ const KEPT: [&str; 6] = [
 /// Options with a whole number that is divided.
 const DIVIDED: [&str; 2] = ["--connections", "--callers"];
 /// What `--connections` is where it is not said, as in the command line's definition.
-pub(super) const CONNECTIONS_DEFAULT: u64 = 64;
+const CONNECTIONS_DEFAULT: u64 = 64;
+
+/// What `--seed` is where it is not said.
+const SEED_DEFAULT: &str = "1";
 
 /// Why there is a part for nobody.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,9 +53,10 @@ pub(super) fn out(words: &[String], agents: usize) -> Result<Vec<Vec<String>>, T
     let mut shares = Vec::new();
     for nth in 0..agents {
         let mut share = Vec::new();
-        let mut has_connections = false;
+        let (mut has_connections, mut has_seed) = (false, false);
         for (name, value) in &pairs {
             has_connections |= name == "--connections";
+            has_seed |= name == "--seed";
             if KEPT.contains(&name.as_str()) {
                 continue;
             }
@@ -72,6 +76,10 @@ pub(super) fn out(words: &[String], agents: usize) -> Result<Vec<Vec<String>>, T
             let all = CONNECTIONS_DEFAULT.to_string();
             let own = divided("--connections", &all, nth).unwrap_or(all);
             share.extend(["--connections".to_owned(), own]);
+        }
+        if !has_seed {
+            let own = divided("--seed", SEED_DEFAULT, nth).unwrap_or_default();
+            share.extend(["--seed".to_owned(), own]);
         }
         shares.push(share);
     }
@@ -111,8 +119,8 @@ mod tests {
         assert_eq!(
             shares(line, 2),
             [
-                "http://h/ --connections 3 --rate 500 --duration 2s",
-                "http://h/ --connections 2 --rate 500 --duration 2s",
+                "http://h/ --connections 3 --rate 500 --duration 2s --seed 1",
+                "http://h/ --connections 2 --rate 500 --duration 2s --seed 2",
             ]
         );
     }

@@ -73,6 +73,11 @@ impl Intervals {
         measure::record(&mut self.latency, latency);
     }
 
+    /// A request that never had an answer was given up, after so long.
+    pub(super) fn waited(&mut self, waited: Duration) {
+        measure::record(&mut self.latency, waited);
+    }
+
     /// Requests failed in it.
     pub(super) fn failed(&mut self, kind: &'static str, count: u64) {
         *self.failed.entry(kind).or_default() += count;

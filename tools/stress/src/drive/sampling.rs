@@ -5,9 +5,9 @@
 
 use std::time::{Duration, Instant};
 
-use ringpool::{Engine, Snapshot};
+use ringpool::{Engine, Snapshot, UpstreamFigures};
 
-use super::{LOOK, UPSTREAM, snapshot};
+use super::{LOOK, snapshot};
 use crate::interrupt::Interrupt;
 use crate::load::DriveError;
 use crate::measure::CpuTime;
@@ -18,6 +18,8 @@ use crate::series::{Counters, PoolState, Seen};
 pub(super) struct Sampling {
     opened: Instant,
     interval: Duration,
+    /// The interval that is under way.
+    number: u32,
     counters: Counters,
     cpu: CpuTime,
     seen: Vec<(usize, Seen)>,
@@ -29,13 +31,14 @@ impl Sampling {
         Self {
             opened,
             interval,
+            number: 0,
             counters: counters(before),
             cpu: CpuTime::of_process(),
             seen: Vec::new(),
         }
     }
 
-    /// Waits for `time` from the opening on, or for Ctrl-C, and asks in between.
+    /// Waits for `time` from the opening on, or for Ctrl-C, and asks in between. May be called again, for a later time.
     pub(super) fn watch(
         &mut self,
         engine: &Engine,
@@ -43,8 +46,8 @@ impl Sampling {
         progress: &Progress,
         interrupt: &Interrupt,
     ) -> Result<(), DriveError> {
-        let mut number = 0;
         loop {
+            let number = self.number;
             let due = (self.interval * (number + 1)).min(time);
             while let Some(left) = due.checked_sub(self.opened.elapsed()) {
                 if left.is_zero() || interrupt.requested() {
@@ -57,7 +60,7 @@ impl Sampling {
             }
             self.take(number as usize, &snapshot(engine)?, progress);
             let over = self.opened.elapsed().div_duration_f64(self.interval) as u32;
-            number = (number + 1).max(over);
+            self.number = (number + 1).max(over);
         }
     }
 
@@ -82,15 +85,14 @@ impl Sampling {
     }
 }
 
-/// How the pool stands.
+/// How the pools of all upstreams stand together.
 fn pool(snapshot: &Snapshot) -> PoolState {
-    let target = snapshot.upstreams.get(UPSTREAM).copied();
-    let target = target.unwrap_or_default();
+    let sum = |figure: fn(&UpstreamFigures) -> u64| snapshot.upstreams.values().map(figure).sum();
     PoolState {
-        idle: target.idle,
-        leased: target.leased,
-        dialing: target.dialing,
-        waiters: target.waiters,
+        idle: sum(|one| one.idle),
+        leased: sum(|one| one.leased),
+        dialing: sum(|one| one.dialing),
+        waiters: sum(|one| one.waiters),
         connections: snapshot.now.connections,
         sockets: snapshot.now.sockets,
     }

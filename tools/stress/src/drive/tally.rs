@@ -10,6 +10,7 @@ use hdrhistogram::Histogram;
 use super::caller::{Job, Starts};
 use super::course::Course;
 use super::intervals::Intervals;
+use super::parts::{Part, PartOf, Parts};
 use crate::measure;
 use crate::packed::Packed;
 use crate::series::Seen;
@@ -18,6 +19,8 @@ use crate::series::Seen;
 const UNFINISHED: &str = "unfinished";
 /// A start at a fixed rate that no caller came to.
 const NOT_STARTED: &str = "not_started";
+/// One that there was not even room for among those that wait: the tool's fault.
+const DROPPED: &str = "dropped";
 
 /// Requests of the window, and what is under way.
 #[derive(Debug)]
@@ -35,6 +38,8 @@ pub(super) struct Tally {
     /// The request of each caller, while it has one.
     underway: Vec<Option<Begun>>,
     intervals: Intervals,
+    /// The same by phases and kinds of calls, if there are several.
+    pub(super) parts: Parts,
     news: (u64, u64),
 }
 
@@ -45,12 +50,18 @@ pub(super) struct Begun {
     pub(super) start: Instant,
     /// When it did, if that is another moment, and how much of that is the tool's doing.
     pub(super) late: Option<(Instant, Duration)>,
+    /// Which part of the load it belongs to.
+    pub(super) part: PartOf,
 }
 
 impl Begun {
     /// It began when it was meant to.
     pub(super) fn at(start: Instant) -> Self {
-        Self { start, late: None }
+        Self {
+            start,
+            late: None,
+            part: PartOf::FIRST,
+        }
     }
 
     /// It was meant to begin at `start`, its caller was free from `free` on, and it begins now.
@@ -59,6 +70,19 @@ impl Begun {
         Self {
             start,
             late: Some((now, lag)),
+            part: PartOf::FIRST,
+        }
+    }
+}
+
+impl From<Tally> for Part {
+    fn from(tally: Tally) -> Self {
+        Self {
+            latency: tally.latency,
+            service: tally.service,
+            lag: tally.lag,
+            ok: tally.ok,
+            failed: tally.failed,
         }
     }
 }
@@ -75,7 +99,16 @@ impl Tally {
             callers,
             underway: vec![None; callers],
             intervals: Intervals::of(interval),
+            parts: Parts::default(),
             news: (0, 0),
+        }
+    }
+
+    /// For the callers of `job`.
+    pub(super) fn for_job(callers: usize, job: &Job) -> Self {
+        Self {
+            parts: Parts::new(job.phases.count(), job.calls.count()),
+            ..Self::new(callers, job.interval)
         }
     }
 
@@ -106,13 +139,19 @@ impl Tally {
                 self.ok += 1;
                 let latency = now.saturating_duration_since(begun.start);
                 self.intervals.ok(latency);
-                if let Some((sent, lag)) = begun.late {
-                    let service = now.saturating_duration_since(sent);
+                let late = begun
+                    .late
+                    .map(|(sent, lag)| (now.saturating_duration_since(sent), lag));
+                if let Some((service, lag)) = late {
                     measure::record(&mut self.service, service);
                     measure::record(&mut self.lag, lag);
                 }
+                self.parts.ok(begun.part, latency, late);
             }
-            Err(kind) => self.fail(kind, 1),
+            Err(kind) => {
+                self.fail(kind, 1);
+                self.parts.failed(begun.part, kind, None);
+            }
         }
     }
 
@@ -134,28 +173,49 @@ impl Tally {
 
     /// What is under way is given up: it has failed, unless the user wanted the end. Nothing is counted after this.
     pub(super) fn give_up(&mut self, now: Instant, course: &Course) {
-        let cut_off = self.underway.iter_mut().filter_map(Option::take);
-        let failed = cut_off
-            .filter(|begun| course.covers(begun.start, now))
-            .count() as u64;
-        if failed > 0 && !course.interrupted() {
+        let underway: Vec<Begun> = self.underway.iter_mut().filter_map(Option::take).collect();
+        let cut_off = underway.iter().filter(|one| course.covers(one.start, now));
+        if !course.interrupted() {
             self.intervals.move_to(now, course, &mut self.latency);
-            self.fail(UNFINISHED, failed);
+            for begun in cut_off {
+                // At a fixed rate it has waited this long at least, whatever became of it.
+                let waited = begun
+                    .late
+                    .map(|_| now.saturating_duration_since(begun.start));
+                self.unanswered(UNFINISHED, begun.part, waited);
+            }
         }
         self.intervals.settle(&mut self.latency);
     }
 
-    /// Counts `missed` starts, and those that still wait for a caller when all have ended.
-    pub(super) fn not_started(&mut self, missed: u64, job: &Job) {
-        let waiting = match &job.starts {
-            Starts::AtOnce => 0,
-            Starts::Paced(starts) if !job.course.interrupted() => starts.len() as u64,
-            Starts::Paced(_) => 0,
-        };
-        if missed + waiting > 0 {
-            self.fail(NOT_STARTED, missed + waiting);
-            self.intervals.settle(&mut self.latency);
+    fn unanswered(&mut self, kind: &'static str, part: PartOf, waited: Option<Duration>) {
+        self.fail(kind, 1);
+        self.parts.failed(part, kind, waited);
+        if let Some(waited) = waited {
+            self.intervals.waited(waited);
         }
+    }
+
+    /// Counts `dropped` starts that found no room, and those that still wait for a caller when all have ended: those have
+    /// waited until now at least.
+    pub(super) fn not_started(&mut self, dropped: u64, now: Instant, job: &Job) {
+        if let Starts::Paced(starts) = &job.starts {
+            while let Some(start) = starts.left() {
+                if job.course.interrupted() || !job.course.covers(start, now) {
+                    continue;
+                }
+                let part = PartOf {
+                    phase: job.phases.at(start),
+                    kind: None,
+                };
+                let waited = now.saturating_duration_since(start);
+                self.unanswered(NOT_STARTED, part, Some(waited));
+            }
+        }
+        if dropped > 0 {
+            self.fail(DROPPED, dropped);
+        }
+        self.intervals.settle(&mut self.latency);
     }
 
     /// Adds another thread's, which is settled.
@@ -173,6 +233,7 @@ impl Tally {
             *self.failed.entry(kind).or_default() += count;
         }
         self.intervals.add(other.intervals);
+        self.parts.add(other.parts);
     }
 
     /// What was seen in which interval; nothing of it is left here.

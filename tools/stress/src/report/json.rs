@@ -103,11 +103,14 @@ pub(super) fn plan(plan: &LoadPlan) -> Value {
         "reuse": plan.reuse,
         "rate": plan.rate,
         "from": plan.way.name(),
+        "arrivals": plan.rate.map(|_| plan.traffic.arrivals.name()),
+        "callers": plan.traffic.callers.unwrap_or(plan.connections),
+        "think": plan.traffic.think.to_string(),
     })
 }
 
 /// The command line, quoted so that a shell would run it again.
-pub(super) fn command() -> String {
+pub(crate) fn command() -> String {
     let quoted = |word: String| {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@,+%?&".contains(c);
         let special = |c: char| matches!(c, '?' | '&');

@@ -11,6 +11,7 @@
 //! | `picture` | latencies as lines of text |
 //! | `table` | figures as rows, phases as columns |
 
+pub(crate) use json::command;
 pub(crate) use outputs::{OutputOptions, Outputs};
 pub(crate) use table::times;
 
@@ -327,6 +328,7 @@ pub(crate) mod tests {
     use crate::measure::{self, CpuTime};
     use crate::packed::Packed;
     use crate::series::{Counters, PoolState, Sample};
+    use crate::traffic::Traffic;
     use std::time::Duration;
 
     /// A phase with figures that are easy to follow.
@@ -360,6 +362,7 @@ pub(crate) mod tests {
             rate: None,
             ca: None,
             way: WayIn::Shards,
+            traffic: Traffic::default(),
         };
         Phase {
             subject,

@@ -60,6 +60,32 @@ impl Outputs {
         })
     }
 
+    /// Only JSON, to this file.
+    pub(crate) fn of_json(json: Option<PathBuf>) -> Result<Self, Failure> {
+        Self::open(OutputOptions {
+            json,
+            ..OutputOptions::default()
+        })
+    }
+
+    /// Says a line at once, where people look. A reader that has gone away is no failure.
+    pub(crate) fn say(&self, line: &str) {
+        let line = format!("{line}\n");
+        let _ = if self.takes_stdout() {
+            write(io::stderr(), line.as_bytes())
+        } else {
+            write(io::stdout(), line.as_bytes())
+        };
+    }
+
+    /// Writes what is no report, and nothing else.
+    pub(crate) fn write_json(self, json: &serde_json::Value) -> Result<(), Failure> {
+        match self.json {
+            Some(target) => target.write(format!("{json:#}\n").as_bytes()),
+            None => Ok(()),
+        }
+    }
+
     /// Whether standard output is taken.
     pub(super) fn takes_stdout(&self) -> bool {
         matches!(self.json, Some(Target::Stdout))
