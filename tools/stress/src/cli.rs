@@ -6,6 +6,7 @@
 mod serve;
 mod trials;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ pub(crate) use trials::{CallOptions, CurveOptions, FindMaxOptions, TrialOptions}
 
 /// More callers than one host has ports for.
 const CONNECTIONS_MAX: u64 = 1 << 20;
+/// More than one person starts.
+const AGENTS_MAX: u64 = 256;
 
 /// Load an HTTP server through ringpool, and see what connection reuse is worth.
 ///
@@ -52,6 +55,12 @@ pub(crate) enum Command {
     Show(ShowOptions),
     /// Compare runs that were kept, and say what differs by more than chance
     Compare(CompareOptions),
+    /// Look whether this machine can run it, and what would disturb a measurement
+    Doctor(DoctorOptions),
+    /// Advise on a run that was kept: limits too tight or too loose, and why
+    Review(ReviewOptions),
+    /// Load for somebody else's `stress run --agents`
+    Agent(AgentOptions),
 }
 
 impl Default for Command {
@@ -106,6 +115,9 @@ pub(crate) struct RunOptions {
     /// What random numbers come from
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) seed: u64,
+    /// Have these agents carry it out, each its share: addresses of `stress agent`, separated by commas
+    #[arg(long, value_name = "ADDR,ADDR", value_parser = agents)]
+    pub(crate) agents: Option<Box<[String]>>, // A Vec would mean several values to clap.
     /// Where the callers run
     #[arg(long, default_value = "shards")]
     pub(crate) from: WayIn,
@@ -174,6 +186,41 @@ pub(crate) struct CompareOptions {
     /// Write the comparison as JSON to standard output
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// `stress doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorOptions {
+    /// How many connections a run is to open
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = clap::value_parser!(u64).range(1..=CONNECTIONS_MAX))]
+    pub(crate) connections: u64,
+    /// Write the findings as JSON to standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `stress review`.
+#[derive(Debug, Args)]
+pub(crate) struct ReviewOptions {
+    /// What `--json` wrote
+    pub(crate) run: PathBuf,
+    /// Which phase, if it was a scenario
+    #[arg(long, value_name = "KEY")]
+    pub(crate) phase: Option<String>,
+    /// Write the advice as JSON to standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `stress agent`.
+#[derive(Debug, Args)]
+pub(crate) struct AgentOptions {
+    /// Where to listen for a conductor; beyond loopback STRESS_TOKEN has to be set. Port 0 picks a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7007")]
+    pub(crate) listen: SocketAddr,
+    /// End after the first conductor
+    #[arg(long)]
+    pub(crate) once: bool,
 }
 
 /// `on` or `off`.
@@ -274,12 +321,40 @@ fn within(text: &str, least: u64, most: u64) -> Result<u64, String> {
     }
 }
 
+/// The options of `stress run` with these arguments. Nothing that clap would print, such as help, is.
+pub(crate) fn run_options(arguments: Vec<String>) -> Result<RunOptions, String> {
+    let words = ["stress", "run"].map(str::to_owned).into_iter();
+    let parsed = Arguments::try_parse_from(words.chain(arguments));
+    match parsed.map_err(|e| e.to_string())?.command {
+        Some(Command::Run(options)) => Ok(options),
+        Some(_) | None => Err("it is no run".to_owned()),
+    }
+}
+
+fn agents(text: &str) -> Result<Box<[String]>, String> {
+    let names: Box<[String]> = text.split(',').map(|name| name.trim().to_owned()).collect();
+    let port = |name: &String| {
+        name.rsplit_once(':').is_some_and(|(host, port)| {
+            !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0)
+        })
+    };
+    match names.iter().find(|name| !port(name)) {
+        Some(name) => Err(format!("`{name}` is no host:port")),
+        None if names.len() as u64 > AGENTS_MAX => Err(format!("more than {AGENTS_MAX}")),
+        None => Ok(names),
+    }
+}
+
 fn limits(text: &str) -> Result<Box<[Limit]>, String> {
     Limit::all(text).map(Vec::into_boxed_slice)
 }
 
 fn certificates(path: &str) -> Result<Box<[u8]>, String> {
-    let pem = std::fs::read(path).map_err(|e| format!("cannot read it: {e}"))?;
+    certificates_in(std::fs::read(path).map_err(|e| format!("cannot read it: {e}"))?)
+}
+
+/// Certificates in PEM, if they are.
+pub(crate) fn certificates_in(pem: Vec<u8>) -> Result<Box<[u8]>, String> {
     let mut found = 0;
     for certificate in CertificateDer::pem_slice_iter(&pem) {
         certificate.map_err(|e| format!("not PEM: {e}"))?;
@@ -374,6 +449,9 @@ mod tests {
             "stress scenario one-pool --rounds 0",
             "stress scenario moves --calls 0",
             "stress scenario moves --calls 99999999999",
+            "stress run http://h/ --agents h",
+            "stress run http://h/ --agents h:1,",
+            "stress agent --listen nowhere",
             "stress compare a.json",
             "stress compare a.json b.json --fail-on p98:+5%",
             "stress dance",

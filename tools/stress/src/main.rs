@@ -4,6 +4,7 @@
 //! usage, 3 the machine cannot run it, or was too busy for what came of it to count. It must never
 //! measure anything itself: that is `measure`, and the engine is reached only through `drive`.
 
+mod agent;
 mod arrivals;
 mod backend;
 mod certificates;
@@ -11,6 +12,7 @@ mod chance;
 mod cli;
 mod compare;
 mod curve;
+mod doctor;
 mod drive;
 mod failure;
 mod find_max;
@@ -22,6 +24,7 @@ mod plan;
 mod progress;
 mod record;
 mod report;
+mod review;
 mod scenario;
 mod series;
 mod slo;
@@ -56,6 +59,9 @@ fn main() -> ExitCode {
         Command::Curve(options) => curve::run(&options),
         Command::Show(options) => show(options),
         Command::Compare(options) => compare::run(&options),
+        Command::Doctor(options) => doctor::run(&options),
+        Command::Review(options) => review::run(&options),
+        Command::Agent(options) => agent::serve(&options),
     };
     outcome.unwrap_or_else(|failure| {
         eprintln!("stress: {failure}");
@@ -65,11 +71,31 @@ fn main() -> ExitCode {
 
 /// Loads the one URL that the user named.
 fn run(options: RunOptions) -> Result<ExitCode, Failure> {
-    let outputs = Outputs::open(options.outputs)?;
+    let outputs = Outputs::open(options.outputs.clone())?;
     let host = Host::look();
     measure::raise_descriptor_limit();
     let interrupt = Interrupt::install()?;
     let progress = Progress::on_stderr();
+    let (agents, ca) = (options.agents.clone(), options.insecure_ca.clone());
+    let plan = plan_of(options);
+    let phase = match agents {
+        None => Phase::measure("run", plan, &progress, &interrupt)?,
+        Some(agents) => {
+            let words: Vec<String> = std::env::args().skip(2).collect();
+            let conduct = |plan: &LoadPlan| {
+                let shown = progress.phase("agents", plan.warmup + plan.duration);
+                let result = agent::conduct(&agents, &words, ca.as_deref(), &progress, &interrupt);
+                drop(shown);
+                result
+            };
+            Phase::of("run", plan, conduct)?
+        }
+    };
+    finish(Report::of_run(phase), outputs, &host)
+}
+
+/// What the user asked for.
+fn plan_of(options: RunOptions) -> LoadPlan {
     let traffic = Traffic {
         seed: options.seed,
         arrivals: options.arrivals,
@@ -78,7 +104,7 @@ fn run(options: RunOptions) -> Result<ExitCode, Failure> {
         calls: options.calls.kinds(&cli::path_of(&options.url)),
         ..Traffic::default()
     };
-    let plan = LoadPlan {
+    LoadPlan {
         url: options.url,
         connections: options.connections,
         shards: options.shards.unwrap_or_else(measure::shards_default),
@@ -91,9 +117,7 @@ fn run(options: RunOptions) -> Result<ExitCode, Failure> {
         ca: options.insecure_ca.map(Vec::from),
         way: options.from,
         traffic,
-    };
-    let phase = Phase::measure("run", plan, &progress, &interrupt)?;
-    finish(Report::of_run(phase), outputs, &host)
+    }
 }
 
 /// Runs a scenario: of the registry, or of a file; or lists the registry where none is named.

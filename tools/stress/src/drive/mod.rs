@@ -56,7 +56,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use ringpool::config::{TlsConfig, TrustRoots, UpstreamConfig};
+use ringpool::config::{Config, TlsConfig, TrustRoots, UpstreamConfig};
 use ringpool::{Engine, Error, ErrorKind, Snapshot, block_on};
 
 use crate::interrupt::Interrupt;
@@ -207,6 +207,15 @@ pub(crate) fn run_apart(
         phases,
         whole,
     })
+}
+
+/// Starts an engine and ends it: whether the machine can run one.
+pub(crate) fn probe() -> Result<(), DriveError> {
+    let config = Config {
+        shards: 1,
+        ..Config::default()
+    };
+    Engine::start(config).map(drop).map_err(refused)
 }
 
 /// When the phases end, from the opening of the window.

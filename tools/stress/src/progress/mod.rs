@@ -29,6 +29,7 @@ pub(crate) struct Progress {
     counts: Arc<Counts>,
     terminal: bool,
     colour: bool,
+    silent: bool,
 }
 
 #[derive(Debug, Default)]
@@ -73,7 +74,24 @@ impl Progress {
             counts: Arc::default(),
             terminal,
             colour: terminal && colour_wanted(),
+            silent: false,
         }
+    }
+
+    /// Shows nothing; what is counted can be taken.
+    pub(crate) fn silent() -> Self {
+        Self {
+            counts: Arc::default(),
+            terminal: false,
+            colour: false,
+            silent: true,
+        }
+    }
+
+    /// Answers and failures since it was last asked, where nothing is shown.
+    pub(crate) fn take(&self) -> (u64, u64) {
+        let news = self.counts.take();
+        (news.ok, news.failed)
     }
 
     /// Counts finished requests. Call it in batches (some hundreds, or every few milliseconds):
@@ -102,6 +120,12 @@ impl Progress {
     pub(crate) fn phase(&self, label: &str, total: Duration) -> PhaseShown {
         let (end, ended) = mpsc::channel();
         self.counts.take();
+        if self.silent {
+            return PhaseShown {
+                end: None,
+                thread: None,
+            };
+        }
         let ticker = Ticker {
             view: View::of(label, total),
             began: Instant::now(),
@@ -200,6 +224,7 @@ mod tests {
             counts: Arc::default(),
             terminal: false,
             colour: false,
+            silent: false,
         }
     }
 

@@ -168,6 +168,20 @@ impl Phase {
         Ok(phase)
     }
 
+    /// The phase of a plan that `carry_out` carries out.
+    pub(crate) fn of(
+        subject: &'static str,
+        plan: LoadPlan,
+        carry_out: impl FnOnce(&LoadPlan) -> Result<LoadResult, Failure>,
+    ) -> Result<Self, Failure> {
+        Ok(Self {
+            subject,
+            variant: "",
+            result: carry_out(&plan)?,
+            plan,
+        })
+    }
+
     /// Subject and variant, for a heading.
     pub(crate) fn title(&self) -> String {
         match self.variant {
@@ -238,6 +252,11 @@ pub(crate) fn show(report: &Report, mut outputs: Outputs, host: &Host) -> Result
         runs: &views,
     };
     keep(&page, outputs)
+}
+
+/// The report as `--json` writes it.
+pub(crate) fn json_of(report: &Report, host: &Host) -> String {
+    json::render(report, host)
 }
 
 /// Shows a run that was kept.
