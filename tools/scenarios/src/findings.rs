@@ -3,6 +3,7 @@
 //! Owns: how figures look, and when a criterion holds. Never: computes a figure.
 
 use serde_json::{Map, Value, json};
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ const FIGURE: usize = 14;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Findings {
     /// What the figures' columns are.
-    pub columns: Vec<&'static str>,
+    pub columns: Vec<Cow<'static, str>>,
     /// Rows of the table.
     pub figures: Vec<Figure>,
     /// Counts over time.
@@ -30,7 +31,7 @@ pub struct Findings {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Figure {
     /// What it is.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// What it is counted in.
     pub unit: Unit,
     /// One for each column; `None` where there is nothing to say.
@@ -54,7 +55,7 @@ pub struct Series {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Criterion {
     /// For programs.
-    pub key: &'static str,
+    pub key: Cow<'static, str>,
     /// For people.
     pub says: String,
     /// What it is counted in.
@@ -196,29 +197,38 @@ impl Findings {
     /// A table without rows.
     pub fn new(columns: &[&'static str]) -> Findings {
         Findings {
-            columns: columns.to_vec(),
+            columns: columns
+                .iter()
+                .map(|column| Cow::Borrowed(*column))
+                .collect(),
             ..Findings::default()
         }
     }
 
     /// Adds a row.
-    pub fn figure(&mut self, name: &'static str, unit: Unit, values: &[Option<f64>]) {
+    pub fn figure(
+        &mut self,
+        name: impl Into<Cow<'static, str>>,
+        unit: Unit,
+        values: &[Option<f64>],
+    ) {
         debug_assert_eq!(values.len(), self.columns.len(), "a value for each column");
         let values = values.to_vec();
+        let name = name.into();
         self.figures.push(Figure { name, unit, values });
     }
 
     /// Adds something that has to hold.
     pub fn must(
         &mut self,
-        key: &'static str,
+        key: impl Into<Cow<'static, str>>,
         says: impl Into<String>,
         unit: Unit,
         value: f64,
         bound: Bound,
     ) {
         self.criteria.push(Criterion {
-            key,
+            key: key.into(),
             says: says.into(),
             unit,
             value,
@@ -304,7 +314,7 @@ impl Findings {
                     .map(|(column, value)| (key(column), json!(value)))
                     .collect();
                 let whole = json!({ "unit": figure.unit.name(), "values": values });
-                (key(figure.name), whole)
+                (key(&figure.name), whole)
             })
             .collect();
         let series: Map<String, Value> = self

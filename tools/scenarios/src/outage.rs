@@ -308,11 +308,11 @@ mod tests {
         seen
     }
 
-    fn failing(seen: &Evidence) -> Vec<&'static str> {
+    fn failing(seen: &Evidence) -> Vec<String> {
         let at = UpstreamConfig::at("http://h").expect("a URL");
         let findings = judge(seen, COURSE, &settings(at), MS);
         let failing = findings.criteria.iter().filter(|one| !one.holds());
-        let failing: Vec<_> = failing.map(|one| one.key).collect();
+        let failing: Vec<_> = failing.map(|one| one.key.to_string()).collect();
         assert_eq!(failing.is_empty(), findings.outcome() == Conclusion::Pass);
         failing
     }

@@ -259,14 +259,14 @@ mod tests {
         }
     }
 
-    fn failing(seen: &Evidence) -> Vec<&'static str> {
+    fn failing(seen: &Evidence) -> Vec<String> {
         let of_critical = |shot: &&Shot| shot.class == Class::Critical;
         let mut alone = self::seen(10 * MS, 100 * MS);
         alone.shots = alone.shots.iter().filter(of_critical).copied().collect();
         let at = UpstreamConfig::at("http://h").expect("a URL");
         let findings = judge(&alone, seen, &settings(at), 1000.0);
         let failing = findings.criteria.iter().filter(|one| !one.holds());
-        failing.map(|one| one.key).collect()
+        failing.map(|one| one.key.to_string()).collect()
     }
 
     #[test]

@@ -245,14 +245,14 @@ mod tests {
     }
 
     /// Shards that together do `shared`, beside one that does `alone`.
-    fn failing(shared: f64, alone: f64) -> Vec<&'static str> {
+    fn failing(shared: f64, alone: f64) -> Vec<String> {
         let runs = [HEAVY, LIGHT].map(|load| (seen(load, shared), seen(load, alone)));
         let [heavy, light] = runs
             .each_ref()
             .map(|(shared, alone)| Pair { shared, alone });
         let findings = judge(heavy, light);
         let failing = findings.criteria.iter().filter(|one| !one.holds());
-        failing.map(|one| one.key).collect()
+        failing.map(|one| one.key.to_string()).collect()
     }
 
     #[test]
@@ -274,7 +274,10 @@ mod tests {
         let [shared, alone] = light.each_ref();
         let findings = judge(heavy, Pair { shared, alone });
         let failing = findings.criteria.iter().filter(|one| !one.holds());
-        assert_eq!(failing.map(|one| one.key).collect::<Vec<_>>(), ["lost"]);
+        assert_eq!(
+            failing.map(|one| &*one.key).collect::<Vec<&str>>(),
+            ["lost"]
+        );
     }
 
     #[test]

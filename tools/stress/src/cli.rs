@@ -3,6 +3,9 @@
 //! Every value that can be refused is refused here, before anything starts, so that a usage
 //! error is exit code 2 and never a failed run. Nothing here acts, except that a CA is read.
 
+mod serve;
+mod trials;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,12 +14,19 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
+use crate::arrivals::Arrivals;
+use crate::compare::Limit;
 use crate::load::WayIn;
+use crate::report::OutputOptions;
+use crate::words::DURATION_MAX;
 
-/// No duration may exceed this, so that no instant computed from one overflows.
-const DURATION_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(crate) use serve::ServeOptions;
+pub(crate) use trials::{CallOptions, CurveOptions, FindMaxOptions, TrialOptions};
+
 /// More callers than one host has ports for.
 const CONNECTIONS_MAX: u64 = 1 << 20;
+/// More than one person starts.
+const AGENTS_MAX: u64 = 256;
 
 /// Load an HTTP server through ringpool, and see what connection reuse is worth.
 ///
@@ -37,13 +47,29 @@ pub(crate) enum Command {
     Serve(ServeOptions),
     /// Run a named scenario; without a name, list them
     Scenario(ScenarioOptions),
+    /// Find the highest rate at which an SLO is kept
+    FindMax(FindMaxOptions),
+    /// Load at one rate after the other: latency against rate
+    Curve(CurveOptions),
+    /// Show a run that was kept, or turn it into other files
+    Show(ShowOptions),
+    /// Compare runs that were kept, and say what differs by more than chance
+    Compare(CompareOptions),
+    /// Look whether this machine can run it, and what would disturb a measurement
+    Doctor(DoctorOptions),
+    /// Advise on a run that was kept: limits too tight or too loose, and why
+    Review(ReviewOptions),
+    /// Load for somebody else's `stress run --agents`
+    Agent(AgentOptions),
 }
 
 impl Default for Command {
     fn default() -> Self {
         Self::Scenario(ScenarioOptions {
             name: Some("demo".to_owned()),
-            json: None,
+            file: None,
+            print: false,
+            outputs: OutputOptions::default(),
             duration: None,
             rounds: None,
             calls: None,
@@ -78,44 +104,25 @@ pub(crate) struct RunOptions {
     /// Requests per second, latency taken from the intended start [default: as fast as it goes]
     #[arg(long, value_name = "R", value_parser = rate)]
     pub(crate) rate: Option<f64>,
+    /// How starts lie within the rate: uniform, poisson, burst:N
+    #[arg(long, value_name = "HOW", default_value = "uniform", value_parser = Arrivals::parse, requires = "rate")]
+    pub(crate) arrivals: Arrivals,
+    /// Callers [default: as many as connections]
+    #[arg(long, value_name = "N", value_parser = connections)]
+    pub(crate) callers: Option<usize>,
+    #[command(flatten)]
+    pub(crate) calls: CallOptions,
+    /// What random numbers come from
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) seed: u64,
+    /// Have these agents carry it out, each its share: addresses of `stress agent`, separated by commas
+    #[arg(long, value_name = "ADDR,ADDR", value_parser = agents)]
+    pub(crate) agents: Option<Box<[String]>>, // A Vec would mean several values to clap.
     /// Where the callers run
     #[arg(long, default_value = "shards")]
     pub(crate) from: WayIn,
-    /// Write the report as JSON to this file; - is standard output
-    #[arg(long, value_name = "PATH|-")]
-    pub(crate) json: Option<PathBuf>,
-}
-
-/// `stress serve`.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct ServeOptions {
-    /// Where to listen for plain HTTP; port 0 picks a free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
-    pub(crate) plain: SocketAddr,
-    /// Where to listen for TLS; port 0 picks a free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8443")]
-    pub(crate) tls: SocketAddr,
-    /// Time that each answer takes
-    #[arg(long, value_name = "D", default_value = "0s", value_parser = duration)]
-    pub(crate) delay: Duration,
-    /// Time between a ClientHello and its answer
-    #[arg(long, value_name = "D", default_value = "0s", value_parser = duration)]
-    pub(crate) handshake_delay: Duration,
-    /// Size of a response body where the request has no ?size=N
-    #[arg(long, value_name = "BYTES", default_value = "13", value_parser = body_size)]
-    pub(crate) body: u64,
-    /// Write the CA's certificate to this file; without it, it stands in the ready line
-    #[arg(long, value_name = "FILE")]
-    pub(crate) cert_out: Option<PathBuf>,
-    /// Threads, each with a ring of its own
-    #[arg(long, value_name = "N", default_value = "1", value_parser = shards)]
-    pub(crate) threads: usize,
-    /// Connections held at once; those above are closed as they arrive
-    #[arg(long, value_name = "N", default_value = "65536", value_parser = connections)]
-    pub(crate) connections_max: usize,
-    /// End when standard input closes, so that no orphan outlives its parent
-    #[arg(long)]
-    pub(crate) until_stdin_closes: bool,
+    #[command(flatten)]
+    pub(crate) outputs: OutputOptions,
 }
 
 /// `stress scenario`.
@@ -123,9 +130,14 @@ pub(crate) struct ServeOptions {
 pub(crate) struct ScenarioOptions {
     /// Which scenario
     pub(crate) name: Option<String>,
-    /// Write the report as JSON to this file; - is standard output
-    #[arg(long, value_name = "PATH|-")]
-    pub(crate) json: Option<PathBuf>,
+    /// Run the scenario of this file instead
+    #[arg(long, value_name = "FILE", conflicts_with = "name")]
+    pub(crate) file: Option<PathBuf>,
+    /// Print the file of a scenario that has one, and run nothing
+    #[arg(long, requires = "name")]
+    pub(crate) print: bool,
+    #[command(flatten)]
+    pub(crate) outputs: OutputOptions,
     /// How long to measure in each phase of demo and floor [default: 3s]
     #[arg(long, value_name = "D", value_parser = duration_some)]
     pub(crate) duration: Option<Duration>,
@@ -135,6 +147,80 @@ pub(crate) struct ScenarioOptions {
     /// How many stolen calls moves waits for [default: 250000]
     #[arg(long, value_name = "N", value_parser = calls)]
     pub(crate) calls: Option<u64>,
+}
+
+/// `stress show`.
+#[derive(Debug, Args)]
+pub(crate) struct ShowOptions {
+    /// What `--json` wrote
+    pub(crate) run: PathBuf,
+    /// Which phase, if it was a scenario
+    #[arg(long, value_name = "KEY")]
+    pub(crate) phase: Option<String>,
+    /// Write it as one page of HTML to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+    /// Write it over time as CSV to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) csv: Option<PathBuf>,
+    /// Write the latencies of each interval to this file, as an HdrHistogram log
+    #[arg(long, value_name = "FILE")]
+    pub(crate) hlog: Option<PathBuf>,
+}
+
+/// `stress compare`.
+#[derive(Debug, Args)]
+pub(crate) struct CompareOptions {
+    /// What `--json` wrote before; several, separated by commas, are runs of one kind
+    #[arg(value_delimiter = ',', num_args = 1, required = true)]
+    pub(crate) before: Vec<PathBuf>,
+    /// The same after
+    #[arg(value_delimiter = ',', num_args = 1, required = true)]
+    pub(crate) after: Vec<PathBuf>,
+    /// Which phase, if they were scenarios
+    #[arg(long, value_name = "KEY")]
+    pub(crate) phase: Option<String>,
+    /// Exit with 1 if a change is surely beyond a limit, such as p99:+5%,throughput:-3%
+    #[arg(long, value_name = "LIMITS", value_parser = limits)]
+    pub(crate) fail_on: Option<Box<[Limit]>>, // A Vec would mean several values to clap.
+    /// Write the comparison as JSON to standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `stress doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorOptions {
+    /// How many connections a run is to open
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = clap::value_parser!(u64).range(1..=CONNECTIONS_MAX))]
+    pub(crate) connections: u64,
+    /// Write the findings as JSON to standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `stress review`.
+#[derive(Debug, Args)]
+pub(crate) struct ReviewOptions {
+    /// What `--json` wrote
+    pub(crate) run: PathBuf,
+    /// Which phase, if it was a scenario
+    #[arg(long, value_name = "KEY")]
+    pub(crate) phase: Option<String>,
+    /// Write the advice as JSON to standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `stress agent`.
+#[derive(Debug, Args)]
+pub(crate) struct AgentOptions {
+    /// Where to listen for a conductor; beyond loopback STRESS_TOKEN has to be set. Port 0 picks a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7007")]
+    pub(crate) listen: SocketAddr,
+    /// End after the first conductor
+    #[arg(long)]
+    pub(crate) once: bool,
 }
 
 /// `on` or `off`.
@@ -150,7 +236,7 @@ impl Switch {
     }
 }
 
-fn url(text: &str) -> Result<String, String> {
+pub(crate) fn url(text: &str) -> Result<String, String> {
     let uri: http::Uri = text.parse().map_err(|e| format!("{e}"))?;
     match uri.scheme_str() {
         Some("http" | "https") => {}
@@ -175,6 +261,13 @@ fn url(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// The path and the query of a URL that was accepted.
+pub(crate) fn path_of(url: &str) -> String {
+    let uri: Option<http::Uri> = url.parse().ok();
+    let path = uri.as_ref().and_then(http::Uri::path_and_query);
+    path.map_or("/", |path| path.as_str()).to_owned()
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text).map_err(|e| e.to_string())?;
     if duration > DURATION_MAX {
@@ -190,7 +283,7 @@ fn duration_some(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn rate(text: &str) -> Result<f64, String> {
+pub(crate) fn rate(text: &str) -> Result<f64, String> {
     let rate: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
     if rate.is_finite() && (0.001..=1e8).contains(&rate) {
         Ok(rate)
@@ -228,8 +321,40 @@ fn within(text: &str, least: u64, most: u64) -> Result<u64, String> {
     }
 }
 
+/// The options of `stress run` with these arguments. Nothing that clap would print, such as help, is.
+pub(crate) fn run_options(arguments: Vec<String>) -> Result<RunOptions, String> {
+    let words = ["stress", "run"].map(str::to_owned).into_iter();
+    let parsed = Arguments::try_parse_from(words.chain(arguments));
+    match parsed.map_err(|e| e.to_string())?.command {
+        Some(Command::Run(options)) => Ok(options),
+        Some(_) | None => Err("it is no run".to_owned()),
+    }
+}
+
+fn agents(text: &str) -> Result<Box<[String]>, String> {
+    let names: Box<[String]> = text.split(',').map(|name| name.trim().to_owned()).collect();
+    let port = |name: &String| {
+        name.rsplit_once(':').is_some_and(|(host, port)| {
+            !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0)
+        })
+    };
+    match names.iter().find(|name| !port(name)) {
+        Some(name) => Err(format!("`{name}` is no host:port")),
+        None if names.len() as u64 > AGENTS_MAX => Err(format!("more than {AGENTS_MAX}")),
+        None => Ok(names),
+    }
+}
+
+fn limits(text: &str) -> Result<Box<[Limit]>, String> {
+    Limit::all(text).map(Vec::into_boxed_slice)
+}
+
 fn certificates(path: &str) -> Result<Box<[u8]>, String> {
-    let pem = std::fs::read(path).map_err(|e| format!("cannot read it: {e}"))?;
+    certificates_in(std::fs::read(path).map_err(|e| format!("cannot read it: {e}"))?)
+}
+
+/// Certificates in PEM, if they are.
+pub(crate) fn certificates_in(pem: Vec<u8>) -> Result<Box<[u8]>, String> {
     let mut found = 0;
     for certificate in CertificateDer::pem_slice_iter(&pem) {
         certificate.map_err(|e| format!("not PEM: {e}"))?;
@@ -274,7 +399,7 @@ mod tests {
         assert!(!run.reuse.is_on());
         assert_eq!(run.rate, Some(1000.0));
         assert_eq!(run.from, WayIn::Anywhere);
-        assert_eq!(run.json, Some(PathBuf::from("-")));
+        assert_eq!(run.outputs.json, Some(PathBuf::from("-")));
     }
 
     #[test]
@@ -324,6 +449,11 @@ mod tests {
             "stress scenario one-pool --rounds 0",
             "stress scenario moves --calls 0",
             "stress scenario moves --calls 99999999999",
+            "stress run http://h/ --agents h",
+            "stress run http://h/ --agents h:1,",
+            "stress agent --listen nowhere",
+            "stress compare a.json",
+            "stress compare a.json b.json --fail-on p98:+5%",
             "stress dance",
         ] {
             let error = parse(line).expect_err(line);

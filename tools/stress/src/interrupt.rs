@@ -33,6 +33,18 @@ impl Interrupt {
         Ok(Self { requested })
     }
 
+    /// One that no signal sets, but [`request`](Self::request).
+    pub(crate) fn by_hand() -> Self {
+        Self {
+            requested: Arc::default(),
+        }
+    }
+
+    /// Asks for the end.
+    pub(crate) fn request(&self) {
+        self.requested.store(true, Ordering::Relaxed);
+    }
+
     /// True from the first Ctrl-C on. Cheap: one relaxed load.
     pub(crate) fn requested(&self) -> bool {
         self.requested.load(Ordering::Relaxed)

@@ -5,13 +5,15 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::ValueEnum;
 use hdrhistogram::Histogram;
 
 use crate::failure::Failure;
 use crate::measure::CpuTime;
+use crate::series::Series;
+use crate::traffic::Traffic;
 
 /// One load to apply.
 #[derive(Clone, Debug)]
@@ -39,6 +41,8 @@ pub(crate) struct LoadPlan {
     pub(crate) ca: Option<Vec<u8>>,
     /// Where the callers run.
     pub(crate) way: WayIn,
+    /// What else there is to say of the load.
+    pub(crate) traffic: Traffic,
 }
 
 /// The two ways into the engine.
@@ -69,10 +73,22 @@ pub(crate) struct LoadResult {
     /// [`measure::latencies`](crate::measure::latencies). At a fixed rate they count from the
     /// intended start.
     pub(crate) latency: Histogram<u64>,
+    /// The same requests, from when each was sent; in a closed loop that is the same.
+    pub(crate) service: Histogram<u64>,
+    /// How late requests were sent though a caller was free: the tool's own lag. Empty in a closed loop.
+    pub(crate) lag: Histogram<u64>,
+    /// The window over time; its samples add up to the figures here.
+    pub(crate) series: Series,
+    /// Where the run's random numbers begin, if it has any.
+    pub(crate) seed: Option<u64>,
+    /// Why the run does not count: the tool, or the machine, was the limit.
+    pub(crate) invalid: Vec<String>,
     /// Requests answered with a complete response of a 2xx or 3xx status.
     pub(crate) ok: u64,
     /// All others, by kind of error.
     pub(crate) failed: BTreeMap<String, u64>,
+    /// When the window opened, by the clock on the wall.
+    pub(crate) began: Option<SystemTime>,
     /// How long the window really was.
     pub(crate) elapsed: Duration,
     /// CPU time of this process in the window.
@@ -107,8 +123,14 @@ impl Default for LoadResult {
     fn default() -> Self {
         Self {
             latency: crate::measure::latencies(),
+            service: crate::measure::latencies(),
+            lag: crate::measure::latencies(),
+            series: Series::default(),
+            seed: None,
+            invalid: Vec::new(),
             ok: 0,
             failed: BTreeMap::new(),
+            began: None,
             elapsed: Duration::ZERO,
             cpu: CpuTime::default(),
             hits: 0,

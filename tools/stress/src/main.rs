@@ -4,31 +4,50 @@
 //! usage, 3 the machine cannot run it, or was too busy for what came of it to count. It must never
 //! measure anything itself: that is `measure`, and the engine is reached only through `drive`.
 
+mod agent;
+mod arrivals;
 mod backend;
 mod certificates;
+mod chance;
 mod cli;
+mod compare;
+mod curve;
+mod doctor;
 mod drive;
 mod failure;
+mod find_max;
 mod interrupt;
 mod load;
 mod measure;
+mod packed;
+mod plan;
 mod progress;
+mod record;
 mod report;
+mod review;
 mod scenario;
+mod series;
+mod slo;
+mod traffic;
+mod trial;
+mod validity;
+mod words;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
 
-use cli::{Arguments, Command, RunOptions, ScenarioOptions};
+use cli::{Arguments, Command, RunOptions, ScenarioOptions, ShowOptions};
 use failure::Failure;
 use host::Host;
 use interrupt::Interrupt;
 use load::LoadPlan;
 use progress::Progress;
-use report::{JsonTarget, Phase, Report};
-use scenario::{SCENARIOS, Stage};
+use record::Kept;
+use report::{OutputOptions, Outputs, Phase, Report};
+use scenario::Named;
+use traffic::Traffic;
 
 fn main() -> ExitCode {
     let command = Arguments::parse().command.unwrap_or_default();
@@ -36,6 +55,13 @@ fn main() -> ExitCode {
         Command::Run(options) => run(options),
         Command::Serve(options) => backend::serve(&options).map(|()| ExitCode::SUCCESS),
         Command::Scenario(options) => scenario(options),
+        Command::FindMax(options) => find_max::run(&options),
+        Command::Curve(options) => curve::run(&options),
+        Command::Show(options) => show(options),
+        Command::Compare(options) => compare::run(&options),
+        Command::Doctor(options) => doctor::run(&options),
+        Command::Review(options) => review::run(&options),
+        Command::Agent(options) => agent::serve(&options),
     };
     outcome.unwrap_or_else(|failure| {
         eprintln!("stress: {failure}");
@@ -45,12 +71,40 @@ fn main() -> ExitCode {
 
 /// Loads the one URL that the user named.
 fn run(options: RunOptions) -> Result<ExitCode, Failure> {
-    let json = options.json.map(JsonTarget::open).transpose()?;
+    let outputs = Outputs::open(options.outputs.clone())?;
     let host = Host::look();
     measure::raise_descriptor_limit();
     let interrupt = Interrupt::install()?;
     let progress = Progress::on_stderr();
-    let plan = LoadPlan {
+    let (agents, ca) = (options.agents.clone(), options.insecure_ca.clone());
+    let plan = plan_of(options);
+    let phase = match agents {
+        None => Phase::measure("run", plan, &progress, &interrupt)?,
+        Some(agents) => {
+            let words: Vec<String> = std::env::args().skip(2).collect();
+            let conduct = |plan: &LoadPlan| {
+                let shown = progress.phase("agents", plan.warmup + plan.duration);
+                let result = agent::conduct(&agents, &words, ca.as_deref(), &progress, &interrupt);
+                drop(shown);
+                result
+            };
+            Phase::of("run", plan, conduct)?
+        }
+    };
+    finish(Report::of_run(phase), outputs, &host)
+}
+
+/// What the user asked for.
+fn plan_of(options: RunOptions) -> LoadPlan {
+    let traffic = Traffic {
+        seed: options.seed,
+        arrivals: options.arrivals,
+        callers: options.callers,
+        think: options.calls.think,
+        calls: options.calls.kinds(&cli::path_of(&options.url)),
+        ..Traffic::default()
+    };
+    LoadPlan {
         url: options.url,
         connections: options.connections,
         shards: options.shards.unwrap_or_else(measure::shards_default),
@@ -62,40 +116,54 @@ fn run(options: RunOptions) -> Result<ExitCode, Failure> {
         rate: options.rate,
         ca: options.insecure_ca.map(Vec::from),
         way: options.from,
-    };
-    let phase = Phase::measure("run", plan, &progress, &interrupt)?;
-    finish(Report::of_run(phase), json, &host)
+        traffic,
+    }
 }
 
-/// Runs a scenario of the registry, or lists the registry where none is named.
+/// Runs a scenario: of the registry, or of a file; or lists the registry where none is named.
 fn scenario(options: ScenarioOptions) -> Result<ExitCode, Failure> {
-    let Some(name) = options.name else {
-        report::write(std::io::stdout(), &scenario::list())?;
+    let named = match (&options.file, &options.name) {
+        (Some(file), _) => Named::File(Box::new(scenario::read_file(file)?)),
+        (None, Some(name)) => scenario::find(name)?,
+        (None, None) => {
+            report::write(std::io::stdout(), &scenario::list())?;
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
+    if options.print {
+        report::write(std::io::stdout(), named.text()?)?;
         return Ok(ExitCode::SUCCESS);
-    };
-    let Some(scenario) = SCENARIOS.iter().find(|s| s.name == name) else {
-        return Err(Failure::Usage(format!(
-            "there is no scenario `{name}`; those that exist:\n{}",
-            scenario::list()
-        )));
-    };
-    let json = options.json.map(JsonTarget::open).transpose()?;
+    }
+    let outputs = Outputs::open(options.outputs)?;
     let host = Host::look();
     measure::raise_descriptor_limit();
-    let stage = Stage {
+    let stage = scenario::Stage {
         duration: options.duration.unwrap_or(Duration::from_secs(3)),
         rounds: options.rounds,
         calls: options.calls,
         progress: Progress::on_stderr(),
         interrupt: Interrupt::install()?,
     };
-    let report = (scenario.run)(&stage)?;
-    finish(report, json, &host)
+    let report = named.run(&stage)?;
+    finish(report, outputs, &host)
+}
+
+/// Shows a run that was kept.
+fn show(options: ShowOptions) -> Result<ExitCode, Failure> {
+    let kept = Kept::open(&options.run, options.phase.as_deref())?;
+    let outputs = Outputs::open(OutputOptions {
+        json: None,
+        report: options.report,
+        csv: options.csv,
+        hlog: options.hlog,
+    })?;
+    report::show_kept(&kept, outputs)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Shows the report, and turns what it says into the exit code.
-fn finish(report: Report, json: Option<JsonTarget>, host: &Host) -> Result<ExitCode, Failure> {
-    report::show(&report, json, host)?;
+fn finish(report: Report, outputs: Outputs, host: &Host) -> Result<ExitCode, Failure> {
+    report::show(&report, outputs, host)?;
     Ok(if report.is_invalid() {
         ExitCode::from(failure::EXIT_MACHINE)
     } else if report.is_fine() {

@@ -53,6 +53,62 @@ impl CpuTime {
     }
 }
 
+/// How long this process ran, and how long it could have but for want of a core, over all of its threads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Patience {
+    pub(crate) ran: Duration,
+    pub(crate) waited: Duration,
+    /// How often a thread came to run.
+    pub(crate) turns: u64,
+}
+
+impl Patience {
+    /// Of the threads that there are now (/proc/self/task/*/schedstat); nothing where the kernel does not tell.
+    pub(crate) fn of_process() -> Self {
+        let threads = std::fs::read_dir("/proc/self/task");
+        let threads = threads.into_iter().flatten().flatten();
+        let told = threads.filter_map(|thread| {
+            let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+            let mut numbers = text.split_whitespace().map(str::parse);
+            let mut next = || numbers.next()?.ok();
+            Some(Self {
+                ran: Duration::from_nanos(next()?),
+                waited: Duration::from_nanos(next()?),
+                turns: next()?,
+            })
+        });
+        told.fold(Self::default(), |sum, one| Self {
+            ran: sum.ran + one.ran,
+            waited: sum.waited + one.waited,
+            turns: sum.turns + one.turns,
+        })
+    }
+
+    /// What came to it since `earlier`.
+    pub(crate) fn since(self, earlier: Self) -> Self {
+        Self {
+            ran: self.ran.saturating_sub(earlier.ran),
+            waited: self.waited.saturating_sub(earlier.waited),
+            turns: self.turns.saturating_sub(earlier.turns),
+        }
+    }
+
+    /// How long a thread waited for a core each time, on average.
+    pub(crate) fn wait(self) -> Duration {
+        self.waited.div_f64(self.turns.max(1) as f64)
+    }
+
+    /// The share of the time in which it wanted a core that it had none; 0 if it never wanted one.
+    pub(crate) fn starved(self) -> f64 {
+        let wanted = (self.ran + self.waited).as_secs_f64();
+        if wanted > 0.0 {
+            self.waited.as_secs_f64() / wanted
+        } else {
+            0.0
+        }
+    }
+}
+
 /// The measured window: opened when the warm-up ends, closed when the load ends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Window {

@@ -117,6 +117,22 @@ fn a_run_reports_json_alone_on_stdout() {
         words(&output).contains("requests/s"),
         "the table goes to standard error"
     );
+    let samples = report["record"]["series"]["samples"].as_array();
+    let samples = samples.expect("it is told over time");
+    let sum = |pointer: &str| {
+        let of = |one: &serde_json::Value| one.pointer(pointer).and_then(|n| n.as_u64());
+        samples
+            .iter()
+            .map(|one| of(one).expect("a count"))
+            .sum::<u64>()
+    };
+    assert!(samples.len() >= 2, "{}", samples.len());
+    assert_eq!(ok, sum("/ok"));
+    assert_eq!(report["pool"]["hits"], sum("/counters/hits"));
+    let lengths = sum("/length_ns") as f64 / 1e9;
+    assert!((lengths - report["seconds"].as_f64().unwrap()).abs() < 1e-6);
+    let last = samples.last().expect("there are some");
+    assert_eq!(last["pool"]["connections"], 4);
 }
 
 #[test]

@@ -91,7 +91,7 @@ mod tests {
         });
         let findings = skew_cpu::judge(heavy, light);
         let failing = findings.criteria.iter().filter(|one| !one.holds());
-        let failing: Vec<&str> = failing.map(|one| one.key).collect();
+        let failing: Vec<&str> = failing.map(|one| &*one.key).collect();
         assert_eq!(failing, ["gain", "p50", "p99", "unanswered"]);
     }
 }

@@ -29,6 +29,8 @@ pub(crate) struct BackendOptions {
     pub(crate) delay: Duration,
     /// Time between a ClientHello and its answer.
     pub(crate) handshake_delay: Duration,
+    /// More options of `stress serve`, as they are written.
+    pub(crate) options: Vec<String>,
     /// Where to listen, plain and TLS: where another one listened that has ended. `None`: anywhere.
     pub(crate) at: Option<(SocketAddr, SocketAddr)>,
 }
@@ -56,12 +58,9 @@ impl Backend {
         let mut command = Command::new(program);
         command
             .arg("serve")
+            .args(&options.options)
             .arg(format!("--plain={plain}"))
             .arg(format!("--tls={tls}"))
-            .arg(format!(
-                "--delay={}",
-                humantime::format_duration(options.delay)
-            ))
             .arg(format!(
                 "--handshake-delay={}",
                 humantime::format_duration(options.handshake_delay)
@@ -71,6 +70,10 @@ impl Backend {
             .stdout(Stdio::piped())
             // A terminal's Ctrl-C goes to the whole group, and the run still needs its backend.
             .process_group(0);
+        if !options.delay.is_zero() {
+            let delay = humantime::format_duration(options.delay);
+            command.arg(format!("--delay={delay}"));
+        }
         let child = command
             .spawn()
             .map_err(|e| Failure::Run(format!("cannot start the backend: {e}")))?;
@@ -109,6 +112,15 @@ impl Backend {
             }
             thread::sleep(LOOK);
         }
+    }
+
+    /// The windows of its faults begin now.
+    pub(crate) fn begin(&mut self) -> Result<(), Failure> {
+        let told = match &mut self.process.0.stdin {
+            Some(stdin) => stdin.write_all(b"\n"),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        };
+        told.map_err(|e| Failure::Run(format!("the backend cannot be told to begin: {e}")))
     }
 
     /// An error if the backend has ended, which it should not while this lives.

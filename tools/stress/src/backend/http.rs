@@ -8,9 +8,12 @@ use std::sync::atomic::Ordering;
 
 use super::Service;
 use super::body::{Body, Malformed};
+use super::faults::FaultKind;
 use super::nonces::NONCE;
 use super::plain::Channel;
 use super::request::{Refused, Request};
+use super::spoil::spoil;
+use super::trouble::Line;
 
 /// Answers are sent when they amount to this much, or when no complete request is left.
 const SEND_AT: usize = 64 << 10;
@@ -50,6 +53,7 @@ pub(super) async fn converse<C: Channel>(channel: &mut C, service: &Service) -> 
             Ok(Next::LastAnswered) => b"",
             Ok(Next::Refused(Refused::Malformed)) => BAD_REQUEST,
             Ok(Next::Refused(Refused::TooLarge)) => HEAD_TOO_LARGE,
+            Ok(Next::Spoilt) => return Ok(()),
             Err(error) => return Err(error),
         };
         conversation.output.extend_from_slice(farewell);
@@ -58,29 +62,31 @@ pub(super) async fn converse<C: Channel>(channel: &mut C, service: &Service) -> 
     }
 }
 
-struct Conversation<'a, C> {
-    channel: &'a mut C,
-    service: &'a Service,
+pub(super) struct Conversation<'a, C> {
+    pub(super) channel: &'a mut C,
+    pub(super) service: &'a Service,
     /// What has been received; everything before `at` is dealt with.
     input: Vec<u8>,
     at: usize,
     /// Answers that are not sent yet.
-    output: Vec<u8>,
+    pub(super) output: Vec<u8>,
 }
 
 /// What became of one request.
-enum Next {
+pub(super) enum Next {
     Answered,
     /// Answered, and the connection closes after it.
     LastAnswered,
     PeerClosed,
     Refused(Refused),
+    /// A fault has ended the connection, or keeps it from an end of its own.
+    Spoilt,
 }
 
 impl<C: Channel> Conversation<'_, C> {
     /// Reads one request whole and answers it.
     async fn next(&mut self) -> io::Result<Next> {
-        let request = loop {
+        let mut request = loop {
             match Request::parse(&self.input[self.at..]) {
                 Ok(Some(request)) => break request,
                 Ok(None) => {
@@ -108,11 +114,20 @@ impl<C: Channel> Conversation<'_, C> {
                 return Ok(Next::PeerClosed);
             }
         }
-        if !self.service.delay.is_zero() {
+        let struck = self.service.strike();
+        let takes = self.service.takes(struck);
+        if !takes.is_zero() {
             self.flush().await?;
-            tokio::time::sleep(self.service.delay).await;
+            self.service.nap(takes).await;
         }
-        self.answer(&request).await?;
+        request.close |= self.channel.line().is_some_and(Line::is_leaving);
+        match struck.map(|struck| struck.kind) {
+            None | Some(FaultKind::Stall(_)) => self.answer(&request).await?,
+            Some(kind) => {
+                let size = request.size.unwrap_or(self.service.body);
+                return spoil(self, kind, if request.head_only { 0 } else { size }).await;
+            }
+        }
         Ok(if request.close {
             Next::LastAnswered
         } else {
@@ -138,7 +153,11 @@ impl<C: Channel> Conversation<'_, C> {
         }
         let size = request.size.unwrap_or(self.service.body);
         self.begin_answer(connection, size)?;
-        let mut left = if request.head_only { 0 } else { size };
+        self.text(if request.head_only { 0 } else { size }).await
+    }
+
+    /// So many bytes of a body, which may be repeated.
+    pub(super) async fn text(&mut self, mut left: u64) -> io::Result<()> {
         while left > 0 {
             let piece = left.min(BLOCK.len() as u64) as usize;
             self.output.extend_from_slice(&BLOCK[..piece]);
@@ -159,7 +178,7 @@ impl<C: Channel> Conversation<'_, C> {
         self.flush_if_large().await
     }
 
-    fn begin_answer(&mut self, fields: &str, size: u64) -> io::Result<()> {
+    pub(super) fn begin_answer(&mut self, fields: &str, size: u64) -> io::Result<()> {
         write!(
             self.output,
             "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n{fields}Content-Length: {size}\r\n\r\n"
@@ -167,11 +186,29 @@ impl<C: Channel> Conversation<'_, C> {
     }
 
     /// Receives more, everything owed sent before; false at the end of the stream.
-    async fn receive(&mut self) -> io::Result<bool> {
+    pub(super) async fn receive(&mut self) -> io::Result<bool> {
         self.flush().await?;
         self.input.drain(..self.at);
         self.at = 0;
-        Ok(self.channel.receive(&mut self.input).await? > 0)
+        self.set_busy(!self.input.is_empty());
+        let leaving = self.channel.line().is_some_and(Line::is_leaving);
+        if leaving && self.input.is_empty() {
+            return Ok(false); // It was told so while it was still answering.
+        }
+        let received = self.channel.receive(&mut self.input).await?;
+        self.set_busy(true);
+        Ok(received > 0)
+    }
+
+    /// What is received is of no use.
+    pub(super) fn forget(&mut self) {
+        self.at = self.input.len();
+    }
+
+    fn set_busy(&self, busy: bool) {
+        if let Some(line) = self.channel.line() {
+            line.set_busy(busy);
+        }
     }
 
     async fn flush_if_large(&mut self) -> io::Result<()> {
@@ -182,7 +219,7 @@ impl<C: Channel> Conversation<'_, C> {
         }
     }
 
-    async fn flush(&mut self) -> io::Result<()> {
+    pub(super) async fn flush(&mut self) -> io::Result<()> {
         if self.output.is_empty() {
             Ok(())
         } else {

@@ -7,12 +7,17 @@
 mod body;
 mod child;
 mod counting;
+mod faults;
 mod http;
+mod naps;
 mod nginx;
 mod nonces;
 mod plain;
 mod request;
+mod service;
+mod spoil;
 mod tls;
+mod trouble;
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -21,19 +26,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::sync::watch;
 
 use crate::certificates::Certificates;
 use crate::cli::ServeOptions;
 use crate::failure::Failure;
 use crate::measure;
-use nonces::Nonces;
+use faults::Faults;
+use service::{Service, Terms};
 
 pub(crate) use child::{Backend, BackendOptions, NoncesSeen};
 pub(crate) use counting::{Counted, Counting};
+pub(crate) use faults::Fault;
 pub(crate) use nginx::{Logged, Nginx};
 pub(crate) use nonces::{APART, NONCE, NONCES_MAX};
 
@@ -47,24 +54,13 @@ const RING_ENTRIES: u32 = 1024;
 /// How long accepting rests after it failed, mostly for want of descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(10);
 
-/// What every connection of one thread needs to know.
-#[derive(Clone)]
-struct Service {
-    delay: Duration,
-    handshake_delay: Duration,
-    body: u64,
-    tls: Arc<ServerConfig>,
-    /// Connections open in the whole process.
-    open: Arc<AtomicUsize>,
-    connections_max: usize,
-    nonces: Arc<Nonces>,
-}
-
 /// One thread's listeners. All threads listen on the same two addresses (SO_REUSEPORT), and the
 /// kernel spreads the connections over them.
 struct Listeners {
     plain: TcpListener,
     tls: TcpListener,
+    /// What keeps the ports while faults have nobody listen.
+    _kept: Vec<Socket>,
 }
 
 /// What the main thread, which only waits, is told.
@@ -72,6 +68,7 @@ enum Told {
     ThreadReady,
     ThreadFailed(Failure),
     Signal,
+    Begin,
     StdinClosed,
 }
 
@@ -94,19 +91,12 @@ pub(crate) fn serve(options: &ServeOptions) -> Result<(), Failure> {
 
     let (tell, told) = mpsc::channel();
     watch_signals(tell.clone())?;
-    let service = Service {
-        delay: options.delay,
-        handshake_delay: options.handshake_delay,
-        body: options.body,
-        tls,
-        open: Arc::default(),
-        connections_max: options.connections_max,
-        nonces: Arc::default(),
-    };
-    for listeners in listeners {
-        let (service, tell) = (service.clone(), tell.clone());
+    let (begin, epoch) = watch::channel(Instant::now());
+    let terms = Terms::new(options, tls, epoch);
+    for (number, listeners) in listeners.into_iter().enumerate() {
+        let (terms, tell) = (terms.clone(), tell.clone());
         spawn("backend", move || {
-            let failure = serve_on_thread(listeners, service, &tell);
+            let failure = serve_on_thread(listeners, terms, number, &tell);
             let _ = tell.send(Told::ThreadFailed(failure));
         })?;
     }
@@ -116,12 +106,14 @@ pub(crate) fn serve(options: &ServeOptions) -> Result<(), Failure> {
             Ok(Told::ThreadReady) => {
                 starting -= 1;
                 if starting == 0 {
+                    begin.send_replace(Instant::now());
                     announce(&ready)?;
                     if options.until_stdin_closes {
                         watch_stdin(tell.clone())?;
                     }
                 }
             }
+            Ok(Told::Begin) => drop(begin.send_replace(Instant::now())),
             Ok(Told::ThreadFailed(failure)) => return Err(failure),
             Ok(Told::Signal | Told::StdinClosed) | Err(mpsc::RecvError) => return Ok(()),
         }
@@ -149,15 +141,25 @@ impl Listeners {
                 .local_addr()
                 .map_err(|e| Failure::Run(format!("no local address: {e}")))
         };
+        let kept = |address: SocketAddr| {
+            bind(address, shared).map_err(|e| Failure::Run(format!("cannot bind {address}: {e}")))
+        };
+        let (mut plain, mut tls, mut keepers) = (options.plain, options.tls, Vec::new());
+        if Faults::new(options.fault.clone()).have_absences() {
+            keepers = vec![kept(plain)?, kept(tls)?];
+            (plain, tls) = (bound(&keepers[0])?, bound(&keepers[1])?);
+        }
         let mut pairs = vec![Self {
-            plain: listen(options.plain)?,
-            tls: listen(options.tls)?,
+            plain: listen(plain)?,
+            tls: listen(tls)?,
+            _kept: keepers,
         }];
         let (plain, tls) = (address(&pairs[0].plain)?, address(&pairs[0].tls)?);
         for _ in 1..options.threads {
             pairs.push(Self {
                 plain: listen(plain)?,
                 tls: listen(tls)?,
+                _kept: Vec::new(),
             });
         }
         Ok(pairs)
@@ -183,6 +185,13 @@ impl Listeners {
 /// `shared` lets others of this user listen there too, so it is asked for only where it is needed:
 /// a second backend on the same port must be refused, not share the connections.
 fn listen(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+    let socket = bind(address, shared)?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// A socket that is bound and does not listen: it keeps the port.
+fn bind(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -191,21 +200,43 @@ fn listen(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    Ok(socket)
+}
+
+fn bound(socket: &Socket) -> Result<SocketAddr, Failure> {
+    let address = socket
+        .local_addr()
+        .ok()
+        .and_then(|address| address.as_socket());
+    address.ok_or_else(|| Failure::Run("no local address".to_owned()))
 }
 
 /// Serves until the process ends; returns only if it cannot begin.
-fn serve_on_thread(listeners: Listeners, service: Service, tell: &Sender<Told>) -> Failure {
+fn serve_on_thread(
+    listeners: Listeners,
+    terms: Terms,
+    number: usize,
+    tell: &Sender<Told>,
+) -> Failure {
     let runtime = match start_runtime() {
         Ok(runtime) => runtime,
         Err(error) => return ring_refused(&error),
     };
-    let service = Rc::new(service);
-    let _ = tell.send(Told::ThreadReady);
     runtime.block_on(async move {
-        tokio_uring::spawn(accept(listeners.tls, Rc::clone(&service), Kind::Tls));
-        accept(listeners.plain, service, Kind::Plain).await
+        let service = match Service::start(terms, number) {
+            Ok(service) => Rc::new(service),
+            Err(error) => return Failure::Run(format!("the backend has no timer: {error}")),
+        };
+        let _ = tell.send(Told::ThreadReady);
+        if service.faults.is_empty() {
+            tokio_uring::spawn(accept(listeners.tls, Rc::clone(&service), Kind::Tls));
+            accept(listeners.plain, service, Kind::Plain).await
+        } else {
+            let tls = trouble::accept(listeners.tls, Rc::clone(&service), Kind::Tls);
+            let plain = trouble::accept(listeners.plain, service, Kind::Plain);
+            let error = tokio::select! { error = tls => error, error = plain => error };
+            Failure::Run(format!("the backend cannot listen any more: {error}"))
+        }
     })
 }
 
@@ -246,15 +277,15 @@ async fn accept(listener: TcpListener, service: Rc<Service>, kind: Kind) -> Fail
     loop {
         match listener.accept().await {
             Ok((stream, _peer)) => {
-                let Some(place) = Place::take(&service) else {
+                let Some(place) = Place::take(&service, None) else {
                     continue; // Dropping the stream closes it.
                 };
                 let service = Rc::clone(&service);
                 tokio_uring::spawn(async move {
                     // What goes wrong on a connection ends that connection and nothing else.
                     let _ = match kind {
-                        Kind::Plain => plain::serve(stream, &service).await,
-                        Kind::Tls => tls::serve(stream, &service).await,
+                        Kind::Plain => plain::serve(stream, None, &service).await,
+                        Kind::Tls => tls::serve(stream, None, &service).await,
                     };
                     drop(place);
                 });
@@ -268,10 +299,14 @@ async fn accept(listener: TcpListener, service: Rc<Service>, kind: Kind) -> Fail
 struct Place(Arc<AtomicUsize>);
 
 impl Place {
-    fn take(service: &Service) -> Option<Self> {
+    /// One of those, or of `most` if that is fewer.
+    fn take(service: &Service, most: Option<usize>) -> Option<Self> {
         let place = Self(Arc::clone(&service.open));
         let before = place.0.fetch_add(1, Ordering::Relaxed);
-        (before < service.connections_max).then_some(place)
+        let most = most.map_or(service.connections_max, |most| {
+            most.min(service.connections_max)
+        });
+        (before < most).then_some(place)
     }
 }
 
@@ -294,9 +329,12 @@ fn watch_signals(tell: Sender<Told>) -> Result<(), Failure> {
 
 fn watch_stdin(tell: Sender<Told>) -> Result<(), Failure> {
     spawn("stdin", move || {
-        let mut nothing = [0; 64];
+        let mut words = [0; 64];
         let mut stdin = io::stdin().lock();
-        while stdin.read(&mut nothing).is_ok_and(|n| n > 0) {}
+        // Whatever is said: the windows of faults begin anew.
+        while stdin.read(&mut words).is_ok_and(|n| n > 0) {
+            let _ = tell.send(Told::Begin);
+        }
         let _ = tell.send(Told::StdinClosed);
     })
 }

@@ -9,8 +9,11 @@ use std::time::Duration;
 use tokio_uring::buf::BoundedBuf;
 use tokio_uring::net::TcpStream;
 
+use std::rc::Rc;
+
 use super::Service;
 use super::http;
+use super::trouble::Line;
 
 /// Room offered to each receive.
 const RECEIVE: usize = 16 << 10;
@@ -29,25 +32,34 @@ pub(super) trait Channel {
 
     /// Says that nothing more will be sent, and waits a little for the peer to close.
     async fn finish(&mut self) -> io::Result<()>;
+
+    /// Its socket in other hands, if the backend has faults.
+    fn line(&self) -> Option<&Line>;
 }
 
 /// Answers one plain connection until it closes.
-pub(super) async fn serve(stream: TcpStream, service: &Service) -> io::Result<()> {
-    http::converse(&mut Plain::new(stream)?, service).await
+pub(super) async fn serve(
+    stream: TcpStream,
+    line: Option<Rc<Line>>,
+    service: &Service,
+) -> io::Result<()> {
+    http::converse(&mut Plain::new(stream, line)?, service).await
 }
 
 /// A TCP connection.
 pub(super) struct Plain {
     stream: TcpStream,
+    pub(super) line: Option<Rc<Line>>,
     /// Whether the peer has sent its FIN.
     pub(super) ended: bool,
 }
 
 impl Plain {
-    pub(super) fn new(stream: TcpStream) -> io::Result<Self> {
+    pub(super) fn new(stream: TcpStream, line: Option<Rc<Line>>) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         Ok(Self {
             stream,
+            line,
             ended: false,
         })
     }
@@ -72,6 +84,10 @@ impl Channel for Plain {
         *output = buffer;
         output.clear();
         result
+    }
+
+    fn line(&self) -> Option<&Line> {
+        self.line.as_deref()
     }
 
     async fn finish(&mut self) -> io::Result<()> {

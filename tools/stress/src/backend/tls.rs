@@ -4,6 +4,7 @@
 //! interleave.
 
 use std::io::{self, Read, Write};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,14 +14,19 @@ use tokio_uring::net::TcpStream;
 use super::Service;
 use super::http;
 use super::plain::{Channel, Plain};
+use super::trouble::Line;
 
 /// Answers one TLS connection until it closes.
-pub(super) async fn serve(stream: TcpStream, service: &Service) -> io::Result<()> {
+pub(super) async fn serve(
+    stream: TcpStream,
+    line: Option<Rc<Line>>,
+    service: &Service,
+) -> io::Result<()> {
     let mut session = ServerConnection::new(Arc::clone(&service.tls)).map_err(io::Error::other)?;
     // What may be sent at once is limited above, where it is made.
     session.set_buffer_limit(None);
     let mut tls = Tls {
-        plain: Plain::new(stream)?,
+        plain: Plain::new(stream, line)?,
         session,
         received: Vec::new(),
         sealed: Vec::new(),
@@ -109,6 +115,10 @@ impl Channel for Tls {
         self.session.writer().write_all(output)?;
         output.clear();
         self.flush().await
+    }
+
+    fn line(&self) -> Option<&Line> {
+        self.plain.line()
     }
 
     async fn finish(&mut self) -> io::Result<()> {

@@ -1,7 +1,7 @@
 //! The loop of one caller, the same on a shard and on any other thread.
 //!
 //! Owns what a request's outcome is, and when callers end. Between the end of one request and the
-//! start of the next it reads the clock once and allocates nothing.
+//! start of the next it reads the clock once, at a fixed rate twice, and allocates nothing.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -11,10 +11,16 @@ use std::time::{Duration, Instant};
 
 use ringpool::Error;
 
+use super::calls::{Calls, Message};
 use super::course::Course;
 use super::pace::StartQueue;
-use super::tally::Tally;
+use super::parts::PartOf;
+use super::phases::Phases;
+use super::tally::{Begun, Tally};
+use crate::chance::Chance;
 use crate::progress::Progress;
+use crate::traffic::CallPlan;
+use crate::words::Spread;
 
 /// The pause after a failure: a backend that is down must not make callers spin.
 const REST: Duration = Duration::from_millis(1);
@@ -25,6 +31,8 @@ const TICK: Duration = Duration::from_millis(50);
 pub(super) trait Way: Clone + 'static {
     /// Sends one GET, reads the response to its end, and returns its status.
     fn get(&self, path: &str) -> impl Future<Output = Result<u16, Error>>;
+    /// The same with a call that has more to say.
+    fn send(&self, message: Message<'_>) -> impl Future<Output = Result<u16, Error>>;
     fn sleep(&self, time: Duration) -> impl Future<Output = ()>;
     fn spawn(&self, task: impl Future<Output = ()> + 'static);
 }
@@ -32,10 +40,19 @@ pub(super) trait Way: Clone + 'static {
 /// What every caller is to do.
 #[derive(Clone, Debug)]
 pub(super) struct Job {
-    /// The request target.
-    pub(super) path: Arc<str>,
+    /// The request target, if nothing else is called than that.
+    pub(super) path: Option<Arc<str>>,
+    pub(super) calls: Arc<Calls>,
+    /// The names of all upstreams; the plan's own first.
+    pub(super) upstreams: Arc<[String]>,
+    /// The pause of a caller after each call.
+    pub(super) think: Spread,
+    pub(super) seed: u64,
+    pub(super) phases: Arc<Phases>,
     pub(super) starts: Starts,
     pub(super) course: Arc<Course>,
+    /// How long the intervals are by which it is told over time.
+    pub(super) interval: Duration,
     pub(super) progress: Progress,
 }
 
@@ -49,47 +66,131 @@ pub(super) enum Starts {
 }
 
 impl Job {
-    /// The instant that the next request's latency counts from; `None` ends the caller.
-    async fn next_start(&self, now: Instant) -> Option<Instant> {
+    /// GETs of `path`, and nothing else.
+    pub(super) fn gets(
+        path: &str,
+        starts: Starts,
+        course: Arc<Course>,
+        interval: Duration,
+        progress: Progress,
+    ) -> Self {
+        Self {
+            path: Some(path.into()),
+            calls: Arc::new(Calls::new(&[CallPlan::get(path)])),
+            upstreams: Arc::new([super::UPSTREAM.to_owned()]),
+            think: Spread::ZERO,
+            seed: 0,
+            phases: Arc::new(Phases::one(Instant::now())),
+            starts,
+            course,
+            interval,
+            progress,
+        }
+    }
+
+    /// When the next request of a caller begins that is free from `now` on; `None` ends the caller.
+    async fn next_start(&self, way: &impl Way, rank: usize, mut now: Instant) -> Option<Begun> {
         match &self.starts {
-            Starts::AtOnce => self.course.closed().is_none().then_some(now),
-            Starts::Paced(starts) => starts.next().await,
+            Starts::AtOnce => loop {
+                if self.course.closed().is_some() {
+                    return None;
+                }
+                match self.phases.rest(rank, now) {
+                    None => return Some(Begun::at(now)),
+                    Some(rest) => way.sleep(rest.min(TICK)).await,
+                }
+                now = Instant::now();
+            },
+            Starts::Paced(starts) => {
+                let start = starts.next().await?;
+                Some(Begun::late(start, now, Instant::now()))
+            }
+        }
+    }
+
+    fn part(&self, begun: &Begun, kind: usize) -> PartOf {
+        PartOf {
+            phase: self.phases.at(begun.start),
+            kind: Some(kind),
         }
     }
 }
 
-/// Runs `callers` callers on this thread until all have ended, or have to be given up.
-pub(super) async fn run(way: impl Way, callers: usize, job: Job) -> Tally {
-    let tally = Rc::new(RefCell::new(Tally::new(callers)));
+/// Which of all callers are on a thread: every so many of them, from one on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Share {
+    pub(super) callers: usize,
+    pub(super) first: usize,
+    pub(super) step: usize,
+}
+
+/// Runs a share of the callers on this thread until all have ended, or have to be given up.
+pub(super) async fn run(way: impl Way, share: Share, job: Job) -> Tally {
+    let callers = share.callers;
+    let tally = Rc::new(RefCell::new(Tally::for_job(callers, &job)));
     for number in 0..callers {
-        way.spawn(call(way.clone(), number, job.clone(), tally.clone()));
+        let caller = Caller {
+            number,
+            rank: share.first + number * share.step,
+        };
+        way.spawn(call(way.clone(), caller, job.clone(), tally.clone()));
     }
     loop {
         way.sleep(TICK).await;
         let (now, mut tally) = (Instant::now(), tally.borrow_mut());
         let (ok, failed) = tally.news();
         job.progress.add(ok, failed);
+        for latencies in tally.tick(now, &job.course) {
+            job.progress.tell(latencies);
+        }
         let ended = tally.callers == 0 && job.course.closed().is_some();
         if ended || job.course.is_past_grace(now) {
             tally.give_up(now, &job.course);
             // Callers that were given up still have their hold on what is left here.
-            return std::mem::replace(&mut *tally, Tally::new(callers));
+            return std::mem::replace(&mut *tally, Tally::for_job(callers, &job));
         }
     }
 }
 
-async fn call(way: impl Way, number: usize, job: Job, tally: Rc<RefCell<Tally>>) {
+/// Its number on this thread, and among all.
+#[derive(Clone, Copy)]
+struct Caller {
+    number: usize,
+    rank: usize,
+}
+
+async fn call(way: impl Way, caller: Caller, job: Job, tally: Rc<RefCell<Tally>>) {
+    let Caller { number, rank } = caller;
+    let mut chance = Chance::stream(job.seed, rank as u64);
     let mut now = Instant::now();
-    while let Some(start) = job.next_start(now).await {
-        tally.borrow_mut().begin(number, start);
-        let outcome = match way.get(&job.path).await {
+    while let Some(mut begun) = job.next_start(&way, rank, now).await {
+        let response = match &job.path {
+            Some(path) => {
+                tally.borrow_mut().begin(number, begun);
+                way.get(path).await
+            }
+            None => {
+                let (kind, message) = job.calls.draw(&mut chance);
+                begun.part = job.part(&begun, kind);
+                tally.borrow_mut().begin(number, begun);
+                way.send(message).await
+            }
+        };
+        let outcome = match response {
             Ok(status) => judge(status),
             Err(error) => Err(error.kind().name()),
         };
         now = Instant::now();
         tally.borrow_mut().end(number, now, outcome, &job.course);
+        let mut pause = Duration::ZERO;
+        if !job.think.is_zero() {
+            pause = job.think.draw_duration(&mut chance);
+        }
         if outcome.is_err() {
-            way.sleep(REST).await;
+            pause = pause.max(REST);
+        }
+        if !pause.is_zero() {
+            way.sleep(pause).await;
             now = Instant::now();
         }
     }

@@ -36,6 +36,11 @@ impl Course {
         debug_assert!(first, "a window closes once");
     }
 
+    /// When the warm-up was over, if it is.
+    pub(super) fn opened(&self) -> Option<Instant> {
+        self.opened.get().copied()
+    }
+
     /// When it closed, if it has.
     pub(super) fn closed(&self) -> Option<Instant> {
         self.closed.get().copied()

@@ -7,29 +7,41 @@
 //! | file | concept |
 //! |---|---|
 //! | `bursts` | random bursts to many upstreams |
+//! | `calls` | the kinds of calls that are mixed |
 //! | `course` | when the measured window opened and closed |
 //! | `caller` | the loop of one caller, and waiting for all of them |
 //! | `entering` | calls that all enter one shard of two |
+//! | `intervals` | what callers count, interval by interval |
 //! | `fuse` | callers that lose patience |
 //! | `moves` | calls that a sibling runs, with nonces, some dropped |
-//! | `pace` | starts at a fixed rate |
+//! | `pace` | starts by a timetable |
+//! | `parts` | what callers count, by phases and kinds of calls |
+//! | `phases` | which phase a call belongs to |
 //! | `play` | calls that are kept one by one, for the scenarios that are judged by them |
 //! | `rotating` | a certificate that is replaced again and again |
+//! | `settings` | the engine's configuration for a plan |
+//! | `sampling` | how the engine stands, interval by interval |
 //! | `tally` | what callers count |
 
 mod anywhere;
 mod bursts;
 mod caller;
+mod calls;
 mod course;
 mod descriptors;
 mod entering;
 mod first;
 mod fuse;
+mod intervals;
 mod moves;
 mod on_shard;
 mod pace;
+mod parts;
+mod phases;
 mod play;
 mod rotating;
+mod sampling;
+mod settings;
 mod tally;
 
 pub(crate) use bursts::{Burst, Bursts, bursts};
@@ -38,21 +50,28 @@ pub(crate) use first::{Crowd, FromStart, Rest, from_start};
 pub(crate) use moves::{Moved, moves};
 pub(crate) use play::{Calls, Play, Played, play};
 pub(crate) use rotating::{By, Replaced, Rotated, Rotating, rotate};
+pub(crate) use settings::check as check_setting;
 
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use ringpool::config::{Config, TlsConfig, TrustRoots, UpstreamConfig};
 use ringpool::{Engine, Error, ErrorKind, Snapshot, block_on};
 
 use crate::interrupt::Interrupt;
 use crate::load::{DriveError, LoadPlan, LoadResult, WayIn};
-use crate::measure::Window;
+use crate::measure::{Patience, Window};
 use crate::progress::Progress;
+use crate::series::{self, Series};
+use crate::traffic::CallPlan;
+use crate::validity;
 use caller::{Job, Starts};
 use course::Course;
 use pace::Pace;
+use parts::Part;
+use phases::Phases;
+use sampling::Sampling;
 use tally::Tally;
 
 /// The upstream's name in the engine's configuration, and so in its errors.
@@ -61,8 +80,6 @@ const UPSTREAM: &str = "target";
 const READY_WITHIN: Duration = Duration::from_secs(10);
 /// How often Ctrl-C is looked for. Each look costs CPU time that counts as the client's.
 const LOOK: Duration = Duration::from_millis(50);
-/// The engine's own limit on `dials_max`.
-const DIALS_MAX: u32 = 1 << 16;
 
 /// Carries out `plan`.
 pub(crate) fn run(
@@ -70,80 +87,148 @@ pub(crate) fn run(
     progress: &Progress,
     interrupt: &Interrupt,
 ) -> Result<LoadResult, DriveError> {
-    let (config, path) = configure(plan)?;
+    Ok(run_apart(plan, progress, interrupt, || ())?.whole)
+}
+
+/// A load's result, and that of its parts.
+#[derive(Debug)]
+pub(crate) struct Apart {
+    pub(crate) whole: LoadResult,
+    /// Of each phase, with what the engine counted in it.
+    pub(crate) phases: Vec<LoadResult>,
+    /// The requests of each kind of call, in the whole load and in each phase.
+    pub(crate) calls: Vec<(LoadResult, Vec<LoadResult>)>,
+}
+
+/// Carries out `plan`, and tells its parts from each other; `begun` is called as the load begins.
+pub(crate) fn run_apart(
+    plan: &LoadPlan,
+    progress: &Progress,
+    interrupt: &Interrupt,
+    begun: impl FnOnce(),
+) -> Result<Apart, DriveError> {
+    let (config, path) = settings::configure(plan)?;
+    let names = settings::names(plan);
     let engine = Engine::start(config).map_err(refused)?;
     if plan.reuse && plan.warm {
         reach(&engine, interrupt)?;
     }
     let course = Arc::new(Course::default());
-    let pace = plan.rate.map(|rate| Pace::start(rate, &course));
+    begun();
+    let begin = Instant::now();
+    let phases = Arc::new(Phases::of(plan, begin));
+    let pace = phases::timetable(plan).map(|table| Pace::start(table, begin, &course));
     let pace = pace.transpose().map_err(DriveError::broken)?;
+    let traffic = &plan.traffic;
+    let plain = traffic.calls.is_empty();
     let job = Job {
-        path,
+        calls: Arc::new(match plain {
+            true => calls::Calls::new(&[CallPlan::get(&path)]),
+            false => calls::Calls::new(&traffic.calls),
+        }),
+        path: (plain && phases.count() == 1).then_some(path),
+        upstreams: names,
+        think: traffic.think,
+        seed: traffic.seed,
+        phases,
         starts: match &pace {
             None => Starts::AtOnce,
             Some(pace) => Starts::Paced(pace.starts()),
         },
         course,
+        interval: series::interval(plan.duration),
         progress: progress.clone(),
     };
     let callers = Callers::start(&engine, plan, &job)?;
 
     wait(plan.warmup, interrupt);
     let before = snapshot(&engine)?;
-    let window = Window::open();
+    let (window, began) = (Window::open(), SystemTime::now());
+    let patience = Patience::of_process();
     job.course.open(window.opened);
-    wait(plan.duration, interrupt);
+    let mut sampling = Sampling::begin(window.opened, job.interval, &before);
+    let mut borders = vec![(Duration::ZERO, before)];
+    for end in ends(plan) {
+        sampling.watch(&engine, end, progress, interrupt)?;
+        borders.push((window.opened.elapsed(), snapshot(&engine)?));
+    }
     let (closed, cpu) = window.close();
     job.course.close(closed, interrupt.requested());
+    let starved = Patience::of_process().since(patience);
     let after = snapshot(&engine)?;
 
-    let missed = pace.map_or(0, Pace::end);
-    let mut tally = callers.join()?;
-    tally.not_started(missed, &job);
-    let opened = snapshot(&engine)?;
-    Ok(LoadResult {
-        elapsed: closed.duration_since(window.opened),
+    let open = pace.is_some();
+    let dropped = pace.map_or(0, Pace::end);
+    let mut tally = callers.join(&job)?;
+    tally.not_started(dropped, Instant::now(), &job);
+    let last = snapshot(&engine)?;
+    let elapsed = closed.duration_since(window.opened);
+    let mut seen = sampling.end(&after, progress);
+    seen.extend(tally.seen());
+    let parts = std::mem::take(&mut tally.parts);
+    let before = &borders[0].1;
+    let mut whole = LoadResult {
+        began: Some(began),
+        elapsed,
         cpu,
+        series: Series::assemble(job.interval, elapsed, &seen),
         interrupted: job.course.interrupted(),
-        ..figures(tally, &before, &after, &opened)
+        seed: traffic.is_random().then_some(traffic.seed),
+        ..figures(tally.into(), before, &after, &last)
+    };
+    if !open {
+        whole.service = whole.latency.clone();
+    }
+    whole.invalid = validity::judge(&whole, dropped, starved);
+    let phases = (0..job.phases.count()).map(|phase| {
+        if parts.is_empty() || phase + 1 >= borders.len() {
+            return whole.clone();
+        }
+        let ((from, before), (to, after)) = (&borders[phase], &borders[phase + 1]);
+        LoadResult {
+            elapsed: to.saturating_sub(*from),
+            ..figures(parts.sum(Some(phase), None), before, after, after)
+        }
+    });
+    let phases: Vec<LoadResult> = phases.collect();
+    let calls = (0..traffic.calls.len()).map(|kind| {
+        let requests = |phase: Option<usize>| match parts.is_empty() {
+            true => whole.clone(),
+            false => LoadResult {
+                elapsed: phase.map_or(elapsed, |phase| phases[phase].elapsed),
+                ..requests(parts.sum(phase, Some(kind)))
+            },
+        };
+        let each = (0..phases.len()).map(|phase| requests(Some(phase)));
+        (requests(None), each.collect())
+    });
+    Ok(Apart {
+        calls: calls.collect(),
+        phases,
+        whole,
     })
 }
 
-/// The engine that the plan asks for, and the request target.
-fn configure(plan: &LoadPlan) -> Result<(Config, Arc<str>), DriveError> {
-    let uri: http::Uri = plan.url.parse().map_err(DriveError::broken)?;
-    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-        return Err(DriveError::broken("the URL is not absolute"));
-    };
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let connections = u32::try_from(plan.connections).unwrap_or(u32::MAX);
-    let mut target = UpstreamConfig {
-        connections_max: connections * if plan.warm { 1 } else { 2 },
-        idle_min: if plan.reuse && plan.warm {
-            connections
-        } else {
-            0
-        },
-        // Without reuse we close first, and each local port rests in TIME_WAIT. On loopback the
-        // kernel gives it back after a second (tcp_tw_reuse = 2, the default), which is enough for
-        // some 28,000 connections a second; to other hosts ports may run out, as kind `dial`.
-        uses_max: if plan.reuse { None } else { Some(1) },
-        // A load is to measure the peer's limits, not ours.
-        age_max: None,
-        waiters_max: connections,
-        dials_max: connections.min(DIALS_MAX),
-        ..upstream_at(&format!("{scheme}://{authority}"), plan.ca.as_deref())?
-    };
-    target.tls.resumption = plan.resume;
-    let defaults = Config::default();
+/// Starts an engine and ends it: whether the machine can run one.
+pub(crate) fn probe() -> Result<(), DriveError> {
     let config = Config {
-        shards: plan.shards,
-        connections_max: defaults.connections_max.max(connections),
-        mailbox_max: defaults.mailbox_max.max(plan.connections),
-        ..Config::with_upstream(UPSTREAM, target)
+        shards: 1,
+        ..Config::default()
     };
-    Ok((config, path.into()))
+    Engine::start(config).map(drop).map_err(refused)
+}
+
+/// When the phases end, from the opening of the window.
+fn ends(plan: &LoadPlan) -> Vec<Duration> {
+    if plan.traffic.phases.is_empty() {
+        return vec![plan.duration];
+    }
+    let mut end = Duration::ZERO;
+    let ends = plan.traffic.phases.iter().map(|phase| {
+        end += phase.lasts;
+        end
+    });
+    ends.collect()
 }
 
 /// Defaults for the upstream there, whose certificates `ca` signs, or one of the public roots.
@@ -201,16 +286,17 @@ enum Callers {
 
 impl Callers {
     fn start(engine: &Engine, plan: &LoadPlan, job: &Job) -> Result<Self, DriveError> {
+        let callers = plan.traffic.callers.unwrap_or(plan.connections);
         Ok(match plan.way {
-            WayIn::Shards => Self::OnShards(on_shard::start(engine, plan.connections, job)),
-            WayIn::Anywhere => Self::Anywhere(anywhere::start(engine, plan.connections, job)?),
+            WayIn::Shards => Self::OnShards(on_shard::start(engine, callers, job)),
+            WayIn::Anywhere => Self::Anywhere(anywhere::start(engine, callers, job)?),
         })
     }
 
     /// Waits for the last answer, or until it is given up.
-    fn join(self) -> Result<Tally, DriveError> {
+    fn join(self, job: &Job) -> Result<Tally, DriveError> {
         match self {
-            Self::OnShards(callers) => on_shard::join(callers),
+            Self::OnShards(callers) => on_shard::join(callers, job),
             Self::Anywhere(callers) => anywhere::join(callers),
         }
     }
@@ -218,19 +304,12 @@ impl Callers {
 
 /// What was counted by the callers, and by the engine: within the window, except where a figure
 /// belongs to the whole load.
-fn figures(tally: Tally, before: &Snapshot, after: &Snapshot, end: &Snapshot) -> LoadResult {
+fn figures(part: Part, before: &Snapshot, after: &Snapshot, end: &Snapshot) -> LoadResult {
     let since = |figure: fn(&Snapshot) -> u64| figure(after).saturating_sub(figure(before));
     let avoided = after
         .handshake_time_avoided
         .saturating_sub(before.handshake_time_avoided);
     LoadResult {
-        latency: tally.latency,
-        ok: tally.ok,
-        failed: tally
-            .failed
-            .into_iter()
-            .map(|(kind, count)| (kind.to_owned(), count))
-            .collect(),
         hits: since(|s| s.hits),
         misses: since(|s| s.misses),
         dials: since(|s| s.dials),
@@ -242,6 +321,22 @@ fn figures(tally: Tally, before: &Snapshot, after: &Snapshot, end: &Snapshot) ->
         handshakes_resumed: end.handshakes_resumed,
         handshake_seconds_avoided: avoided.as_secs_f64(),
         connections_opened: end.connections_opened,
+        ..requests(part)
+    }
+}
+
+/// What was counted by the callers.
+fn requests(part: Part) -> LoadResult {
+    LoadResult {
+        latency: part.latency,
+        service: part.service,
+        lag: part.lag,
+        ok: part.ok,
+        failed: part
+            .failed
+            .into_iter()
+            .map(|(kind, count)| (kind.to_owned(), count))
+            .collect(),
         ..LoadResult::default()
     }
 }

@@ -1,13 +1,14 @@
 //! Callers as tasks on the shards, with the low-level exchange: the fast way.
 
 use std::future::Future;
+use std::rc::Rc;
 use std::time::Duration;
 
-use ringpool::on_shard::{Head, Shard, Upstream};
+use ringpool::on_shard::{Exchange, Head, Shard, Upstream};
 use ringpool::{Engine, Error, OnEach, block_on};
 
-use super::UPSTREAM;
-use super::caller::{self, Job, Way};
+use super::caller::{self, Job, Share, Way};
+use super::calls::Message;
 use super::tally::Tally;
 use crate::load::DriveError;
 
@@ -17,15 +18,31 @@ pub(super) type Callers = OnEach<Result<Tally, Error>>;
 #[derive(Clone)]
 struct OnShard {
     shard: Shard,
-    upstream: Upstream,
+    /// The plan's own, then the others.
+    upstreams: Rc<[Upstream]>,
 }
 
 impl Way for OnShard {
     async fn get(&self, path: &str) -> Result<u16, Error> {
-        let mut exchange = self.upstream.exchange(Head::get(path)).await?;
-        let status = exchange.status();
-        while exchange.chunk().await?.is_some() {}
-        Ok(status)
+        finish(self.upstreams[0].exchange(Head::get(path)).await?).await
+    }
+
+    async fn send(&self, message: Message<'_>) -> Result<u16, Error> {
+        let upstream = &self.upstreams[message.upstream];
+        let classed = message.class.map(|class| upstream.with_class(class));
+        let upstream = classed.as_ref().unwrap_or(upstream);
+        let mut head = match message.body {
+            None => Head::get(&message.target),
+            Some(_) => Head::post(&message.target),
+        };
+        if message.close {
+            head = head.header("connection", "close");
+        }
+        finish(match message.body {
+            None => upstream.exchange(head).await?,
+            Some(body) => upstream.exchange_with(head, body).await?,
+        })
+        .await
     }
 
     fn sleep(&self, time: Duration) -> impl Future<Output = ()> {
@@ -37,25 +54,37 @@ impl Way for OnShard {
     }
 }
 
+/// Reads the response to its end; its status.
+async fn finish(mut exchange: Exchange) -> Result<u16, Error> {
+    let status = exchange.status();
+    while exchange.chunk().await?.is_some() {}
+    Ok(status)
+}
+
 /// Starts `callers` callers, as many on one shard as on the next.
 pub(super) fn start(engine: &Engine, callers: usize, job: &Job) -> Callers {
     let (job, shards) = (job.clone(), engine.shards());
     engine.spawn_on_each(move |shard| {
         let job = job.clone();
-        let share = share(callers, shards, shard.index());
+        let share = Share {
+            callers: share(callers, shards, shard.index()),
+            first: shard.index(),
+            step: shards,
+        };
         async move {
-            let upstream = shard.upstream(UPSTREAM)?;
-            Ok(caller::run(OnShard { shard, upstream }, share, job).await)
+            let named = job.upstreams.iter().map(|name| shard.upstream(name));
+            let upstreams = named.collect::<Result<_, _>>()?;
+            Ok(caller::run(OnShard { shard, upstreams }, share, job).await)
         }
     })
 }
 
 /// Waits for all of them.
-pub(super) fn join(callers: Callers) -> Result<Tally, DriveError> {
-    let mut sum = Tally::new(0);
+pub(super) fn join(callers: Callers, job: &Job) -> Result<Tally, DriveError> {
+    let mut sum = Tally::new(0, job.interval);
     for tally in block_on(callers) {
         let tally = tally.and_then(|tally| tally);
-        sum.add(&tally.map_err(DriveError::broken)?);
+        sum.add(tally.map_err(DriveError::broken)?);
     }
     Ok(sum)
 }

@@ -1,7 +1,7 @@
-//! Starts at a fixed rate: an open loop, in which a slow peer does not slow the asking.
+//! Starts by a timetable: an open loop, in which a slow peer does not slow the asking.
 //!
 //! Owns the thread that releases each start when it is due, into a bounded queue that idle callers
-//! wait on. The intended instants lie on a grid that is fixed at the beginning: the thread, the
+//! wait on. The intended instants are fixed at the beginning: the thread, the
 //! queue and busy callers can make a request late, never its intended start; so whatever waiting
 //! they cause is in the latency.
 
@@ -12,10 +12,13 @@ use std::time::{Duration, Instant};
 use async_channel::{Receiver, Sender, TrySendError};
 
 use super::course::Course;
+use crate::arrivals::Timetable;
 
 /// The least time between two looks at the clock. Starts that fall between are released together,
 /// late by less than this: at most 4,000 wake-ups a second, some 2 % of a core.
 const STEP: Duration = Duration::from_micros(250);
+/// The rest where nothing is to be released ever again, unless it is woken.
+const REST: Duration = Duration::from_secs(1);
 /// Starts that may wait for a caller. Those beyond are counted as not started.
 const WAITING_MAX: usize = 1 << 16;
 
@@ -36,20 +39,24 @@ impl StartQueue {
         self.0.recv().await.ok()
     }
 
-    /// How many are due and not taken.
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
+    /// One that nobody has taken.
+    pub(super) fn left(&self) -> Option<Instant> {
+        self.0.try_recv().ok()
     }
 }
 
 impl Pace {
-    /// Begins to release `rate` starts a second, until `course` closes.
-    pub(super) fn start(rate: f64, course: &Arc<Course>) -> std::io::Result<Self> {
+    /// Begins to release the starts of `table`, which counts from `begin`, until `course` closes.
+    pub(super) fn start(
+        table: Timetable,
+        begin: Instant,
+        course: &Arc<Course>,
+    ) -> std::io::Result<Self> {
         let (sender, receiver) = async_channel::bounded(WAITING_MAX);
         let course = Arc::clone(course);
         let thread = thread::Builder::new()
             .name("pace".to_owned())
-            .spawn(move || release_all(Grid::new(rate), &course, &sender))?;
+            .spawn(move || release_all(Plan { begin, table }, &course, &sender))?;
         Ok(Self {
             thread,
             starts: StartQueue(receiver),
@@ -69,43 +76,27 @@ impl Pace {
     }
 }
 
-/// The intended starts: `begin`, and each a fixed time after the one before.
-struct Grid {
+/// The intended starts.
+struct Plan {
     begin: Instant,
-    rate: f64,
-    /// How many have been released.
-    next: u64,
+    table: Timetable,
 }
 
-impl Grid {
-    fn new(rate: f64) -> Self {
-        Self {
-            begin: Instant::now(),
-            rate,
-            next: 0,
-        }
-    }
-
-    /// Multiplied out each time, so that no error of rounding adds up.
-    fn at(&self, number: u64) -> Instant {
-        self.begin + Duration::from_secs_f64(number as f64 / self.rate)
-    }
-
-    /// How many lie before `end`.
-    fn count_before(&self, end: Instant) -> u64 {
-        (end.saturating_duration_since(self.begin).as_secs_f64() * self.rate).ceil() as u64
+impl Plan {
+    fn next(&mut self) -> Option<Instant> {
+        let next = self.table.next()?;
+        self.begin.checked_add(next)
     }
 
     /// Hands out those before `end`; returns how many of the window found no room.
     fn release(&mut self, end: Instant, course: &Course, due: &Sender<Instant>) -> u64 {
-        let count = self.count_before(end);
-        while self.next < count {
-            let start = self.at(self.next);
+        while let Some(start) = self.next().filter(|start| *start < end) {
             match due.try_send(start) {
-                Ok(()) => self.next += 1,
+                Ok(()) => self.table.pass(),
                 Err(TrySendError::Full(_)) => {
                     // All up to the last are too many; they are not even looked at one by one.
-                    let missed = count - std::mem::replace(&mut self.next, count);
+                    let end_within = end.saturating_duration_since(self.begin);
+                    let missed = self.table.skip(end_within);
                     return if course.covers(start, end) { missed } else { 0 };
                 }
                 Err(TrySendError::Closed(_)) => return 0,
@@ -115,16 +106,18 @@ impl Grid {
     }
 }
 
-fn release_all(mut grid: Grid, course: &Course, due: &Sender<Instant>) -> u64 {
+fn release_all(mut plan: Plan, course: &Course, due: &Sender<Instant>) -> u64 {
     let mut missed = 0;
     loop {
         let closed = course.closed();
         let now = Instant::now();
-        missed += grid.release(closed.unwrap_or(now), course, due);
+        missed += plan.release(closed.unwrap_or(now), course, due);
         if closed.is_some() {
             return missed;
         }
-        let until = grid.at(grid.next).saturating_duration_since(now);
+        let until = plan
+            .next()
+            .map_or(REST, |next| next.saturating_duration_since(now));
         thread::park_timeout(until.max(STEP));
     }
 }
@@ -133,11 +126,18 @@ fn release_all(mut grid: Grid, course: &Course, due: &Sender<Instant>) -> u64 {
 mod tests {
     use super::*;
 
+    fn plan(rate: f64) -> Plan {
+        Plan {
+            begin: Instant::now(),
+            table: Timetable::steady(rate),
+        }
+    }
+
     #[test]
-    fn starts_lie_on_the_grid_up_to_the_end() {
+    fn starts_are_released_up_to_the_end() {
         let course = Course::default();
         let (sender, receiver) = async_channel::bounded(WAITING_MAX);
-        let mut grid = Grid::new(1000.0);
+        let mut grid = plan(1000.0);
         let (begin, ms) = (grid.begin, Duration::from_millis);
         assert_eq!(grid.release(begin, &course, &sender), 0);
         assert!(receiver.is_empty(), "the end is not within");
@@ -153,7 +153,7 @@ mod tests {
     fn what_finds_no_room_is_counted_from_the_window_on() {
         let course = Course::default();
         let (sender, receiver) = async_channel::bounded(2);
-        let mut grid = Grid::new(1000.0);
+        let mut grid = plan(1000.0);
         let (begin, ms) = (grid.begin, Duration::from_millis);
         assert_eq!(grid.release(begin + ms(5), &course, &sender), 0, "warm-up");
         course.open(begin + ms(5));
@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn it_ends_when_the_course_has_closed() {
         let course = Arc::new(Course::default());
-        let pace = Pace::start(0.001, &course).unwrap();
+        let pace = Pace::start(Timetable::steady(0.001), Instant::now(), &course).unwrap();
         let starts = pace.starts();
         course.open(Instant::now());
         course.close(Instant::now() + Duration::from_secs(1), false);

@@ -21,6 +21,7 @@ use tokio::task::{LocalSet, spawn_local};
 use super::course::Course;
 use super::pace::{Pace, StartQueue};
 use super::{UPSTREAM, reach, refused, snapshot, upstream_at};
+use crate::arrivals::Timetable;
 use crate::interrupt::Interrupt;
 use crate::load::DriveError;
 
@@ -99,7 +100,8 @@ pub(crate) fn play<T>(
     let (pace, start) = match play.calls {
         Calls::AtOnce(count) => (None, Start::AtOnce(count)),
         Calls::Paced { rate, class } => {
-            let pace = Pace::start(rate, &course).map_err(DriveError::broken)?;
+            let table = Timetable::steady(rate);
+            let pace = Pace::start(table, begun, &course).map_err(DriveError::broken)?;
             let starts = pace.starts();
             (Some(pace), Start::Paced(starts, class))
         }

@@ -15,6 +15,7 @@ use super::caller::{Job, Starts};
 use super::course::Course;
 use super::pace::Pace;
 use super::{UPSTREAM, anywhere, on_shard, reach, refused, upstream_at, wait};
+use crate::arrivals::Timetable;
 use crate::certificates::{ClientAuthority, Credentials};
 use crate::interrupt::Interrupt;
 use crate::load::DriveError;
@@ -86,13 +87,11 @@ pub(crate) fn rotate(
     let engine = Engine::start(config).map_err(refused)?;
     reach(&engine, interrupt)?;
     let course = Arc::new(Course::default());
-    let pace = Pace::start(RATE, &course).map_err(DriveError::broken)?;
-    let job = Job {
-        path: "/".into(),
-        starts: Starts::Paced(pace.starts()),
-        course: Arc::clone(&course),
-        progress: progress.clone(),
-    };
+    let pace = Pace::start(Timetable::steady(RATE), Instant::now(), &course)
+        .map_err(DriveError::broken)?;
+    let starts = Starts::Paced(pace.starts());
+    let interval = crate::series::interval(plan.every * plan.rotations as u32);
+    let job = Job::gets("/", starts, Arc::clone(&course), interval, progress.clone());
     let outside = anywhere::start(&engine, CALLERS, &job)?;
     let on_shards = on_shard::start(&engine, CALLERS, &job);
     let begun = Instant::now();
@@ -100,9 +99,9 @@ pub(crate) fn rotate(
     let replaced = replace_all(plan, &engine, begun, interrupt);
     course.close(Instant::now(), interrupt.requested());
     let missed = pace.end();
-    let mut tally = on_shard::join(on_shards)?;
-    tally.add(&anywhere::join(outside)?);
-    tally.not_started(missed, &job);
+    let mut tally = on_shard::join(on_shards, &job)?;
+    tally.add(anywhere::join(outside)?);
+    tally.not_started(missed, Instant::now(), &job);
     let seen = super::snapshot(&engine)?;
     Ok(Rotated {
         replaced: replaced?,

@@ -1,50 +1,120 @@
 //! What the callers of one thread count together.
 //!
-//! Plain state of one thread, merged at the end. Counting a success never allocates.
+//! Plain state of one thread, merged at the end. Counting a success never allocates, but for the first of an interval.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
 use super::caller::{Job, Starts};
 use super::course::Course;
+use super::intervals::Intervals;
+use super::parts::{Part, PartOf, Parts};
 use crate::measure;
+use crate::packed::Packed;
+use crate::series::Seen;
 
 /// A request that was begun and not answered when the grace was over.
 const UNFINISHED: &str = "unfinished";
 /// A start at a fixed rate that no caller came to.
 const NOT_STARTED: &str = "not_started";
+/// One that there was not even room for among those that wait: the tool's fault.
+const DROPPED: &str = "dropped";
 
 /// Requests of the window, and what is under way.
 #[derive(Debug)]
 pub(super) struct Tally {
+    /// From the intended start, of what ended well; up to date once settled.
     pub(super) latency: Histogram<u64>,
+    /// From the send, of the same; empty where both are one.
+    pub(super) service: Histogram<u64>,
+    /// How late requests were sent though a caller was free: the tool's own doing.
+    pub(super) lag: Histogram<u64>,
     pub(super) ok: u64,
     pub(super) failed: BTreeMap<&'static str, u64>,
     /// Callers that have not ended.
     pub(super) callers: usize,
-    /// The start of each caller's request, while it has one.
-    underway: Vec<Option<Instant>>,
+    /// The request of each caller, while it has one.
+    underway: Vec<Option<Begun>>,
+    intervals: Intervals,
+    /// The same by phases and kinds of calls, if there are several.
+    pub(super) parts: Parts,
     news: (u64, u64),
 }
 
+/// When a request began.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Begun {
+    /// When it was meant to.
+    pub(super) start: Instant,
+    /// When it did, if that is another moment, and how much of that is the tool's doing.
+    pub(super) late: Option<(Instant, Duration)>,
+    /// Which part of the load it belongs to.
+    pub(super) part: PartOf,
+}
+
+impl Begun {
+    /// It began when it was meant to.
+    pub(super) fn at(start: Instant) -> Self {
+        Self {
+            start,
+            late: None,
+            part: PartOf::FIRST,
+        }
+    }
+
+    /// It was meant to begin at `start`, its caller was free from `free` on, and it begins now.
+    pub(super) fn late(start: Instant, free: Instant, now: Instant) -> Self {
+        let lag = now.saturating_duration_since(start.max(free));
+        Self {
+            start,
+            late: Some((now, lag)),
+            part: PartOf::FIRST,
+        }
+    }
+}
+
+impl From<Tally> for Part {
+    fn from(tally: Tally) -> Self {
+        Self {
+            latency: tally.latency,
+            service: tally.service,
+            lag: tally.lag,
+            ok: tally.ok,
+            failed: tally.failed,
+        }
+    }
+}
+
 impl Tally {
-    /// For `callers` callers, numbered from 0.
-    pub(super) fn new(callers: usize) -> Self {
+    /// For `callers` callers, numbered from 0, and intervals of this length.
+    pub(super) fn new(callers: usize, interval: Duration) -> Self {
         Self {
             latency: measure::latencies(),
+            service: measure::latencies(),
+            lag: measure::latencies(),
             ok: 0,
             failed: BTreeMap::new(),
             callers,
             underway: vec![None; callers],
+            intervals: Intervals::of(interval),
+            parts: Parts::default(),
             news: (0, 0),
         }
     }
 
-    /// A request has begun; its latency counts from `start`.
-    pub(super) fn begin(&mut self, caller: usize, start: Instant) {
-        self.underway[caller] = Some(start);
+    /// For the callers of `job`.
+    pub(super) fn for_job(callers: usize, job: &Job) -> Self {
+        Self {
+            parts: Parts::new(job.phases.count(), job.calls.count()),
+            ..Self::new(callers, job.interval)
+        }
+    }
+
+    /// A request has begun.
+    pub(super) fn begin(&mut self, caller: usize, begun: Begun) {
+        self.underway[caller] = Some(begun);
     }
 
     /// It has ended: well, or with a kind of error.
@@ -59,17 +129,35 @@ impl Tally {
             Ok(()) => self.news.0 += 1,
             Err(_) => self.news.1 += 1,
         }
-        let start = self.underway[caller].take();
-        let Some(start) = start.filter(|start| course.covers(*start, now)) else {
+        let begun = self.underway[caller].take();
+        let Some(begun) = begun.filter(|begun| course.covers(begun.start, now)) else {
             return;
         };
+        self.intervals.move_to(now, course, &mut self.latency);
         match outcome {
             Ok(()) => {
                 self.ok += 1;
-                measure::record(&mut self.latency, now.saturating_duration_since(start));
+                let latency = now.saturating_duration_since(begun.start);
+                self.intervals.ok(latency);
+                let late = begun
+                    .late
+                    .map(|(sent, lag)| (now.saturating_duration_since(sent), lag));
+                if let Some((service, lag)) = late {
+                    measure::record(&mut self.service, service);
+                    measure::record(&mut self.lag, lag);
+                }
+                self.parts.ok(begun.part, latency, late);
             }
-            Err(kind) => *self.failed.entry(kind).or_default() += 1,
+            Err(kind) => {
+                self.fail(kind, 1);
+                self.parts.failed(begun.part, kind, None);
+            }
         }
+    }
+
+    fn fail(&mut self, kind: &'static str, count: u64) {
+        *self.failed.entry(kind).or_default() += count;
+        self.intervals.failed(kind, count);
     }
 
     /// Answers and failures since it was last asked.
@@ -77,54 +165,101 @@ impl Tally {
         std::mem::take(&mut self.news)
     }
 
-    /// What is under way is given up: it has failed, unless the user wanted the end.
+    /// Time has gone on to `now`. The latencies of the intervals that are over and were not asked for yet.
+    pub(super) fn tick(&mut self, now: Instant, course: &Course) -> impl Iterator<Item = Packed> {
+        self.intervals.move_to(now, course, &mut self.latency);
+        self.intervals.news()
+    }
+
+    /// What is under way is given up: it has failed, unless the user wanted the end. Nothing is counted after this.
     pub(super) fn give_up(&mut self, now: Instant, course: &Course) {
-        let cut_off = self.underway.iter_mut().filter_map(Option::take);
-        let failed = cut_off.filter(|start| course.covers(*start, now)).count() as u64;
-        if failed > 0 && !course.interrupted() {
-            *self.failed.entry(UNFINISHED).or_default() += failed;
+        let underway: Vec<Begun> = self.underway.iter_mut().filter_map(Option::take).collect();
+        let cut_off = underway.iter().filter(|one| course.covers(one.start, now));
+        if !course.interrupted() {
+            self.intervals.move_to(now, course, &mut self.latency);
+            for begun in cut_off {
+                // At a fixed rate it has waited this long at least, whatever became of it.
+                let waited = begun
+                    .late
+                    .map(|_| now.saturating_duration_since(begun.start));
+                self.unanswered(UNFINISHED, begun.part, waited);
+            }
+        }
+        self.intervals.settle(&mut self.latency);
+    }
+
+    fn unanswered(&mut self, kind: &'static str, part: PartOf, waited: Option<Duration>) {
+        self.fail(kind, 1);
+        self.parts.failed(part, kind, waited);
+        if let Some(waited) = waited {
+            self.intervals.waited(waited);
         }
     }
 
-    /// Counts `missed` starts, and those that still wait for a caller when all have ended.
-    pub(super) fn not_started(&mut self, missed: u64, job: &Job) {
-        let waiting = match &job.starts {
-            Starts::AtOnce => 0,
-            Starts::Paced(starts) if !job.course.interrupted() => starts.len() as u64,
-            Starts::Paced(_) => 0,
-        };
-        if missed + waiting > 0 {
-            *self.failed.entry(NOT_STARTED).or_default() += missed + waiting;
+    /// Counts `dropped` starts that found no room, and those that still wait for a caller when all have ended: those have
+    /// waited until now at least.
+    pub(super) fn not_started(&mut self, dropped: u64, now: Instant, job: &Job) {
+        if let Starts::Paced(starts) = &job.starts {
+            while let Some(start) = starts.left() {
+                if job.course.interrupted() || !job.course.covers(start, now) {
+                    continue;
+                }
+                let part = PartOf {
+                    phase: job.phases.at(start),
+                    kind: None,
+                };
+                let waited = now.saturating_duration_since(start);
+                self.unanswered(NOT_STARTED, part, Some(waited));
+            }
         }
+        if dropped > 0 {
+            self.fail(DROPPED, dropped);
+        }
+        self.intervals.settle(&mut self.latency);
     }
 
-    /// Adds another thread's.
-    pub(super) fn add(&mut self, other: &Self) {
-        let merged = self.latency.add(&other.latency);
-        debug_assert!(merged.is_ok(), "all histograms have the same bounds");
+    /// Adds another thread's, which is settled.
+    pub(super) fn add(&mut self, other: Self) {
+        for (sum, part) in [
+            (&mut self.latency, &other.latency),
+            (&mut self.service, &other.service),
+            (&mut self.lag, &other.lag),
+        ] {
+            let merged = sum.add(part);
+            debug_assert!(merged.is_ok(), "all histograms have the same bounds");
+        }
         self.ok += other.ok;
         for (kind, count) in &other.failed {
             *self.failed.entry(kind).or_default() += count;
         }
+        self.intervals.add(other.intervals);
+        self.parts.add(other.parts);
+    }
+
+    /// What was seen in which interval; nothing of it is left here.
+    pub(super) fn seen(&mut self) -> Vec<(usize, Seen)> {
+        self.intervals.seen()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+
+    const LONG: Duration = Duration::from_secs(3600);
 
     #[test]
     fn the_warm_up_is_news_but_not_counted() {
-        let (mut tally, course, now) = (Tally::new(1), Course::default(), Instant::now());
-        tally.begin(0, now);
+        let (mut tally, course, now) = (Tally::new(1, LONG), Course::default(), Instant::now());
+        tally.begin(0, Begun::at(now));
         tally.end(0, now, Ok(()), &course);
         assert_eq!((tally.ok, tally.news(), tally.news()), (0, (1, 0), (0, 0)));
         course.open(now);
-        tally.begin(0, now);
+        tally.begin(0, Begun::at(now));
         tally.end(0, now + Duration::from_millis(3), Ok(()), &course);
-        tally.begin(0, now);
+        tally.begin(0, Begun::at(now));
         tally.end(0, now, Err("closed"), &course);
+        tally.give_up(now, &course);
         assert_eq!((tally.ok, tally.latency.len()), (1, 1));
         assert!(tally.latency.max() >= 2_990_000, "from start to end");
         assert_eq!(tally.failed["closed"], 1);
@@ -133,9 +268,9 @@ mod tests {
     #[test]
     fn what_is_given_up_has_failed_unless_the_user_wanted_it() {
         for (interrupted, failed) in [(false, Some(&1)), (true, None)] {
-            let (mut tally, course, now) = (Tally::new(2), Course::default(), Instant::now());
+            let (mut tally, course, now) = (Tally::new(2, LONG), Course::default(), Instant::now());
             course.open(now);
-            tally.begin(0, now);
+            tally.begin(0, Begun::at(now));
             let closed = now + Duration::from_secs(1);
             course.close(closed, interrupted);
             tally.give_up(closed, &course);
@@ -147,13 +282,60 @@ mod tests {
     fn tallies_add_up() {
         let (course, now) = (Course::default(), Instant::now());
         course.open(now);
-        let mut sum = Tally::new(0);
+        let mut sum = Tally::new(0, LONG);
         for outcome in [Ok(()), Err("dial"), Err("dial")] {
-            let mut one = Tally::new(1);
-            one.begin(0, now);
+            let mut one = Tally::new(1, LONG);
+            one.begin(0, Begun::at(now));
             one.end(0, now, outcome, &course);
-            sum.add(&one);
+            one.give_up(now, &course);
+            sum.add(one);
         }
         assert_eq!((sum.ok, sum.latency.len(), sum.failed["dial"]), (1, 1, 2));
+    }
+
+    #[test]
+    fn what_comes_late_is_the_tools_doing_only_while_a_caller_is_free() {
+        let (mut tally, course, now) = (Tally::new(1, LONG), Course::default(), Instant::now());
+        let at = |ms| now + Duration::from_millis(ms);
+        course.open(now);
+        tally.begin(0, Begun::late(at(0), at(7), at(10)));
+        tally.end(0, at(30), Ok(()), &course);
+        tally.give_up(at(30), &course);
+        let ms = |h: &Histogram<u64>| (h.max() as f64 / 1e6).round();
+        let all = [&tally.latency, &tally.service, &tally.lag].map(ms);
+        assert_eq!(all, [30.0, 20.0, 3.0]);
+    }
+
+    #[test]
+    fn every_request_is_in_one_interval() {
+        let (mut tally, course, now) = (
+            Tally::new(1, Duration::from_millis(10)),
+            Course::default(),
+            Instant::now(),
+        );
+        let at = |ms| now + Duration::from_millis(ms);
+        course.open(now);
+        for ms in [0, 9, 10, 35, 36] {
+            tally.begin(0, Begun::at(at(ms)));
+            tally.end(0, at(ms), Ok(()), &course);
+        }
+        tally.begin(0, Begun::at(at(36)));
+        tally.end(0, at(50), Err("closed"), &course);
+        tally.give_up(at(60), &course);
+        let mut sum = measure::latencies();
+        let mut seen = Vec::new();
+        for (number, one) in tally.seen() {
+            if let Seen::Requests {
+                ok,
+                failed,
+                latency,
+            } = one
+            {
+                latency.add_to(&mut sum);
+                seen.push((number, ok, failed.values().sum()));
+            }
+        }
+        assert_eq!(seen, [(0, 2, 0_u64), (1, 1, 0), (3, 2, 0), (5, 0, 1)]);
+        assert_eq!(sum, tally.latency);
     }
 }

@@ -5,6 +5,8 @@ use scenarios::Findings;
 use serde_json::{Map, Value, json};
 
 use super::{Phase, Report};
+use crate::load::LoadPlan;
+use crate::record;
 
 /// The whole report as indented JSON, with a newline at its end.
 pub(super) fn render(report: &Report, host: &Host) -> String {
@@ -77,25 +79,38 @@ fn figures(phase: &Phase) -> Map<String, Value> {
         "handshake_seconds_avoided": result.handshake_seconds_avoided,
         "connections_opened": result.connections_opened,
         "seconds": result.elapsed.as_secs_f64(),
-        "plan": {
-            "url": plan.url,
-            "connections": plan.connections,
-            "shards": plan.shards,
-            "seconds": plan.duration.as_secs_f64(),
-            "warmup_seconds": plan.warmup.as_secs_f64(),
-            "reuse": plan.reuse,
-            "rate": plan.rate,
-            "from": plan.way.name(),
-        },
+        "plan": self::plan(plan),
     });
     match figures {
-        Value::Object(figures) => figures,
+        Value::Object(mut figures) => {
+            figures.insert("seed".into(), json!(result.seed));
+            figures.insert("invalid".into(), json!(result.invalid));
+            figures.insert("record".into(), record::of(result));
+            figures
+        }
         other => Map::from_iter([("figures".to_owned(), other)]),
     }
 }
 
+/// What was asked for.
+pub(super) fn plan(plan: &LoadPlan) -> Value {
+    json!({
+        "url": plan.url,
+        "connections": plan.connections,
+        "shards": plan.shards,
+        "seconds": plan.duration.as_secs_f64(),
+        "warmup_seconds": plan.warmup.as_secs_f64(),
+        "reuse": plan.reuse,
+        "rate": plan.rate,
+        "from": plan.way.name(),
+        "arrivals": plan.rate.map(|_| plan.traffic.arrivals.name()),
+        "callers": plan.traffic.callers.unwrap_or(plan.connections),
+        "think": plan.traffic.think.to_string(),
+    })
+}
+
 /// The command line, quoted so that a shell would run it again.
-fn command() -> String {
+pub(crate) fn command() -> String {
     let quoted = |word: String| {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@,+%?&".contains(c);
         let special = |c: char| matches!(c, '?' | '&');
@@ -114,6 +129,10 @@ mod tests {
     use super::super::tests::phase;
     use super::super::{Report, Verdict};
     use super::*;
+    use crate::packed::Packed;
+    use crate::record::Kept;
+    use crate::series::{Counters, PoolState, Sample};
+    use std::time::Duration;
 
     fn parse(report: &Report) -> Value {
         serde_json::from_str(&render(report, &Host::look())).expect("it is JSON")
@@ -146,6 +165,8 @@ mod tests {
             "/connections_opened",
             "/seconds",
             "/host/cores",
+            "/record/version",
+            "/record/series/interval_ns",
         ] {
             assert!(
                 json.pointer(pointer).is_some_and(Value::is_number),
@@ -154,6 +175,8 @@ mod tests {
         }
         assert_eq!(json["requests"]["errors"]["refused"], 2);
         assert_eq!(json["throughput_rps"], 500.0);
+        assert!(json["seed"].is_null() && json["invalid"] == json!([]));
+        assert!(json["record"]["histograms"]["latency"].is_string());
         assert!(json["command"].is_string() && json["host"]["kernel"].is_string());
     }
 
@@ -183,5 +206,60 @@ mod tests {
         assert_eq!(json["phases"]["tls_no_reuse"]["plan"]["reuse"], false);
         assert_eq!(json["verdict"]["text"], "Good. Very.");
         assert_eq!(json["verdict"]["factors"]["tls.requests_per_second"], 2.0);
+    }
+
+    #[test]
+    fn a_run_comes_back_exactly() {
+        let mut run = phase("run", "", 1000);
+        let result = &mut run.result;
+        result.service = result.latency.clone();
+        crate::measure::record(&mut result.lag, Duration::from_micros(7));
+        result.failed.insert("refused".into(), 2);
+        result.invalid.push("the tool was late".into());
+        result.seed = Some(u64::MAX);
+        result.series.interval = Duration::from_millis(250);
+        result.series.samples = vec![Sample {
+            start: Duration::from_nanos(1),
+            length: Duration::from_nanos(1_999_999_999),
+            ok: 1000,
+            failed: result.failed.clone(),
+            latency: Packed::of(&result.latency),
+            pool: Some(PoolState {
+                idle: 3,
+                ..PoolState::default()
+            }),
+            counters: Counters {
+                dials_failed: 4,
+                ..Counters::default()
+            },
+            cpu: result.cpu,
+        }];
+        let host = Host::look();
+        let text = render(&Report::of_run(run), &host);
+        let kept = Kept::read(&text, None).expect("it is a run");
+        assert_eq!(kept.plan["url"], "http://127.0.0.1:1/");
+        assert!(!kept.command.is_empty() && kept.host["kernel"].is_string());
+        let mut again = phase("run", "", 1000);
+        again.result = kept.result;
+        assert_eq!(render(&Report::of_run(again), &host), text);
+    }
+
+    #[test]
+    fn a_phase_of_a_scenario_comes_back() {
+        let report = Report {
+            scenario: Some("demo"),
+            phases: vec![phase("TLS", "reuse", 10), phase("TLS", "no reuse", 5)],
+            verdict: None,
+            findings: None,
+        };
+        let text = render(&report, &Host::look());
+        let kept = Kept::read(&text, Some("tls_no_reuse")).expect("it is there");
+        assert_eq!(kept.result.ok, 5);
+        let error = Kept::read(&text, None).expect_err("which?").to_string();
+        assert!(error.contains("tls_no_reuse, tls_reuse"), "{error}");
+        for (bad, why) in [("", "no JSON"), ("{}", "no record"), ("[]", "no JSON")] {
+            let error = Kept::read(bad, None).expect_err(why).to_string();
+            assert!(error.contains(why), "{error}");
+        }
     }
 }

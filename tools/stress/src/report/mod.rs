@@ -1,23 +1,38 @@
-//! What a run found, and where it goes: a table for people, JSON for programs.
+//! What a run found, and where it goes: a table for people, JSON for programs, a page for a browser.
 //!
 //! Everything said here is computed from what was measured.
+//!
+//! | file | concept |
+//! |---|---|
+//! | `html` | the page, and its charts |
+//! | `json` | the report for programs |
+//! | `outputs` | files that are to be kept |
+//! | `over_time` | CSV, and HdrHistogram's log |
+//! | `picture` | latencies as lines of text |
+//! | `table` | figures as rows, phases as columns |
 
+pub(crate) use json::command;
+pub(crate) use outputs::{OutputOptions, Outputs};
 pub(crate) use table::times;
 
+mod html;
 mod json;
+mod outputs;
+mod over_time;
+mod picture;
 mod table;
 
-use std::fs::File;
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
 
 use host::Host;
 use scenarios::{Conclusion, Findings};
+use serde_json::Value;
 
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::load::{LoadPlan, LoadResult};
 use crate::progress::{Progress, colour_wanted};
+use crate::record::Kept;
 
 /// A whole run: one phase, or those of a scenario.
 #[derive(Debug)]
@@ -82,6 +97,27 @@ impl Report {
     pub(crate) fn is_invalid(&self) -> bool {
         let conclusion = self.findings.as_ref().map(Findings::outcome);
         conclusion == Some(Conclusion::Invalid)
+            || self.phases.iter().any(|p| !p.result.invalid.is_empty())
+    }
+
+    /// What it all came to, one sentence a line.
+    fn sentences(&self) -> Vec<String> {
+        let mut sentences = Vec::new();
+        if let Some(findings) = &self.findings {
+            sentences.push(findings.outcome().name().to_owned());
+            sentences.extend(findings.invalid.iter().cloned());
+        }
+        sentences.extend(self.verdict.iter().flat_map(|v| v.sentences.clone()));
+        let failed: u64 = self.phases.iter().map(|p| p.result.failed_total()).sum();
+        if self.interrupted() {
+            sentences.push("Interrupted: this covers what was measured until then.".to_owned());
+        }
+        if failed > 0 {
+            sentences.push(format!("{} requests failed.", grouped(failed)));
+        } else if sentences.is_empty() {
+            sentences.push("Every request was answered.".to_owned());
+        }
+        sentences
     }
 
     /// Whether any phase was ended early by the user.
@@ -132,6 +168,20 @@ impl Phase {
         Ok(phase)
     }
 
+    /// The phase of a plan that `carry_out` carries out.
+    pub(crate) fn of(
+        subject: &'static str,
+        plan: LoadPlan,
+        carry_out: impl FnOnce(&LoadPlan) -> Result<LoadResult, Failure>,
+    ) -> Result<Self, Failure> {
+        Ok(Self {
+            subject,
+            variant: "",
+            result: carry_out(&plan)?,
+            plan,
+        })
+    }
+
     /// Subject and variant, for a heading.
     pub(crate) fn title(&self) -> String {
         match self.variant {
@@ -147,56 +197,115 @@ impl Phase {
     }
 }
 
-/// Where `--json` sends the report.
-#[derive(Debug)]
-pub(crate) enum JsonTarget {
-    /// Standard output, which then carries nothing else.
-    Stdout,
-    /// A file, created before the run: better to learn now that it cannot be.
-    File(PathBuf, File),
+/// A run as all ways to show it take it.
+pub(crate) struct View<'a> {
+    /// For people.
+    pub(crate) title: String,
+    /// For programs.
+    pub(crate) key: String,
+    /// What was asked for, as in JSON.
+    pub(crate) plan: Value,
+    pub(crate) result: &'a LoadResult,
 }
 
-impl JsonTarget {
-    /// Understands `-` and creates anything else.
-    pub(crate) fn open(path: PathBuf) -> Result<Self, Failure> {
-        if path.as_os_str() == "-" {
-            return Ok(Self::Stdout);
-        }
-        match File::create(&path) {
-            Ok(file) => Ok(Self::File(path, file)),
-            Err(e) => Err(Failure::Usage(format!(
-                "cannot write {}: {e}",
-                path.display()
-            ))),
+impl Phase {
+    fn view(&self) -> View<'_> {
+        View {
+            title: self.title(),
+            key: self.key(),
+            plan: json::plan(&self.plan),
+            result: &self.result,
         }
     }
 }
 
-/// Shows the table, on standard output unless JSON goes there, and writes the JSON.
-pub(crate) fn show(report: &Report, json: Option<JsonTarget>, host: &Host) -> Result<(), Failure> {
-    let table = |terminal: bool| table::render(report, terminal && colour_wanted());
-    match json {
-        None => write(io::stdout(), &table(io::stdout().is_terminal())),
-        Some(JsonTarget::Stdout) => {
-            write(io::stderr(), &table(io::stderr().is_terminal()))?;
-            write(io::stdout(), &json::render(report, host))
+/// Shows the table, on standard output unless JSON goes there, and writes what is to be kept.
+pub(crate) fn show(report: &Report, mut outputs: Outputs, host: &Host) -> Result<(), Failure> {
+    let table = |terminal: bool| {
+        let colour = terminal && colour_wanted();
+        let mut text = table::render(report, colour);
+        for phase in &report.phases {
+            text += &picture::render(&phase.view(), colour);
         }
-        Some(JsonTarget::File(path, mut file)) => {
-            write(io::stdout(), &table(io::stdout().is_terminal()))?;
-            file.write_all(json::render(report, host).as_bytes())
-                .map_err(|e| Failure::Run(format!("cannot write {}: {e}", path.display())))
-        }
+        text
+    };
+    if outputs.takes_stdout() {
+        write(io::stderr(), &table(io::stderr().is_terminal()))?;
+    } else {
+        write(io::stdout(), &table(io::stdout().is_terminal()))?;
     }
+    if let Some(target) = outputs.json.take() {
+        target.write(json::render(report, host).as_bytes())?;
+    }
+    let command = json::command();
+    let views: Vec<View<'_>> = report.phases.iter().map(Phase::view).collect();
+    let page = html::Page {
+        title: match (report.scenario, views.as_slice()) {
+            (Some(scenario), _) => format!("stress scenario {scenario}"),
+            (None, [view]) => title(view),
+            (None, _) => "stress".to_owned(),
+        },
+        command: &command,
+        verdict: Some(report.is_fine()),
+        sentences: report.sentences(),
+        host: &host.json(),
+        runs: &views,
+    };
+    keep(&page, outputs)
+}
+
+/// The report as `--json` writes it.
+pub(crate) fn json_of(report: &Report, host: &Host) -> String {
+    json::render(report, host)
+}
+
+/// Shows a run that was kept.
+pub(crate) fn show_kept(kept: &Kept, outputs: Outputs) -> Result<(), Failure> {
+    let view = View {
+        title: kept.title.clone(),
+        key: kept.title.clone(),
+        plan: kept.plan.clone(),
+        result: &kept.result,
+    };
+    let terminal = io::stdout().is_terminal();
+    write(
+        io::stdout(),
+        &picture::render(&view, terminal && colour_wanted()),
+    )?;
+    let page = html::Page {
+        title: title(&view),
+        command: &kept.command,
+        verdict: None,
+        sentences: Vec::new(),
+        host: &kept.host,
+        runs: &[view],
+    };
+    keep(&page, outputs)
+}
+
+/// A run's name on its page.
+fn title(view: &View<'_>) -> String {
+    let url = view.plan["url"].as_str().unwrap_or_default();
+    format!("stress {} {url}", view.title)
+}
+
+/// Writes the files that are for other programs than this.
+fn keep(page: &html::Page<'_>, outputs: Outputs) -> Result<(), Failure> {
+    if let Some(target) = outputs.csv {
+        target.write(over_time::csv(page.runs).as_bytes())?;
+    }
+    if let Some(target) = outputs.hlog {
+        target.write(&over_time::hlog(page.runs, page.command))?;
+    }
+    if let Some(target) = outputs.report {
+        target.write(page.render().as_bytes())?;
+    }
+    Ok(())
 }
 
 /// Writes all of `text`. A reader that has gone away (`stress | head`) is no failure.
-pub(crate) fn write(mut out: impl Write, text: &str) -> Result<(), Failure> {
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::Run(format!("cannot write the output: {e}")))
-        }
-        Ok(()) | Err(_) => Ok(()),
-    }
+pub(crate) fn write(out: impl Write, text: &str) -> Result<(), Failure> {
+    outputs::write(out, text.as_bytes())
 }
 
 /// A whole number with its thousands set apart: `1,234,567`.
@@ -217,6 +326,9 @@ pub(crate) mod tests {
     use super::*;
     use crate::load::WayIn;
     use crate::measure::{self, CpuTime};
+    use crate::packed::Packed;
+    use crate::series::{Counters, PoolState, Sample};
+    use crate::traffic::Traffic;
     use std::time::Duration;
 
     /// A phase with figures that are easy to follow.
@@ -250,6 +362,7 @@ pub(crate) mod tests {
             rate: None,
             ca: None,
             way: WayIn::Shards,
+            traffic: Traffic::default(),
         };
         Phase {
             subject,
@@ -257,6 +370,59 @@ pub(crate) mod tests {
             plan,
             result,
         }
+    }
+
+    /// A run of `samples` intervals of 100 ms, in each of which something else happens.
+    pub(crate) fn busy(samples: u64) -> Phase {
+        let mut phase = phase("run", "", 1000);
+        let result = &mut phase.result;
+        result.latency.reset();
+        result.series.interval = Duration::from_millis(100);
+        result.elapsed = result.series.interval * samples as u32;
+        result.failed.insert("closed".into(), samples / 3);
+        for nth in 0..samples {
+            let mut latency = measure::latencies();
+            for request in 0..50 {
+                let time = Duration::from_micros(200 + 40 * nth + request * request * request);
+                measure::record(&mut latency, time);
+            }
+            result.latency.add(&latency).expect("the same bounds");
+            let failed = u64::from(nth % 3 == 2);
+            result.series.samples.push(Sample {
+                start: result.series.interval * nth as u32,
+                length: result.series.interval,
+                ok: 50,
+                failed: (failed > 0)
+                    .then(|| ("closed".to_owned(), 1))
+                    .into_iter()
+                    .collect(),
+                latency: Packed::of(&latency),
+                pool: (nth != 1).then(|| PoolState {
+                    idle: nth % 5,
+                    leased: 60 - nth % 5,
+                    dialing: nth % 2,
+                    waiters: nth % 4,
+                    connections: 62,
+                    sockets: 62,
+                }),
+                counters: Counters {
+                    hits: 49,
+                    misses: 1,
+                    dials: nth % 3,
+                    ..Counters::default()
+                },
+                cpu: CpuTime {
+                    user: Duration::from_millis(20),
+                    system: Duration::from_millis(30),
+                },
+            });
+        }
+        result.ok = 50 * samples;
+        phase
+    }
+
+    pub(crate) fn view(phase: &Phase) -> View<'_> {
+        phase.view()
     }
 
     #[test]

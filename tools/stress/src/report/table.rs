@@ -130,6 +130,12 @@ pub(super) fn render(report: &Report, colour: bool) -> String {
     if report.interrupted() {
         text.push_str("Interrupted: the last column covers what was measured until then.\n");
     }
+    for phase in &report.phases {
+        for why in &phase.result.invalid {
+            let line = format!("INVALID ({}): {why}", phase.title());
+            let _ = writeln!(text, "{}", paint.red(&line));
+        }
+    }
     if columns.iter().any(|c| matches!(c, Column::Gain(..))) {
         text.push_str("gain: how many times better the first of the two columns is\n");
     }

@@ -12,6 +12,7 @@ use crate::failure::Failure;
 use crate::load::{LoadPlan, LoadResult, WayIn};
 use crate::measure::CpuTime;
 use crate::report::Phase;
+use crate::traffic::Traffic;
 
 pub(super) const SUBJECT: &str = "HTTP/1.1 on the shard";
 /// Of each thread. Each has one request in flight.
@@ -110,6 +111,7 @@ impl<'a> Beside<'a> {
             rate: None,
             ca: None,
             way: WayIn::Shards,
+            traffic: Traffic::default(),
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::failure::Failure;
 use crate::load::{LoadPlan, WayIn};
 use crate::measure;
 use crate::report::{Phase, Report, Verdict, times};
+use crate::traffic::Traffic;
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "demo",
@@ -41,6 +42,7 @@ fn run(stage: &Stage) -> Result<Report, Failure> {
         rate: None,
         ca: Some(backend.ca.clone()),
         way: WayIn::Shards,
+        traffic: Traffic::default(),
     };
     let planned = [
         (PLAIN, "reuse", plan("http", backend.plain, true)),

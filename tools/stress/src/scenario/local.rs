@@ -10,6 +10,7 @@ use crate::backend::{Backend, BackendOptions};
 use crate::failure::Failure;
 use crate::load::{LoadPlan, LoadResult, WayIn};
 use crate::report::{Phase, Report};
+use crate::traffic::Traffic;
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "local",
@@ -38,6 +39,7 @@ fn run(stage: &Stage) -> Result<Report, Failure> {
         rate: None,
         ca: None,
         way: WayIn::Shards,
+        traffic: Traffic::default(),
     };
     let phase = Phase::measure("local", plan, &stage.progress, &stage.interrupt)?;
     let mut findings = judge(&phase.result);

@@ -12,12 +12,15 @@ mod one_pool;
 mod outage;
 mod overload;
 mod paired;
+mod planned;
 mod quiet;
 mod resumption;
 mod rotation;
+mod shipped;
 mod skew;
 mod spike;
 
+use std::path::Path;
 use std::time::Duration;
 
 use scenarios::{Findings, Shot};
@@ -27,6 +30,8 @@ use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 use crate::report::Report;
+
+pub(crate) use planned::Planned;
 
 /// All scenarios, in the order in which they are listed.
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -111,11 +116,69 @@ fn validate(
     }
 }
 
+/// A scenario that was asked for.
+pub(crate) enum Named {
+    /// One in code.
+    Code(&'static Scenario),
+    /// One in a file.
+    File(Box<Planned>),
+}
+
+impl Named {
+    /// Runs it.
+    pub(crate) fn run(&self, stage: &Stage) -> Result<Report, Failure> {
+        match self {
+            Self::Code(scenario) => (scenario.run)(stage),
+            Self::File(planned) => planned.run(stage),
+        }
+    }
+
+    /// Its file.
+    pub(crate) fn text(&self) -> Result<&str, Failure> {
+        match self {
+            Self::File(planned) => Ok(planned.text()),
+            Self::Code(scenario) => Err(Failure::Usage(format!(
+                "`{}` has no file: it is written in code",
+                scenario.name
+            ))),
+        }
+    }
+}
+
+/// The scenario of this name.
+pub(crate) fn find(name: &str) -> Result<Named, Failure> {
+    if let Some(scenario) = SCENARIOS.iter().find(|s| s.name == name) {
+        return Ok(Named::Code(scenario));
+    }
+    match shipped::FILES.iter().find(|file| file.0 == name) {
+        Some((name, text)) => Planned::read(name, "the shipped file", text)
+            .map(|planned| Named::File(Box::new(planned))),
+        None => Err(Failure::Usage(format!(
+            "there is no scenario `{name}`; those that exist:\n{}",
+            list()
+        ))),
+    }
+}
+
+/// The scenario of a file.
+pub(crate) fn read_file(path: &Path) -> Result<Planned, Failure> {
+    let shown = path.display().to_string();
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| Failure::Usage(format!("cannot read {shown}: {e}")))?;
+    let name = path
+        .file_stem()
+        .map_or(shown.as_str().into(), |stem| stem.to_string_lossy());
+    Planned::read(&name, &shown, &text)
+}
+
 /// The names and what they mean, one a line.
 pub(crate) fn list() -> String {
-    SCENARIOS
+    let code = SCENARIOS.iter().map(|s| (s.name, s.about.to_owned()));
+    let files = shipped::FILES
         .iter()
-        .map(|s| format!("{:<12} {}\n", s.name, s.about))
+        .map(|(name, text)| (*name, planned::about(text)));
+    code.chain(files)
+        .map(|(name, about)| format!("{name:<19} {about}\n"))
         .collect()
 }
 
@@ -125,14 +188,14 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_typable() {
-        for (i, scenario) in SCENARIOS.iter().enumerate() {
+        let code = SCENARIOS.iter().map(|scenario| scenario.name);
+        let names: Vec<&str> = code
+            .chain(shipped::FILES.iter().map(|file| file.0))
+            .collect();
+        for (i, name) in names.iter().enumerate() {
             let letters = |c: char| c.is_ascii_lowercase() || c == '-';
-            assert!(!scenario.name.is_empty() && scenario.name.chars().all(letters));
-            assert!(
-                SCENARIOS[..i]
-                    .iter()
-                    .all(|earlier| earlier.name != scenario.name)
-            );
+            assert!(!name.is_empty() && name.chars().all(letters));
+            assert!(!names[..i].contains(name), "{name}");
         }
     }
 }

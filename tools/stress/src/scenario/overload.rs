@@ -15,6 +15,7 @@ use crate::drive::{self, Calls, Play, Played};
 use crate::failure::Failure;
 use crate::load::{LoadPlan, WayIn};
 use crate::report::{Phase, Report};
+use crate::traffic::Traffic;
 
 pub(super) const SCENARIO: Scenario = Scenario::of(overload::NAME, run);
 
@@ -71,6 +72,7 @@ fn measure_capacity(url: &str, stage: &Stage) -> Result<f64, Failure> {
         rate: None,
         ca: None,
         way: WayIn::Anywhere,
+        traffic: Traffic::default(),
     };
     let phase = Phase::measure("capacity", plan, &stage.progress, &stage.interrupt)?;
     let capacity = phase.result.throughput().filter(|rate| *rate >= 1.0);

@@ -12,6 +12,7 @@ use crate::backend::{Backend, BackendOptions};
 use crate::failure::Failure;
 use crate::load::{LoadPlan, WayIn};
 use crate::report::{Phase, Report};
+use crate::traffic::Traffic;
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "resumption",
@@ -41,6 +42,7 @@ fn run(stage: &Stage) -> Result<Report, Failure> {
             rate: None,
             ca: Some(backend.ca.clone()),
             way: WayIn::Shards,
+            traffic: Traffic::default(),
         };
         let phase = Phase::measure_variant("TLS", variant, plan, &stage.progress, &stage.interrupt);
         // A dead backend explains whatever else went wrong.

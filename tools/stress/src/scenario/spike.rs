@@ -46,7 +46,7 @@ impl Rounds {
         let mut backend = Backend::spawn(&BackendOptions {
             delay: SERVICE,
             handshake_delay: SETUP,
-            at: None,
+            ..BackendOptions::default()
         })?;
         let eager = |at| spike::eager(spike::settings(at), callers);
         let shown = stage.progress.phase("spike", ROUND * (2 * ROUNDS as u32));

@@ -1,0 +1,301 @@
+//! The report as one page for a browser: nothing in it is fetched, and nothing in it runs.
+//!
+//! Owns the page around the charts: verdict, figures, parameters, host. Its policy (`Content-Security-Policy`) forbids scripts and
+//! requests, whatever a server's name or an error contains. Light or dark is the reader's choice, and a telephone is wide enough.
+//!
+//! | file | concept |
+//! |---|---|
+//! | `scale` | places along an axis |
+//! | `chart` | one chart as SVG |
+//! | `plots` | which charts a run is shown by |
+
+mod chart;
+mod plots;
+mod scale;
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+use crate::load::LoadResult;
+use crate::report::{View, grouped};
+
+/// What the page shows.
+pub(super) struct Page<'a> {
+    pub(super) title: String,
+    /// The command that made it.
+    pub(super) command: &'a str,
+    /// Whether all is well; `None` where nothing was judged.
+    pub(super) verdict: Option<bool>,
+    /// The verdict in words.
+    pub(super) sentences: Vec<String>,
+    pub(super) host: &'a Value,
+    pub(super) runs: &'a [View<'a>],
+}
+
+impl Page<'_> {
+    /// The page as HTML.
+    pub(super) fn render(&self) -> String {
+        let mut html = format!(
+            "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">\n\
+             <link rel=\"icon\" href=\"data:,\">\n<title>{0}</title>\n<style>\n{1}</style>\n</head>\n<body>\n<h1>{0}</h1>\n",
+            escaped(&self.title),
+            include_str!("page.css"),
+        );
+        if let Some(date) = self.host["date"].as_str() {
+            let _ = writeln!(html, "<p class=\"under\">{}</p>", escaped(date));
+        }
+        self.verdict(&mut html);
+        for (nth, run) in self.runs.iter().enumerate() {
+            let prefix = if nth == 0 {
+                String::new()
+            } else {
+                format!("run{}-", nth + 1)
+            };
+            section(&mut html, run, &prefix, self.runs.len() > 1);
+        }
+        html += "<h2>How it was made</h2>\n";
+        let _ = writeln!(html, "<p><code>{}</code></p>", escaped(self.command));
+        html += "<div class=\"facts\">\n";
+        for run in self.runs {
+            let caption = if self.runs.len() > 1 {
+                format!("Parameters: {}", run.title)
+            } else {
+                "Parameters".to_owned()
+            };
+            let mut rows = rows("", &run.plan);
+            if let Some(seed) = run.result.seed {
+                rows.push(("seed".to_owned(), seed.to_string()));
+            }
+            table(&mut html, &caption, &rows);
+        }
+        table(&mut html, "Host", &rows("", self.host));
+        html += "</div>\n</body>\n</html>\n";
+        html
+    }
+
+    fn verdict(&self, html: &mut String) {
+        let invalid = self.runs.iter().flat_map(|run| &run.result.invalid);
+        let invalid: Vec<_> = invalid.map(|why| format!("INVALID: {why}")).collect();
+        let is_bad = self.verdict == Some(false) || !invalid.is_empty();
+        let sentences = invalid.iter().chain(&self.sentences);
+        let sentences: Vec<String> = sentences
+            .map(|sentence| format!("<p>{}</p>", escaped(sentence)))
+            .collect();
+        if !sentences.is_empty() {
+            let class = if is_bad { "verdict bad" } else { "verdict" };
+            let _ = writeln!(html, "<div class=\"{class}\">{}</div>", sentences.concat());
+        }
+    }
+}
+
+/// One run: its figures, its charts.
+fn section(html: &mut String, run: &View<'_>, prefix: &str, headed: bool) {
+    if headed {
+        let _ = writeln!(html, "<h2>{}</h2>", escaped(&run.title));
+    }
+    *html += "<ul class=\"tiles\">";
+    for (name, value) in tiles(run.result) {
+        let _ = write!(
+            html,
+            "<li><b>{}</b><span>{name}</span></li>",
+            escaped(&value)
+        );
+    }
+    *html += "</ul>\n<div class=\"charts\">\n";
+    let connections_max = run.plan["connections"].as_f64();
+    for chart in plots::all(prefix, run.result, connections_max) {
+        *html += &chart.render();
+    }
+    *html += "</div>\n";
+    if !run.result.failed.is_empty() {
+        let kinds = run.result.failed.iter();
+        let rows: Vec<_> = kinds
+            .map(|(kind, count)| (kind.clone(), grouped(*count)))
+            .collect();
+        *html += "<div class=\"facts\">\n";
+        table(html, "Failed requests", &rows);
+        *html += "</div>\n";
+    }
+}
+
+/// The figures at the top.
+fn tiles(result: &LoadResult) -> Vec<(&'static str, String)> {
+    let none = || "–".to_owned();
+    let latency = |quantile| {
+        let value = result.latency_us(quantile);
+        value.map_or_else(none, |us| scale::time(us * 1e3))
+    };
+    let hit_rate = result.hit_rate().map_or_else(none, |share| {
+        format!("{:.2} %", (share * 1e4).floor() / 1e2)
+    });
+    let cpu = result.us_per_request(result.cpu.user + result.cpu.system);
+    vec![
+        (
+            "requests/s",
+            result
+                .throughput()
+                .map_or_else(none, |rate| grouped(rate.round() as u64)),
+        ),
+        ("answered", grouped(result.ok)),
+        ("failed", grouped(result.failed_total())),
+        ("p50", latency(0.5)),
+        ("p99", latency(0.99)),
+        ("p99.9", latency(0.999)),
+        ("max", latency(1.0)),
+        ("pool hit rate", hit_rate),
+        ("connections opened", grouped(result.connections_opened)),
+        (
+            "TLS handshakes, full / resumed",
+            format!(
+                "{} / {}",
+                grouped(result.handshakes_full),
+                grouped(result.handshakes_resumed)
+            ),
+        ),
+        (
+            "handshake time avoided",
+            scale::seconds(result.handshake_seconds_avoided),
+        ),
+        (
+            "client CPU/request",
+            cpu.map_or_else(none, |us| scale::time(us * 1e3)),
+        ),
+    ]
+}
+
+/// The leaves of a JSON value, by their path; what is null is left out.
+fn rows(path: &str, value: &Value) -> Vec<(String, String)> {
+    let name = |key: &str| match path {
+        "" => key.replace('_', " "),
+        path => format!("{path} {}", key.replace('_', " ")),
+    };
+    match value {
+        Value::Null => Vec::new(),
+        Value::Object(map) => map
+            .iter()
+            .flat_map(|(key, value)| rows(&name(key), value))
+            .collect(),
+        Value::Array(all) if all.iter().any(|one| one.is_object() || one.is_array()) => all
+            .iter()
+            .enumerate()
+            .flat_map(|(nth, one)| rows(&name(&nth.to_string()), one))
+            .collect(),
+        Value::Array(all) => {
+            let all: Vec<String> = all.iter().map(leaf).collect();
+            vec![(path.to_owned(), all.join(", "))]
+        }
+        one => vec![(path.to_owned(), leaf(one))],
+    }
+}
+
+fn leaf(value: &Value) -> String {
+    match value {
+        Value::String(text) if text.is_empty() => "none".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Bool(is) => if *is { "yes" } else { "no" }.to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn table(html: &mut String, caption: &str, rows: &[(String, String)]) {
+    let _ = write!(html, "<table><caption>{}</caption>", escaped(caption));
+    for (name, value) in rows {
+        let _ = write!(
+            html,
+            "<tr><th scope=\"row\">{}</th><td>{}</td></tr>",
+            escaped(name),
+            escaped(value)
+        );
+    }
+    *html += "</table>\n";
+}
+
+/// `text` as it stands in HTML, attributes included.
+fn escaped(text: &str) -> String {
+    let mut html = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => html += "&amp;",
+            '<' => html += "&lt;",
+            '>' => html += "&gt;",
+            '"' => html += "&quot;",
+            '\'' => html += "&#39;",
+            c => html.push(c),
+        }
+    }
+    html
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{busy, phase, view};
+    use super::*;
+    use serde_json::json;
+
+    fn page(runs: &[View<'_>], verdict: bool) -> String {
+        Page {
+            title: "stress <run>".to_owned(),
+            command: "stress run 'http://h/?a=<b>&c'",
+            verdict: Some(verdict),
+            sentences: vec!["All's well.".to_owned()],
+            host: &json!({ "kernel": "6.1", "date": "2026-01-01T00:00:00Z", "smt": null, "interfaces": [{ "name": "lo" }] }),
+            runs,
+        }
+        .render()
+    }
+
+    #[test]
+    fn every_chart_is_there_and_nothing_is_taken_for_markup() {
+        let phase = busy(40);
+        let html = page(&[view(&phase)], true);
+        let charts = [
+            "percentiles",
+            "throughput",
+            "latency",
+            "states",
+            "occupancy",
+            "handshakes",
+            "errors",
+            "cpu",
+        ];
+        for id in charts {
+            assert!(html.contains(&format!("id=\"{id}\"")), "{id}");
+        }
+        assert_eq!(html.matches("<svg").count(), charts.len());
+        assert!(html.contains("stress &lt;run&gt;") && !html.contains("<b>&c"));
+        for absent in [
+            "<script",
+            "http-equiv=\"refresh",
+            "@import",
+            "url(",
+            "NaN",
+            "inf",
+        ] {
+            assert!(!html.contains(absent), "{absent}");
+        }
+        assert!(html.contains("interfaces 0 name") && !html.contains("smt"));
+        assert!(!html.contains("verdict bad"));
+    }
+
+    #[test]
+    fn what_makes_a_run_invalid_stands_first() {
+        let mut phase = busy(3);
+        phase.result.invalid.push("the tool was late".to_owned());
+        let html = page(&[view(&phase)], true);
+        let verdict = html.find("verdict bad").expect("it is bad");
+        assert!(html[verdict..].find("INVALID: the tool was late") < html[verdict..].find("well"));
+    }
+
+    #[test]
+    fn several_runs_have_names_of_their_own_and_an_empty_one_is_no_error() {
+        let (first, mut second) = (busy(4), phase("TLS", "no reuse", 10));
+        second.result = LoadResult::default();
+        let html = page(&[view(&first), view(&second)], false);
+        assert!(html.contains("id=\"run2-throughput\"") && html.contains("TLS, no reuse"));
+        assert_eq!(html.matches("Nothing of this was recorded").count(), 8);
+        assert!(!html.contains("NaN"));
+    }
+}

@@ -1,0 +1,70 @@
+//! `stress review`: what a run says of its pool's settings, as advice with its reason.
+//!
+//! Owns what is shown. Rules are in `rules`, what they go by in `facts`. Never: advises without a figure.
+
+mod facts;
+mod rules;
+
+use std::fmt::Write;
+use std::io;
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use crate::cli::ReviewOptions;
+use crate::failure::Failure;
+use crate::record::Kept;
+use crate::report;
+use facts::Facts;
+
+/// One piece of advice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Advice {
+    /// Which rule, for programs.
+    pub(crate) rule: &'static str,
+    /// Whether something should be changed; else it is only good to know.
+    pub(crate) change: bool,
+    /// What to do, or what is so.
+    pub(crate) says: String,
+    /// The figures that it goes by.
+    pub(crate) reason: String,
+}
+
+/// Reviews a run that was kept.
+pub(crate) fn run(options: &ReviewOptions) -> Result<ExitCode, Failure> {
+    let kept = Kept::open(&options.run, options.phase.as_deref())?;
+    let advice = rules::all(&Facts::of(&kept));
+    if options.json {
+        let told: Vec<_> = advice
+            .iter()
+            .map(|one| {
+                json!({
+                    "rule": one.rule,
+                    "change": one.change,
+                    "says": one.says,
+                    "reason": one.reason,
+                })
+            })
+            .collect();
+        report::write(io::stdout(), &format!("{:#}\n", json!({ "advice": told })))?;
+    } else {
+        report::write(io::stdout(), &text(&advice))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(advice: &[Advice]) -> String {
+    if advice.is_empty() {
+        return "Nothing stands out.\n".to_owned();
+    }
+    let mut text = String::new();
+    for one in advice {
+        let mark = if one.change { "change" } else { "note" };
+        let _ = writeln!(
+            text,
+            "{mark:<7} {}\n{:<7} because {}",
+            one.says, "", one.reason
+        );
+    }
+    text
+}

@@ -1,0 +1,96 @@
+//! Whether a run counts, or the tool itself was the limit.
+//!
+//! Owns: the rules, and their words. Never: measures, or hides a figure: a run that does not count is shown like any other.
+
+use std::time::Duration;
+
+use crate::load::LoadResult;
+use crate::measure::Patience;
+
+/// The tool may be as late as this, whatever it measures: a step of the pace, a timer and a switch of threads.
+const LAG_ALLOWED: Duration = Duration::from_millis(2);
+/// And it may be late by so large a share of the latency that it reports.
+const LAG_SHARE_MAX: f64 = 0.1;
+/// The quantile at which both are looked at.
+const AT: f64 = 0.99;
+/// The tool may lack a core for so large a share of the time in which it wants one: with one other that never rests
+/// beside it, half is fair.
+const STARVED_MAX: f64 = 0.55;
+/// And where that is so, each wait may be as long as this on average: short ones are those of threads that wake each other on
+/// the same core, and delay nothing that is measured here.
+const WAIT_ALLOWED: Duration = Duration::from_micros(500);
+
+/// Why the run does not count; nothing if it does.
+pub(crate) fn judge(result: &LoadResult, dropped: u64, patience: Patience) -> Vec<String> {
+    let mut invalid = Vec::new();
+    if dropped > 0 {
+        invalid.push(format!(
+            "the tool dropped {dropped} starts: more were due than it keeps waiting for a caller"
+        ));
+    }
+    let at = |histogram: &hdrhistogram::Histogram<u64>| {
+        Duration::from_nanos(histogram.value_at_quantile(AT))
+    };
+    let (lag, latency) = (at(&result.lag), at(&result.latency));
+    if lag > LAG_ALLOWED.max(latency.mul_f64(LAG_SHARE_MAX)) {
+        invalid.push(format!(
+            "the tool was late: it sent one request in a hundred {:.1} ms or more after it could have, and the latency \
+             at that quantile is {:.1} ms",
+            lag.as_secs_f64() * 1e3,
+            latency.as_secs_f64() * 1e3,
+        ));
+    }
+    if patience.wait() > WAIT_ALLOWED && patience.starved() > STARVED_MAX {
+        invalid.push(format!(
+            "the tool was starved: for {:.0} % of the time in which its threads could have run they had no core, {:.1} ms \
+             each time",
+            patience.starved() * 100.0,
+            patience.wait().as_secs_f64() * 1e3,
+        ));
+    }
+    invalid
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::record;
+
+    fn result(lag_ms: u64, latency_ms: u64) -> LoadResult {
+        let mut result = LoadResult::default();
+        record(&mut result.lag, Duration::from_millis(lag_ms));
+        record(&mut result.latency, Duration::from_millis(latency_ms));
+        result
+    }
+
+    fn patience(ran: u64, waited: u64) -> Patience {
+        Patience {
+            ran: Duration::from_millis(ran),
+            waited: Duration::from_millis(waited),
+            turns: 100,
+        }
+    }
+
+    #[test]
+    fn a_tool_that_keeps_up_is_believed() {
+        for (lag, latency) in [(0, 0), (1, 1), (90, 1000)] {
+            assert!(judge(&result(lag, latency), 0, patience(900, 100)).is_empty());
+        }
+        assert!(judge(&LoadResult::default(), 0, Patience::default()).is_empty());
+        let short = patience(1, 5);
+        assert!(
+            judge(&LoadResult::default(), 0, short).is_empty(),
+            "50 µs each"
+        );
+    }
+
+    #[test]
+    fn a_tool_that_is_the_limit_says_so_and_why() {
+        let fine = patience(1, 0);
+        let why = |result, dropped, patience| judge(&result, dropped, patience).join("; ");
+        assert!(why(result(3, 3), 0, fine).contains("was late"));
+        assert!(why(result(200, 1000), 0, fine).contains("was late"));
+        assert!(why(result(0, 1), 7, fine).contains("dropped 7"));
+        assert!(why(result(0, 1), 0, patience(100, 900)).contains("90 %"));
+    }
+}
