@@ -27,7 +27,7 @@ pub(crate) struct ServeOptions {
     /// How the time that answers take is spread: 5ms, exp:5ms, lognormal:5ms,0.5, bimodal:1ms,50ms,5%
     #[arg(long, value_name = "SPREAD", value_parser = Spread::of_durations)]
     pub(crate) service: Option<Spread>,
-    /// What goes wrong: KIND[:VALUE][:SHARE%][@FROM..TO[/EVERY]], such as reset:0.1% or stall@10s..11s; may be repeated
+    /// What goes wrong, such as `reset:0.1%` or `stall@10s..11s`; may be repeated: `KIND[:VALUE][:SHARE%][@FROM..TO[/EVERY]]`
     #[arg(long, value_name = "FAULT", value_parser = Fault::parse)]
     pub(crate) fault: Vec<Fault>,
     /// What random numbers come from

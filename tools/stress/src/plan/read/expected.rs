@@ -1,6 +1,6 @@
 //! The part of a scenario file that is held against what is found: its sweep, and its expectations.
 //!
-//! Owns: the keys of [sweep] and [[expect]]. Never: evaluates one.
+//! Owns: the keys of `[sweep]` and `[[expect]]`. Never: evaluates one.
 
 use super::super::Sweep;
 use super::super::expect::{Expectation, Metric};
