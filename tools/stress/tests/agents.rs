@@ -128,8 +128,13 @@ fn an_agent_that_is_lost_makes_the_run_invalid_and_the_rest_is_told() {
         assert_eq!(output.status.code(), Some(3), "{}", words(&output));
         let report = json(&output);
         assert!(report["requests"]["ok"].as_u64() > Some(0));
-        let why = report["invalid"][0].as_str().expect("a reason");
-        assert!(why.contains(&lost) && why.contains("lost"), "{why}");
+        // Whatever else kept it from counting on this machine.
+        let whys = report["invalid"].as_array().expect("reasons");
+        let is_told = |why: &serde_json::Value| {
+            let why = why.as_str().unwrap_or_default();
+            why.contains(&lost) && why.contains("lost")
+        };
+        assert!(whys.iter().any(is_told), "{whys:?}");
         thread.join().expect("it went away");
     }
 }
