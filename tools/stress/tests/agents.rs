@@ -163,7 +163,13 @@ fn whoever_does_not_know_the_token_is_sent_away() {
         assert!(words(&output).contains("token"), "{}", words(&output));
     }
     let output = conduct(Some("open sesame"));
-    assert_eq!(output.status.code(), Some(0), "{}", words(&output));
+    // Whether it counts on this machine is not asked.
+    assert!(
+        matches!(output.status.code(), Some(0 | 3)),
+        "{}",
+        words(&output)
+    );
+    assert!(String::from_utf8_lossy(&output.stdout).contains("share of requests"));
 }
 
 #[test]
