@@ -57,7 +57,7 @@ pub(crate) enum Command {
     Compare(CompareOptions),
     /// Look whether this machine can run it, and what would disturb a measurement
     Doctor(DoctorOptions),
-    /// Advise on a run that was kept: limits too tight or too loose, and why
+    /// Advise on a run that was kept, or on a scrape: limits too tight or too loose, and why
     Review(ReviewOptions),
     /// Load for somebody else's `stress run --agents`
     Agent(AgentOptions),
@@ -202,7 +202,7 @@ pub(crate) struct DoctorOptions {
 /// `stress review`.
 #[derive(Debug, Args)]
 pub(crate) struct ReviewOptions {
-    /// What `--json` wrote
+    /// What `--json` wrote, or metrics of an engine in Prometheus' text format
     pub(crate) run: PathBuf,
     /// Which phase, if it was a scenario
     #[arg(long, value_name = "KEY")]

@@ -147,12 +147,8 @@ const FILE_MAX: u64 = 256 << 20;
 impl Kept {
     /// Reads a report's file; see [`read`](Self::read).
     pub(crate) fn open(path: &Path, phase: Option<&str>) -> Result<Self, Failure> {
-        let failed = |why: String| Failure::Usage(format!("{}: {why}", path.display()));
-        let mut text = String::new();
-        File::open(path)
-            .and_then(|file| file.take(FILE_MAX).read_to_string(&mut text))
-            .map_err(|e| failed(format!("cannot read it: {e}")))?;
-        Self::read(&text, phase).map_err(|e| failed(e.to_string()))
+        let text = text_of(path)?;
+        Self::read(&text, phase).map_err(|e| Failure::Usage(format!("{}: {e}", path.display())))
     }
 
     /// Reads a report: of a single run, or the phase `phase` of a scenario's.
@@ -189,6 +185,15 @@ impl Kept {
             host,
         })
     }
+}
+
+/// What a file holds, up to a bound.
+pub(crate) fn text_of(path: &Path) -> Result<String, Failure> {
+    let mut text = String::new();
+    File::open(path)
+        .and_then(|file| file.take(FILE_MAX).read_to_string(&mut text))
+        .map_err(|e| Failure::Usage(format!("{}: cannot read it: {e}", path.display())))?;
+    Ok(text)
 }
 
 impl Figures {

@@ -42,7 +42,7 @@ pub(super) struct Facts {
     /// At p99, in seconds: from the intended start, from the send, the tool's own lag.
     pub(super) p99: [Option<f64>; 3],
     /// Requests beyond p99.9.
-    pub(super) beyond_p999: u64,
+    pub(super) beyond_p999: Option<u64>,
     /// Intervals between the first and the last in which nothing was answered, and how long one is.
     pub(super) silent: u64,
     pub(super) interval: f64,
@@ -89,7 +89,7 @@ impl Facts {
             waiting: (!pools.is_empty()).then(|| waiting as f64 / pools.len() as f64),
             cores_used: if seconds > 0.0 { cpu / seconds } else { 0.0 },
             p99,
-            beyond_p999: result.latency.len() / 1000,
+            beyond_p999: Some(result.latency.len() / 1000),
             silent: (between.len() - between.iter().filter(answered).count()) as u64,
             interval: result.series.interval.as_secs_f64(),
         }

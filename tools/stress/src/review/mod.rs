@@ -2,6 +2,7 @@
 //!
 //! Owns what is shown. Rules are in `rules`, what they go by in `facts`. Never: advises without a figure.
 
+mod exposition;
 mod facts;
 mod rules;
 
@@ -13,7 +14,7 @@ use serde_json::json;
 
 use crate::cli::ReviewOptions;
 use crate::failure::Failure;
-use crate::record::Kept;
+use crate::record::{self, Kept};
 use crate::report;
 use facts::Facts;
 
@@ -30,10 +31,9 @@ pub(crate) struct Advice {
     pub(crate) reason: String,
 }
 
-/// Reviews a run that was kept.
+/// Reviews what the file holds.
 pub(crate) fn run(options: &ReviewOptions) -> Result<ExitCode, Failure> {
-    let kept = Kept::open(&options.run, options.phase.as_deref())?;
-    let advice = rules::all(&Facts::of(&kept));
+    let advice = advice(options)?;
     if options.json {
         let told: Vec<_> = advice
             .iter()
@@ -51,6 +51,28 @@ pub(crate) fn run(options: &ReviewOptions) -> Result<ExitCode, Failure> {
         report::write(io::stdout(), &text(&advice))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Of a run that was kept, or of each upstream of a scrape.
+fn advice(options: &ReviewOptions) -> Result<Vec<Advice>, Failure> {
+    let text = record::text_of(&options.run)?;
+    let failed = |why: String| Failure::Usage(format!("{}: {why}", options.run.display()));
+    if text.trim_start().starts_with('{') {
+        let kept = Kept::read(&text, options.phase.as_deref());
+        let kept = kept.map_err(|e| failed(e.to_string()))?;
+        return Ok(rules::all(&Facts::of(&kept)));
+    }
+    let upstreams = exposition::read(&text).map_err(|exposition::NoMetrics| {
+        failed("it is neither a run that was kept nor metrics of ringpool's pools".to_owned())
+    })?;
+    let all = upstreams.iter().flat_map(|(name, facts)| {
+        let named = move |one: Advice| Advice {
+            says: format!("{name}: {}", one.says),
+            ..one
+        };
+        rules::all(facts).into_iter().map(named)
+    });
+    Ok(all.collect())
 }
 
 fn text(advice: &[Advice]) -> String {

@@ -147,7 +147,7 @@ fn dials_failed(facts: &Facts) -> Option<Advice> {
 fn errors(facts: &Facts) -> Option<Advice> {
     let (kind, count) = facts.failed.iter().max_by_key(|(_, count)| **count)?;
     let says = match kind.as_str() {
-        "timeout_wait" | "refused" | "shed" => {
+        "timeout_wait" | "timed_out" | "refused" | "shed" => {
             "give the pool more connections, or callers more time: calls ended in the queue"
         }
         "timeout_dial" | "dial" => "see why the server does not take connections",
@@ -239,7 +239,8 @@ fn silence(facts: &Facts) -> Option<Advice> {
 
 /// Percentiles that rest on a few requests.
 fn few_samples(facts: &Facts) -> Option<Advice> {
-    if facts.answered == 0 || facts.beyond_p999 >= 10 {
+    let beyond = facts.beyond_p999?;
+    if facts.answered == 0 || beyond >= 10 {
         return None;
     }
     advice(
@@ -247,8 +248,8 @@ fn few_samples(facts: &Facts) -> Option<Advice> {
         false,
         "make it longer before p99.9 is quoted".to_owned(),
         format!(
-            "only {} of {} requests lie beyond p99.9",
-            facts.beyond_p999, facts.answered
+            "only {beyond} of {} requests lie beyond p99.9",
+            facts.answered
         ),
     )
 }
@@ -300,7 +301,7 @@ mod tests {
             waiting: Some(0.0),
             cores_used: 0.4,
             p99: [Some(1e-3), Some(1e-3), Some(1e-5)],
-            beyond_p999: 100,
+            beyond_p999: Some(100),
             interval: 0.1,
             ..Facts::default()
         }
@@ -342,7 +343,7 @@ mod tests {
         assert_eq!(case(|f| f.p99[0] = Some(0.1)), ["callers"]);
         assert_eq!(case(|f| f.cores_used = 0.95), ["shards"]);
         assert_eq!(case(|f| f.silent = 3), ["silence"]);
-        assert_eq!(case(|f| f.beyond_p999 = 3), ["few_samples"]);
+        assert_eq!(case(|f| f.beyond_p999 = Some(3)), ["few_samples"]);
         assert_eq!(case(|f| f.seconds_avoided = 12.0), ["avoided"]);
     }
 
