@@ -57,7 +57,7 @@ pub(crate) fn run(options: &CompareOptions) -> Result<ExitCode, Failure> {
         .find(|limit| comparison.omitted.iter().any(|(m, _)| *m == limit.metric));
     if let Some(limit) = unseen {
         return Err(Failure::Usage(format!(
-            "{} could not be compared: the runs are too short, or too slow",
+            "{} could not be compared; the table says why",
             limit.metric.key()
         )));
     }

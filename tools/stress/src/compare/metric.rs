@@ -51,6 +51,11 @@ impl Metric {
         self != Self::Throughput
     }
 
+    /// Whether it differs more from run to run than within one, so that two runs tell nothing of it.
+    pub(super) fn varies_by_run(self) -> bool {
+        self == Self::Cpu
+    }
+
     /// Whether changes are told as a factor; shares are told as a difference, since most are zero.
     pub(super) fn is_ratio(self) -> bool {
         self != Self::Failed

@@ -113,7 +113,7 @@ fn a_percentile_without_enough_requests_is_not_compared() {
     let (a, b) = (run(&mut dice, 1.0, 0.0), run(&mut dice, 1.0, 0.0));
     let comparison = Comparison::of(&[&a], &[&b]).unwrap();
     let omitted: Vec<_> = comparison.omitted.iter().map(|(m, _)| m.key()).collect();
-    assert_eq!(omitted, ["p999"], "a block has 2,000 requests");
+    assert_eq!(omitted, ["p999", "cpu"], "a block has 2,000 requests");
     let short = LoadResult {
         series: Series {
             interval: a.series.interval,
@@ -188,6 +188,8 @@ fn several_runs_are_blocks_of_their_own() {
     let [a, b] = [&a, &b].map(|runs| runs.iter().collect::<Vec<_>>());
     let together = Comparison::of(&a, &b).unwrap();
     assert_eq!(together.blocks, [5, 5]);
+    let last = together.changes.last().map(|change| change.metric.key());
+    assert_eq!(last, Some("cpu"), "it can be compared now");
     assert!(different(&together).is_empty(), "{together:?}");
 }
 
