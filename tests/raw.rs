@@ -130,6 +130,32 @@ fn a_server_may_speak_first() {
     }
 }
 
+/// What a server said first is for the first who uses the connection, whether he reads it or not.
+#[test]
+fn a_greeting_that_nobody_read_reaches_nobody_else() {
+    for place in PLACES {
+        let peer = Peer::start();
+        let client = Client::with(&peer.raw(), |config| {
+            config.connections_max = 1;
+            config.idle_min = 1;
+        });
+        let mut conn = peer.accept();
+        conn.send("220 ready\n");
+        client.until("it is warm", |s| s.upstreams[NAME].idle == 1);
+        let unread = on_a_lease!(place, client, |lease| {
+            lease.release();
+        });
+        unread.wait().unwrap();
+        client.until("it idles", |s| s.upstreams[NAME].idle == 1);
+        let second = use_once(place, &client);
+        // Another connection, which has said nothing.
+        let mut other = peer.accept();
+        pong(&mut other);
+        assert!(!second.wait().unwrap(), "{place:?}");
+        assert_eq!(conn.closed(), b"");
+    }
+}
+
 #[test]
 fn bytes_between_two_uses_are_for_nobody() {
     let peer = Peer::start();

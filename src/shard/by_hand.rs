@@ -53,6 +53,7 @@ impl<D: Driver> Shard<D> {
             || !self.mailbox.is_empty()
             || core.driver.pending()
             || core.has_left()
+            || !core.untimed.is_empty()
             || core.is_copying()
             // What was left may have been a wake-up, which the kernel took back: it ends the sleep all the same.
             || core.lag.is_behind()

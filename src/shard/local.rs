@@ -184,8 +184,12 @@ impl<D: Driver> LocalUpstream<D> {
             return None;
         }
         let class = self.options.class.unwrap_or_else(|| self.policy.class());
-        // Not even a look is needed: the driver had no news. What was given up meanwhile grants nothing.
+        // What was given up meanwhile grants nothing.
         let grant = core.hit(self.key.get(), class).ok()??;
+        // The driver had no news; but what a server said first may lie unread since before.
+        if core.is_stale(grant.conn) {
+            return None;
+        }
         Some(Lease::granted(self, grant))
     }
 

@@ -28,6 +28,10 @@ impl<D: Driver> Core<D> {
     /// when the pool has nothing to wait for.
     pub(super) fn schedule(&mut self, upstream: Key) {
         self.touch(upstream);
+        self.arm(upstream);
+    }
+
+    fn arm(&mut self, upstream: Key) {
         let Some(state) = self.upstreams.get_mut(upstream) else {
             return;
         };
@@ -69,12 +73,13 @@ impl<D: Driver> Core<D> {
         }
     }
 
-    /// Arms the timers of pools that have put it off.
+    /// Arms the timers of pools that have put it off. What shards do for each other has been looked at since: nothing is
+    /// touched, or no turn would be the last.
     pub(super) fn schedule_untimed(&mut self) {
         while let Some(upstream) = self.untimed.pop() {
             if let Some(state) = self.upstreams.get_mut(upstream) {
                 state.untimed = false;
-                self.schedule(upstream);
+                self.arm(upstream);
             }
         }
     }

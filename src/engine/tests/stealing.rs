@@ -415,3 +415,21 @@ fn bursts_on_one_shard_are_answered_each_with_its_own() {
         rig.stop();
     }
 }
+
+/// Else a shard that is never idle would take twice as many turns, and take itself for late.
+#[test]
+fn a_turn_that_gives_a_connection_back_needs_no_other_turn() {
+    let mut rig = warmed(2, 2, |_| {});
+    // The first call to wait makes the shards say what they have.
+    let mut first: Vec<Call> = (0..3).map(|_| rig.call(0, "a", "/x")).collect();
+    rig.finish(&mut first);
+    let mut call = rig.call(0, "a", "/hold/x");
+    rig.settle();
+    rig.web.let_go();
+    while !call.is_answered() {
+        rig.step();
+    }
+    assert_eq!(call.trip().shard, 0);
+    assert!(rig.shards[0].rests_until() > rig.clock.now());
+    rig.stop();
+}
