@@ -117,6 +117,31 @@ fn a_collection_has_the_figures_of_its_moment() {
 }
 
 #[test]
+fn a_collection_that_keeps_a_shard_from_its_turn_ends_and_tells_nothing() {
+    let server = Answering::start();
+    let url = format!("http://127.0.0.1:{}", server.port());
+    let engine = engine(1, UpstreamConfig::at(&url).unwrap());
+    let exported = Exported::default();
+    let reader = PeriodicReader::builder(exported.clone())
+        .with_interval(Duration::from_secs(3600))
+        .build();
+    let provider = SdkMeterProvider::builder().with_reader(reader).build();
+    let instruments = register(&provider.meter("ringpool"), engine.snapshots());
+    let flushed = provider.clone();
+    let results = run(engine.spawn_on_each(move |_| {
+        let flushed = flushed.clone();
+        async move { flushed.force_flush().is_ok() }
+    }));
+    assert!(*results[0].as_ref().unwrap());
+    assert!(exported.0.lock().unwrap().is_empty());
+    thread::sleep(Duration::from_millis(300));
+    provider.force_flush().unwrap();
+    assert!(!exported.0.lock().unwrap().is_empty(), "it tells again");
+    provider.shutdown().unwrap();
+    drop(instruments);
+}
+
+#[test]
 fn the_current_context_goes_out_if_the_upstream_wants_it() {
     for wanted in [true, false] {
         let peer = Peer::start();

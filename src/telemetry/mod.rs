@@ -41,7 +41,7 @@ mod facade;
 mod otel;
 #[cfg(feature = "prometheus")]
 mod prometheus;
-#[cfg(feature = "prometheus")]
+#[cfg(any(feature = "prometheus", feature = "opentelemetry"))]
 mod within;
 
 pub use catalogue::{Kind, METRICS, Metric, Sample, Value};
