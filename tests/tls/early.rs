@@ -106,6 +106,9 @@ fn what_is_turned_away_as_too_early_comes_once_more() {
     assert_eq!(exchange(&engine, "/picky"), "later");
     let seen = run(engine.snapshot()).unwrap();
     assert_eq!((seen.early_taken, seen.connections_opened), (4, 5));
+    let requests = seen.upstreams["backend"].requests.iter();
+    let told: Vec<u64> = requests.map(|one| one.duration.count()).collect();
+    assert_eq!(told, [5], "each call once, by its last answer");
 }
 
 #[test]
