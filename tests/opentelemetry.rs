@@ -143,7 +143,7 @@ fn a_collection_that_keeps_a_shard_from_its_turn_ends_and_tells_nothing() {
 
 #[test]
 fn the_current_context_goes_out_if_the_upstream_wants_it() {
-    for wanted in [true, false] {
+    for (wanted, own_state) in [(true, false), (true, true), (false, false)] {
         let peer = Peer::start();
         let mut settings = UpstreamConfig::at(&peer.http()).unwrap();
         settings.trace_context = wanted;
@@ -160,7 +160,11 @@ fn the_current_context_goes_out_if_the_upstream_wants_it() {
                 let context = opentelemetry::Context::new().with_remote_span_context(span);
                 let _within = context.attach();
                 let upstream = engine.upstream("backend").unwrap();
-                let request = http::Request::get("/").body(()).unwrap();
+                let mut request = http::Request::get("/").body(()).unwrap();
+                if own_state {
+                    let own = "own=2".parse().unwrap();
+                    request.headers_mut().insert("tracestate", own);
+                }
                 run(upstream.call(request)).unwrap();
             });
             let mut conn = peer.accept();
@@ -171,6 +175,7 @@ fn the_current_context_goes_out_if_the_upstream_wants_it() {
         });
         let text = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         assert_eq!(request.header("traceparent"), wanted.then_some(text));
-        assert_eq!(request.header("tracestate"), wanted.then_some("vendor=1"));
+        let state = if own_state { "own=2" } else { "vendor=1" };
+        assert_eq!(request.header("tracestate"), wanted.then_some(state));
     }
 }
