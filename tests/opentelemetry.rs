@@ -117,8 +117,33 @@ fn a_collection_has_the_figures_of_its_moment() {
 }
 
 #[test]
+fn a_collection_that_keeps_a_shard_from_its_turn_ends_and_tells_nothing() {
+    let server = Answering::start();
+    let url = format!("http://127.0.0.1:{}", server.port());
+    let engine = engine(1, UpstreamConfig::at(&url).unwrap());
+    let exported = Exported::default();
+    let reader = PeriodicReader::builder(exported.clone())
+        .with_interval(Duration::from_secs(3600))
+        .build();
+    let provider = SdkMeterProvider::builder().with_reader(reader).build();
+    let instruments = register(&provider.meter("ringpool"), engine.snapshots());
+    let flushed = provider.clone();
+    let results = run(engine.spawn_on_each(move |_| {
+        let flushed = flushed.clone();
+        async move { flushed.force_flush().is_ok() }
+    }));
+    assert!(*results[0].as_ref().unwrap());
+    assert!(exported.0.lock().unwrap().is_empty());
+    thread::sleep(Duration::from_millis(300));
+    provider.force_flush().unwrap();
+    assert!(!exported.0.lock().unwrap().is_empty(), "it tells again");
+    provider.shutdown().unwrap();
+    drop(instruments);
+}
+
+#[test]
 fn the_current_context_goes_out_if_the_upstream_wants_it() {
-    for wanted in [true, false] {
+    for (wanted, own_state) in [(true, false), (true, true), (false, false)] {
         let peer = Peer::start();
         let mut settings = UpstreamConfig::at(&peer.http()).unwrap();
         settings.trace_context = wanted;
@@ -135,7 +160,11 @@ fn the_current_context_goes_out_if_the_upstream_wants_it() {
                 let context = opentelemetry::Context::new().with_remote_span_context(span);
                 let _within = context.attach();
                 let upstream = engine.upstream("backend").unwrap();
-                let request = http::Request::get("/").body(()).unwrap();
+                let mut request = http::Request::get("/").body(()).unwrap();
+                if own_state {
+                    let own = "own=2".parse().unwrap();
+                    request.headers_mut().insert("tracestate", own);
+                }
                 run(upstream.call(request)).unwrap();
             });
             let mut conn = peer.accept();
@@ -146,6 +175,7 @@ fn the_current_context_goes_out_if_the_upstream_wants_it() {
         });
         let text = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         assert_eq!(request.header("traceparent"), wanted.then_some(text));
-        assert_eq!(request.header("tracestate"), wanted.then_some("vendor=1"));
+        let state = if own_state { "own=2" } else { "vendor=1" };
+        assert_eq!(request.header("tracestate"), wanted.then_some(state));
     }
 }

@@ -205,6 +205,10 @@ fn upstream(settings: &UpstreamConfig, config: &Config, mistakes: &mut Mistakes)
         0,
         1 << 16,
     );
+    if settings.trace_context && !cfg!(feature = "opentelemetry") {
+        let what = "needs the feature opentelemetry, which this build does not have";
+        mistakes.add("trace_context", what.into());
+    }
     if settings
         .tls
         .alpn
@@ -412,6 +416,21 @@ mod tests {
             "users.attempt.timeout_min",
             "users.endpoints has 10.0.0.1:80 twice",
         ] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+
+    #[test]
+    fn trace_context_needs_its_feature() {
+        let mut traced = Config::default();
+        let mut users = UpstreamConfig::at("https://users").unwrap();
+        users.trace_context = true;
+        traced.upstreams.insert("users".into(), users);
+        if cfg!(feature = "opentelemetry") {
+            config(&traced).unwrap();
+        } else {
+            let text = config(&traced).unwrap_err().to_string();
+            let part = "users.trace_context needs the feature opentelemetry";
             assert!(text.contains(part), "{text}");
         }
     }

@@ -142,7 +142,7 @@ pub struct UpstreamConfig {
     /// Whether calls go out with the header `traceparent` of the OpenTelemetry context that their caller is in
     /// (and its `tracestate`), if they have none themselves. Default false: a trace's ids are for one's own backends, and
     /// for strangers nobody's business. Set it where the backend takes part in traces. It needs the feature
-    /// `opentelemetry`; a [`TraceParent`](crate::config::TraceParent) among a request's extensions goes out without either.
+    /// `opentelemetry`, and is refused without; a [`TraceParent`](crate::config::TraceParent) among a request's extensions goes out without either.
     pub trace_context: bool,
     /// When callers who wait are sent away.
     pub shed: ShedConfig,

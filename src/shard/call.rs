@@ -228,6 +228,9 @@ pub(super) async fn run<D: Driver>(
             }
         };
         let replay = source.again();
+        if replay.is_none() {
+            exchange.stays_as_it_is();
+        }
         let hold = exchange
             .awaits_continue()
             .then(|| upstream.shard.sleep(terms.continue_timeout));

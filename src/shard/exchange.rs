@@ -248,6 +248,11 @@ impl<D: Driver> Exchange<D> {
         &self.facts
     }
 
+    /// The request cannot be sent again: an answer that it came too early is the caller's.
+    pub(super) fn stays_as_it_is(&mut self) {
+        self.0.facts.early = false;
+    }
+
     /// Whether the server wants to have the request once more, after the handshake (RFC 8470 §5.2). It has not acted on it.
     pub(super) fn came_too_early(&self) -> bool {
         self.facts.early && self.head().status() == http::StatusCode::TOO_EARLY.as_u16()

@@ -8,6 +8,8 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue};
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+#[cfg(feature = "opentelemetry")]
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Adds the header, if the request says what it is, or the upstream's settings want the current context's. To be called where
 /// the caller's future is polled: that is where its context is.
@@ -49,12 +51,11 @@ fn current(parts: &mut Parts) -> Option<TraceParent> {
         return None;
     }
     let state = span.trace_state().header();
-    if let Ok(state) = HeaderValue::try_from(state)
+    if !parts.headers.contains_key(TRACESTATE)
+        && let Ok(state) = HeaderValue::try_from(state)
         && !state.is_empty()
     {
-        parts
-            .headers
-            .insert(HeaderName::from_static("tracestate"), state);
+        parts.headers.insert(TRACESTATE, state);
     }
     Some(TraceParent {
         trace_id: u128::from_be_bytes(span.trace_id().to_bytes()),

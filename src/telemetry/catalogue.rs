@@ -9,7 +9,9 @@ use crate::stats::Durations;
 /// What a metric is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// It only grows, while the engine lives and, with a label of an upstream or endpoint, while that is known.
+    /// It only grows, while the engine lives and, with a label of an upstream or endpoint, while that is known. A sum over shards can
+    /// fall all the same, when a shard is lost, or an endpoint leaves on one shard before the others: a reader takes that for a new start, as
+    /// of any counter.
     Counter,
     /// It is as it is at the moment.
     Gauge,

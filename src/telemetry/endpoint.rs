@@ -4,19 +4,18 @@
 //! strangers: bind it to an address that only those reach who may see the figures.
 
 use super::prometheus::{Format, write};
+use super::within::within;
 use crate::client::snapshot::Snapshot;
 use crate::client::snapshots::Snapshots;
 use crate::time::Time;
 use crate::time::clock::Clock;
+use socket2::SockRef;
 use std::fmt;
-use std::future::Future;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
-use std::pin::pin;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context as TaskContext, Poll, Wake, Waker};
-use std::thread::{self, JoinHandle, Thread};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 /// How long one visitor may take, its request and its answer each.
@@ -31,6 +30,7 @@ const HEAD_MAX: usize = 8 * 1024;
 /// One visitor is served at a time, and has two seconds for its request and as many to take its answer; others wait in the kernel's queue.
 pub struct PrometheusEndpoint {
     address: SocketAddr,
+    listener: Arc<TcpListener>,
     ending: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -44,15 +44,16 @@ impl PrometheusEndpoint {
         address: impl ToSocketAddrs,
         snapshots: Snapshots,
     ) -> io::Result<PrometheusEndpoint> {
-        let listener = TcpListener::bind(address)?;
+        let listener = Arc::new(TcpListener::bind(address)?);
         let address = listener.local_addr()?;
         let ending = Arc::new(AtomicBool::new(false));
-        let ends = ending.clone();
+        let (listens, ends) = (listener.clone(), ending.clone());
         let thread = thread::Builder::new()
             .name("ringpool-metrics".to_owned())
-            .spawn(move || serve(&listener, &snapshots, &ends))?;
+            .spawn(move || serve(&listens, &snapshots, &ends))?;
         Ok(PrometheusEndpoint {
             address,
+            listener,
             ending,
             thread: Some(thread),
         })
@@ -67,15 +68,8 @@ impl PrometheusEndpoint {
 impl Drop for PrometheusEndpoint {
     fn drop(&mut self) {
         self.ending.store(true, Ordering::SeqCst);
-        // Only to end the wait for a visitor. Listening everywhere, it is here as well.
-        let mut here = self.address;
-        if here.ip().is_unspecified() {
-            here.set_ip(match here {
-                SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-                SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-            });
-        }
-        let _ = TcpStream::connect_timeout(&here, PATIENCE);
+        // Ends the wait for a visitor, and takes no descriptor for that.
+        let _ = SockRef::from(&*self.listener).shutdown(Shutdown::Both);
         if let Some(thread) = self.thread.take() {
             // A panic was the thread's own end.
             let _ = thread.join();
@@ -98,6 +92,7 @@ fn serve(listener: &TcpListener, snapshots: &Snapshots, ending: &AtomicBool) {
                 // One who goes, or is too slow, is no trouble to others.
                 let _ = answer(&visitor, snapshots, &clock, until);
             }
+            Err(_) if ending.load(Ordering::SeqCst) => return,
             // No descriptor left, most likely: there may be one later.
             Err(_) => thread::park_timeout(PATIENCE / 20),
         }
@@ -187,27 +182,5 @@ fn left(clock: &Clock, until: Time) -> io::Result<Duration> {
     match until.since(clock.now()) {
         Duration::ZERO => Err(io::ErrorKind::TimedOut.into()),
         left => Ok(left),
-    }
-}
-
-/// Runs `future` on this thread, until then at most.
-fn within<F: Future>(future: F, clock: &Clock, until: Time) -> Option<F::Output> {
-    struct Unpark(Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut cx = TaskContext::from_waker(&waker);
-    let mut future = pin!(future);
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
-            return Some(output);
-        }
-        match until.since(clock.now()) {
-            Duration::ZERO => return None,
-            left => thread::park_timeout(left),
-        }
     }
 }

@@ -7,19 +7,34 @@ use super::catalogue::{Kind, METRICS, Value};
 use crate::client::snapshot::Snapshot;
 use crate::stats::Durations;
 use metrics::{Key, KeyName, Label, Level, Metadata, SharedString, Unit, with_recorder};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 static METADATA: Metadata<'static> = Metadata::new("ringpool", Level::INFO, Some(module_path!()));
+
+/// For so many snapshots a series is remembered that is not in them: that of a shard that was lost may come back.
+const MISSING_MAX: u32 = 16;
 
 /// Publishes snapshots to whatever recorder is installed, by the names that they have in Prometheus.
 ///
 /// Counters of a whole number are absolute; seconds that add up are gauges, since the facade's counters have no fractions. A duration is
 /// recorded as the end of the bucket that it was in, as often as there were any since the snapshot before.
+///
+/// A gauge that is in a snapshot no more is set to 0, once.
 #[derive(Debug, Default)]
 pub struct MetricsPublisher {
     described: bool,
-    /// Buckets of each series, cumulative, as they were published last.
-    published: HashMap<Key, Vec<u64>>,
+    /// Gauges that the last snapshot had.
+    gauges: HashSet<Key>,
+    histograms: HashMap<Key, Published>,
+}
+
+/// What is published of a histogram.
+#[derive(Debug, Default)]
+struct Published {
+    /// Bucket by bucket, not cumulative: the most that any snapshot had.
+    buckets: Vec<u64>,
+    /// How many snapshots have come without it.
+    missing: u32,
 }
 
 impl MetricsPublisher {
@@ -28,12 +43,20 @@ impl MetricsPublisher {
         MetricsPublisher::default()
     }
 
-    /// Publishes a snapshot: every few seconds, say. The first one tells everything since the engine's start.
+    /// Publishes a snapshot: every few seconds, say.
+    ///
+    /// Of durations the first snapshot is where it begins: those that it has are not recorded, be they ever so many. What a histogram counts
+    /// less than before, because a shard was lost, is not taken back, and not recorded again until there is more than there was. One that is missing from
+    /// more than 16 snapshots begins anew.
     pub fn publish(&mut self, snapshot: &Snapshot) {
-        if !std::mem::replace(&mut self.described, true) {
+        let begins = !std::mem::replace(&mut self.described, true);
+        if begins {
             describe();
         }
-        let mut seen = HashMap::new();
+        let mut gauges = HashSet::new();
+        for published in self.histograms.values_mut() {
+            published.missing += 1;
+        }
         for metric in METRICS {
             let name = metric.prometheus_name();
             metric.read(snapshot, &mut |sample| {
@@ -49,15 +72,49 @@ impl MetricsPublisher {
                     (Kind::Gauge | Kind::Histogram, Value::Count(count)) => set(&key, count as f64),
                     (_, Value::Number(number)) => set(&key, number),
                     (_, Value::Durations(durations)) => {
-                        let before = self.published.get(&key).map_or(&[][..], Vec::as_slice);
-                        let now = record(&key, durations, before);
-                        seen.insert(key, now);
+                        let published = self.histograms.entry(key.clone()).or_default();
+                        published.missing = 0;
+                        published.advance(durations, |bound, more| {
+                            if !begins {
+                                record(&key, bound, more);
+                            }
+                        });
                     }
+                }
+                if metric.kind == Kind::Gauge {
+                    gauges.insert(key);
                 }
             });
         }
-        // What is not there any more begins anew if it comes back.
-        self.published = seen;
+        for gone in self.gauges.difference(&gauges) {
+            set(gone, 0.0);
+        }
+        self.gauges = gauges;
+        self.histograms
+            .retain(|_, published| published.missing <= MISSING_MAX);
+    }
+}
+
+impl Published {
+    /// Takes what there is now, and gives `more` the bound of each bucket that has grown, and by how much.
+    fn advance(&mut self, durations: &Durations, mut more: impl FnMut(f64, u64)) {
+        // What took longer than the last bound took that long at least.
+        let (mut below, mut bound) = (0, 0.0);
+        let rest = (None, durations.count());
+        let bounded = durations.up_to().map(|(end, count)| (Some(end), count));
+        for (at, (end, count)) in bounded.chain([rest]).enumerate() {
+            bound = end.map_or(bound, |end| end.as_secs_f64());
+            let now = count.saturating_sub(below);
+            below = count;
+            if at == self.buckets.len() {
+                self.buckets.push(0);
+            }
+            let before = &mut self.buckets[at];
+            if now > *before {
+                more(bound, now - *before);
+                *before = now;
+            }
+        }
     }
 }
 
@@ -65,35 +122,12 @@ fn set(key: &Key, number: f64) {
     with_recorder(|to| to.register_gauge(key, &METADATA).set(number));
 }
 
-/// Records what has come since `before`, and returns what there is now.
-fn record(key: &Key, durations: &Durations, before: &[u64]) -> Vec<u64> {
-    let mut now: Vec<u64> = durations.up_to().map(|(_, count)| count).collect();
-    now.push(durations.count());
-    let mut bounds: Vec<f64> = durations
-        .up_to()
-        .map(|(end, _)| end.as_secs_f64())
-        .collect();
-    // What took longer than the last bound took that long at least.
-    bounds.push(bounds.last().copied().unwrap_or_default());
-    let single = |all: &[u64], at: usize| {
-        let below = at.checked_sub(1).map_or(0, |below| all[below]);
-        all.get(at).map_or(0, |count| count - below)
-    };
+fn record(key: &Key, duration: f64, times: u64) {
+    let times = usize::try_from(times).unwrap_or(usize::MAX);
     with_recorder(|to| {
-        let histogram = to.register_histogram(key, &METADATA);
-        for (at, bound) in bounds.iter().enumerate() {
-            let before = if before.is_empty() {
-                0
-            } else {
-                single(before, at)
-            };
-            let more = single(&now, at).saturating_sub(before);
-            if more > 0 {
-                histogram.record_many(*bound, usize::try_from(more).unwrap_or(usize::MAX));
-            }
-        }
+        to.register_histogram(key, &METADATA)
+            .record_many(duration, times);
     });
-    now
 }
 
 fn describe() {

@@ -41,6 +41,8 @@ mod facade;
 mod otel;
 #[cfg(feature = "prometheus")]
 mod prometheus;
+#[cfg(any(feature = "prometheus", feature = "opentelemetry"))]
+mod within;
 
 pub use catalogue::{Kind, METRICS, Metric, Sample, Value};
 #[cfg(feature = "prometheus")]

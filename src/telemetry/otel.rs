@@ -3,6 +3,7 @@
 //! Owns: one snapshot for all instruments of a collection. Never: a provider, an exporter or a thread: those are the service's.
 
 use super::catalogue::{Kind, METRICS, Metric, Value};
+use super::within::within;
 use crate::client::snapshot::Snapshot;
 use crate::client::snapshots::Snapshots;
 use crate::time::Time;
@@ -15,6 +16,9 @@ use std::time::Duration;
 
 /// How long a snapshot serves: the callbacks of one collection come one after the other.
 const FRESH: Duration = Duration::from_millis(200);
+
+/// How long a collection waits for the shards.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The registered instruments, to be kept as long as they are to be observed.
 #[derive(Default)]
@@ -30,7 +34,8 @@ pub struct Instruments {
 /// The API has no histogram that is observed: each is told as three counters, `….bucket` with the attribute `le` (cumulative, as
 /// Prometheus has it), `….sum` and `….count`. Exported to Prometheus, those are the names of a histogram's series.
 ///
-/// A collection waits until the shards have told their figures, between two of their turns.
+/// A collection waits until the shards have told their figures, between two of their turns, and for two seconds at most: if a shard has
+/// not by then, it tells nothing. It always takes that long on a shard's own thread, and tells nothing there.
 pub fn register(meter: &Meter, snapshots: Snapshots) -> Instruments {
     let source = Arc::new(Source {
         snapshots,
@@ -47,22 +52,26 @@ pub fn register(meter: &Meter, snapshots: Snapshots) -> Instruments {
 struct Source {
     snapshots: Snapshots,
     clock: Clock,
-    last: Mutex<Option<(Time, Arc<Snapshot>)>>,
+    /// The last one, and when it came; or when none did.
+    last: Mutex<Option<(Time, Option<Arc<Snapshot>>)>>,
 }
 
 impl Source {
-    /// The snapshot of this collection; `None` if the engine has ended.
+    /// The snapshot of this collection; `None` if the engine has ended, or does not answer in time.
     fn snapshot(&self) -> Option<Arc<Snapshot>> {
         // One store under the lock, and what makes it cannot leave it half done.
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((at, snapshot)) = &*last
             && self.clock.now().since(*at) < FRESH
         {
-            return Some(snapshot.clone());
+            return snapshot.clone();
         }
-        let snapshot = Arc::new(crate::block_on(self.snapshots.take()).ok()?);
+        let until = self.clock.now() + PATIENCE;
+        let snapshot = within(self.snapshots.take(), &self.clock, until);
+        let snapshot = snapshot.and_then(Result::ok).map(Arc::new);
+        // A failure serves as well: not every instrument is to wait anew.
         *last = Some((self.clock.now(), snapshot.clone()));
-        Some(snapshot)
+        snapshot
     }
 
     fn each(&self, metric: &Metric, mut each: impl FnMut(Vec<KeyValue>, Value<'_>)) {

@@ -1,6 +1,7 @@
 //! Requests that are sent along with a handshake.
 
 use super::*;
+use common::body::Steps;
 use common::tls_peer::config_taking_early;
 use ringpool::CallOptions;
 
@@ -106,6 +107,28 @@ fn what_is_turned_away_as_too_early_comes_once_more() {
     assert_eq!(exchange(&engine, "/picky"), "later");
     let seen = run(engine.snapshot()).unwrap();
     assert_eq!((seen.early_taken, seen.connections_opened), (4, 5));
+    let requests = seen.upstreams["backend"].requests.iter();
+    let told: Vec<u64> = requests.map(|one| one.duration.count()).collect();
+    assert_eq!(told, [5], "each call once, by its last answer");
+}
+
+/// Nobody can send such a request again: the answer is the caller's, and counts.
+#[test]
+fn what_cannot_be_sent_again_is_answered_as_too_early() {
+    let authority = Authority::new();
+    let peer = telling_peer(&authority.sign(), 10_000);
+    let engine = engine_with_early_data(&peer.url("https"), &authority);
+    assert_eq!(get(&engine, "/"), "later");
+    let body = ringpool::Body::stream(Steps::chunked().data("body"));
+    let request = http::Request::put("/picky").body(body).unwrap();
+    let upstream = engine.upstream("backend").unwrap();
+    let response = run(upstream.call(request)).unwrap();
+    assert_eq!(response.status(), 425);
+    let seen = run(engine.snapshot()).unwrap();
+    assert_eq!(seen.early_taken, 1);
+    let requests = seen.upstreams["backend"].requests.iter();
+    let told: Vec<u64> = requests.map(|one| one.duration.count()).collect();
+    assert_eq!(told, [1, 1]);
 }
 
 #[test]

@@ -153,9 +153,11 @@ impl Ring {
         if self.lost > 0 {
             return Err(io::Error::from_raw_os_error(libc::EBADR));
         }
+        let mut wait = wait;
         let mut sleeps = wait != Wait::No && self.backlog.is_empty() && self.is_reaped();
         if sleeps && self.tells_of_work && self.spin.is_wanted() {
-            sleeps = !self.look_out(wait)?;
+            wait = self.look_out(wait)?;
+            sleeps = wait != Wait::No;
         }
         self.sleeps += u64::from(sleeps && self.is_handed_over());
         if sleeps || !self.is_handed_over() || !self.tells_of_work || self.has_work() {
@@ -171,9 +173,9 @@ impl Ring {
         Ok(())
     }
 
-    /// Hands over what is queued and looks out for what comes, instead of a sleep. Whether something came, to be
-    /// reaped or fetched.
-    fn look_out(&mut self, wait: Wait) -> io::Result<bool> {
+    /// Hands over what is queued and looks out for what comes, instead of a sleep. What is left to wait for: nothing
+    /// if something came, to be reaped or fetched, or if it took as long as the sleep was to.
+    fn look_out(&mut self, wait: Wait) -> io::Result<Wait> {
         if !self.is_handed_over() {
             tolerate(self.call_and_wait(Wait::No))?;
         }
@@ -183,7 +185,13 @@ impl Ring {
             Wait::EventOr(limit) => limit,
         };
         let ring = &self.ring;
-        Ok(self.spin.look_out(at_most, || pending(ring)))
+        let took = self.spin.look_out(at_most, || pending(ring));
+        Ok(match (took, wait) {
+            (None, _) => Wait::No,
+            (Some(took), Wait::EventOr(limit)) if took >= limit => Wait::No,
+            (Some(took), Wait::EventOr(limit)) => Wait::EventOr(limit - took),
+            (Some(_), wait) => wait,
+        })
     }
 
     /// Lets completions in that found no room.

@@ -46,25 +46,31 @@ impl Spin {
         true
     }
 
-    /// Looks until `found`, or for as long as it may, and no longer than `at_most`. Whether it was found.
-    pub(super) fn look_out(&mut self, at_most: Duration, found: impl Fn() -> bool) -> bool {
+    /// Looks until `found`, or for as long as it may, and no longer than `at_most`. `None` if it was found, or else how long
+    /// that took.
+    pub(super) fn look_out(
+        &mut self,
+        at_most: Duration,
+        found: impl Fn() -> bool,
+    ) -> Option<Duration> {
         let begin = self.clock.now();
         let limit = self.limit.min(at_most);
-        loop {
+        let took = loop {
             for _ in 0..LOOKS {
                 if found() {
                     self.penalty = 0;
-                    return true;
+                    return None;
                 }
                 std::hint::spin_loop();
             }
-            if self.clock.now().since(begin) >= limit {
-                break;
+            let took = self.clock.now().since(begin);
+            if took >= limit {
+                break took;
             }
-        }
+        };
         self.penalty = (2 * self.penalty + 1).min(SKIPPED_MAX);
         self.skipped = self.penalty;
-        false
+        Some(took)
     }
 }
 
@@ -83,12 +89,12 @@ mod tests {
         let mut spin = Spin::new(Duration::from_nanos(1));
         for pause in [1, 3, 7, 15, 31, 63, 63] {
             assert!(spin.is_wanted());
-            assert!(!spin.look_out(Duration::MAX, || false));
+            assert!(spin.look_out(Duration::MAX, || false).is_some());
             assert_eq!((0..100).filter(|_| !spin.is_wanted()).count(), pause);
             spin.skipped = 0;
         }
-        assert!(spin.look_out(Duration::MAX, || true) && spin.is_wanted());
-        assert!(!spin.look_out(Duration::MAX, || false));
+        assert!(spin.look_out(Duration::MAX, || true).is_none() && spin.is_wanted());
+        assert!(spin.look_out(Duration::MAX, || false).is_some());
         assert!(!spin.is_wanted() && spin.is_wanted());
     }
 
@@ -100,6 +106,6 @@ mod tests {
             looks.set(looks.get() + 1);
             looks.get() == 1_000
         });
-        assert!(found && looks.get() == 1_000);
+        assert!(found.is_none() && looks.get() == 1_000);
     }
 }

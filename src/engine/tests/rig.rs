@@ -9,6 +9,7 @@ use crate::config::{CallOptions, Config};
 use crate::driver::sim::{Network, Sim};
 use crate::engine::EngineShared;
 use crate::error::Error;
+use crate::lifecycle::LifecycleSubscriber;
 use crate::random::Random;
 use crate::shard::crossing::Answer;
 use crate::shard::figures::ShardFigures;
@@ -64,12 +65,35 @@ impl Rig {
         Rig::with(config, 2, None, resolver)
     }
 
+    /// With so many shards, which tell `subscriber` of their connections.
+    pub(super) fn telling(
+        shards: usize,
+        config: Config,
+        subscriber: impl LifecycleSubscriber,
+    ) -> Rig {
+        Rig::built(config, shards, None, Arc::new(NoNames), |shared| {
+            shared.subscriber = Some(Arc::new(subscriber));
+        })
+    }
+
     fn with(config: Config, shards: usize, order: Option<Random>, resolver: Resolver) -> Rig {
+        Rig::built(config, shards, order, resolver, |_| {})
+    }
+
+    fn built(
+        config: Config,
+        shards: usize,
+        order: Option<Random>,
+        resolver: Resolver,
+        change: impl FnOnce(&mut EngineShared<Sim>),
+    ) -> Rig {
         let network = Network::new(1);
         let clock = network.clock();
         let tickets = TicketStore::new();
         let shared = EngineShared::new(config, shards, clock.clone(), resolver, tickets);
-        let shared = Arc::new(shared.expect("the test's configuration is right"));
+        let mut shared = shared.expect("the test's configuration is right");
+        change(&mut shared);
+        let shared = Arc::new(shared);
         let shards = (0..shards)
             .map(|index| Shard::new(shared.parts(index, network.driver(64))))
             .collect();

@@ -3,6 +3,8 @@
 use super::config;
 use super::rig::{Call, Rig};
 use crate::config::{Class, UpstreamConfig};
+use crate::lifecycle::{Lifecycle, LifecycleEvent};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 const MS: Duration = Duration::from_millis(1);
@@ -13,7 +15,11 @@ fn busy(change: fn(&mut UpstreamConfig)) -> (Rig, [usize; 2], Call) {
         upstream.connections_max = 1;
         change(upstream);
     });
-    let mut rig = Rig::of(2, policy);
+    hold(Rig::of(2, policy))
+}
+
+/// The same of a rig that is there.
+fn hold(mut rig: Rig) -> (Rig, [usize; 2], Call) {
     rig.web.serve(1, 1);
     let owner = rig.upstream("a").homes.first();
     let held = rig.call(owner, "a", "/hold/first");
@@ -51,6 +57,24 @@ fn a_call_that_has_waited_longer_elsewhere_goes_first() {
         let late = rig.call(owner, "a", "/late");
         assert_eq!(order(rig, held, vec![early, late]), ["/early", "/late"]);
     }
+}
+
+#[test]
+fn a_call_that_is_handed_on_is_told_of_as_stolen() {
+    let policy = config(1, |upstream| upstream.connections_max = 1);
+    let stolen: Arc<Mutex<Vec<usize>>> = Arc::default();
+    let told = stolen.clone();
+    let rig = Rig::telling(2, policy, move |event: &LifecycleEvent<'_>| {
+        if event.what == Lifecycle::Stolen {
+            told.lock().unwrap().push(event.shard);
+        }
+    });
+    let (mut rig, [owner, other], held) = hold(rig);
+    let early = rig.call(other, "a", "/early");
+    rig.pass(7 * MS);
+    let late = rig.call(owner, "a", "/late");
+    assert_eq!(order(rig, held, vec![early, late]), ["/early", "/late"]);
+    assert_eq!(*stolen.lock().unwrap(), [owner]);
 }
 
 #[test]

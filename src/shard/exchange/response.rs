@@ -66,7 +66,12 @@ impl<D: Driver> Exchange<D> {
                     core.expect_by(key, body_by);
                     let latency = this.facts.head.since(this.facts.granted);
                     let took = this.facts.head.nanos_since(this.facts.begun);
-                    core.note_head(key, latency, this.state.method(), status, took);
+                    if this.facts.early && status == http::StatusCode::TOO_EARLY.as_u16() {
+                        // The call goes on: what is told of it is how it ends.
+                        core.note_latency(key, latency);
+                    } else {
+                        core.note_head(key, latency, this.state.method(), status, took);
+                    }
                     // Now, not at its end: many a caller reads no body, and many a body has no end.
                     if is_fault(status) {
                         this.told = Told::Fault;

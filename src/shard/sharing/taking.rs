@@ -14,7 +14,6 @@ use crate::shard::connection::Holder;
 use crate::shard::core::Core;
 use crate::slab::Key;
 use std::io;
-use std::sync::Arc;
 
 /// The most calls that a shard takes in one turn, so that they do not keep its ring waiting.
 const TAKEN_MAX: usize = 64;
@@ -157,23 +156,24 @@ impl<D: Driver> Core<D> {
             return false;
         };
         let offers = state.share.offers.as_ref();
-        let Some((offer, mut call)) = offers.and_then(|offers| offers.take(class)) else {
+        let Some((offer, call)) = offers.and_then(|offers| offers.take(class)) else {
             return false;
         };
         let grant = state.pool.serve_other(self.now, class);
-        let grant = self.on_granted(grant.expect("there was room just now"));
+        self.run_taken(&offer, call, grant.expect("there was room just now"));
+        true
+    }
+
+    /// A call of a sibling, taken, runs here on what the pool grants.
+    pub(super) fn run_taken(&mut self, offer: &Offer, mut call: Box<Movable>, grant: Grant) {
+        let grant = self.on_granted(grant);
         // From the first moment: it is counted with the call, and not as a task's besides.
         self.held_by(grant.conn, Holder::Outside);
         self.happened(grant.conn, Lifecycle::Stolen);
         call.caller.move_to(&self.mailboxes[self.index]);
-        self.tell_origin(&offer);
+        self.mailboxes[offer.shard].announce_moved(offer.waiter);
         self.tally.steals += 1;
         self.taken.push(Taken { call, grant });
-        true
-    }
-
-    fn tell_origin(&self, offer: &Arc<Offer>) {
-        self.mailboxes[offer.shard].announce_moved(offer.waiter);
     }
 
     /// Says how much room there is, if that has changed, and passes on what others would have room for.

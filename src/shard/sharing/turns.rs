@@ -8,7 +8,6 @@
 //! Owns: what is said of waits, and the comparison. Never: an order that holds to the nanosecond, or a look at
 //! any of this where nobody offers anything.
 
-use super::taking::Taken;
 use crate::config::Class;
 use crate::driver::Driver;
 use crate::pool::{ComesFree, MemberId};
@@ -115,15 +114,11 @@ impl<D: Driver> Core<D> {
             return false;
         };
         let offers = state.share.offers.as_ref();
-        let Some((offer, mut call)) = offers.and_then(|offers| offers.take(class)) else {
+        let Some((offer, call)) = offers.and_then(|offers| offers.take(class)) else {
             return false;
         };
         let grant = state.pool.hand_on(self.now, member, comes);
-        let grant = self.on_granted(grant);
-        call.caller.move_to(&self.mailboxes[self.index]);
-        self.mailboxes[offer.shard].announce_moved(offer.waiter);
-        self.tally.steals += 1;
-        self.taken.push(Taken { call, grant });
+        self.run_taken(&offer, call, grant);
         self.schedule(upstream);
         true
     }

@@ -65,3 +65,18 @@ fn a_signal_reaches_a_driver_that_looks_out() {
     nap(&mut bench, Wait::Event);
     other.join().unwrap();
 }
+
+#[test]
+fn a_look_that_takes_all_the_time_leaves_no_sleep() {
+    let mut bench = Bench::with(&Settings {
+        spin: Duration::from_secs(3_600),
+        ..Settings::default()
+    });
+    nap(&mut bench, Wait::No);
+    let sleeps = bench.driver.ring.sleeps;
+    nap(&mut bench, Wait::EventOr(Duration::from_millis(20)));
+    assert_eq!(bench.driver.ring.sleeps, sleeps);
+    // After one in vain the next one comes without.
+    nap(&mut bench, Wait::EventOr(Duration::from_millis(20)));
+    assert_eq!(bench.driver.ring.sleeps, sleeps + 1);
+}
