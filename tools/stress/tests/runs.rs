@@ -34,6 +34,21 @@ fn usage_errors_are_exit_code_2() {
 }
 
 #[test]
+fn what_a_scenario_has_nothing_for_is_a_usage_error_and_no_file() {
+    let path = std::env::temp_dir().join(format!("stress-nothing-{}", std::process::id()));
+    for option in ["--report", "--csv", "--hlog"] {
+        // One in code, and one in a file.
+        for name in ["spike", "steady"] {
+            let output = run(&format!("scenario {name} {option} {}", path.display()));
+            let said = words(&output);
+            assert_eq!(output.status.code(), Some(2), "{said}");
+            assert!(said.contains(option) && said.contains("--json"), "{said}");
+        }
+    }
+    assert!(!path.exists());
+}
+
+#[test]
 fn scenarios_are_listed() {
     let output = run("scenario");
     assert!(output.status.success());
