@@ -60,15 +60,20 @@ impl Parts {
         Some(part.get_or_insert_with(Box::default))
     }
 
-    /// A call ended well; where it was sent at another moment than it was meant to, how long it took from then, and how
-    /// much of the delay was the tool's doing.
-    pub(super) fn ok(&mut self, of: PartOf, latency: Duration, late: Option<(Duration, Duration)>) {
+    /// A call was sent at another moment than it was meant to; so much of the delay was the tool's doing.
+    pub(super) fn sent(&mut self, of: PartOf, lag: Duration) {
+        if let Some(part) = self.part(of) {
+            measure::record(&mut part.lag, lag);
+        }
+    }
+
+    /// A call ended well; where it was sent at another moment than it was meant to, how long it took from then.
+    pub(super) fn ok(&mut self, of: PartOf, latency: Duration, service: Option<Duration>) {
         if let Some(part) = self.part(of) {
             part.ok += 1;
             measure::record(&mut part.latency, latency);
-            if let Some((service, lag)) = late {
+            if let Some(service) = service {
                 measure::record(&mut part.service, service);
-                measure::record(&mut part.lag, lag);
             }
         }
     }
@@ -157,7 +162,8 @@ mod tests {
         let mut parts = Parts::new(2, 2);
         let mut other = parts.clone();
         parts.ok(of(0, Some(0)), ms(1), None);
-        parts.ok(of(1, Some(0)), ms(9), Some((ms(5), ms(1))));
+        parts.ok(of(1, Some(0)), ms(9), Some(ms(5)));
+        parts.sent(of(1, Some(0)), ms(1));
         other.ok(of(1, Some(1)), ms(2), None);
         other.failed(of(1, None), "not_started", Some(ms(20)));
         parts.add(other);
@@ -170,6 +176,7 @@ mod tests {
         let second = parts.sum(Some(1), None);
         assert_eq!(second.failed["not_started"], 1);
         assert_eq!((second.latency.len(), second.service.len()), (3, 1));
+        assert_eq!(second.lag.len(), 1);
         assert!(Parts::new(1, 1).is_empty());
     }
 }

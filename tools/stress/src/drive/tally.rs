@@ -29,7 +29,7 @@ pub(super) struct Tally {
     pub(super) latency: Histogram<u64>,
     /// From the send, of the same; empty where both are one.
     pub(super) service: Histogram<u64>,
-    /// How late requests were sent though a caller was free: the tool's own doing.
+    /// How late requests were sent though a caller was free, whatever became of them: the tool's own doing.
     pub(super) lag: Histogram<u64>,
     pub(super) ok: u64,
     pub(super) failed: BTreeMap<&'static str, u64>,
@@ -134,24 +134,32 @@ impl Tally {
             return;
         };
         self.intervals.move_to(now, course, &mut self.latency);
+        self.sent(&begun);
         match outcome {
             Ok(()) => {
                 self.ok += 1;
                 let latency = now.saturating_duration_since(begun.start);
                 self.intervals.ok(latency);
-                let late = begun
+                let service = begun
                     .late
-                    .map(|(sent, lag)| (now.saturating_duration_since(sent), lag));
-                if let Some((service, lag)) = late {
+                    .map(|(sent, _)| now.saturating_duration_since(sent));
+                if let Some(service) = service {
                     measure::record(&mut self.service, service);
-                    measure::record(&mut self.lag, lag);
                 }
-                self.parts.ok(begun.part, latency, late);
+                self.parts.ok(begun.part, latency, service);
             }
             Err(kind) => {
                 self.fail(kind, 1);
                 self.parts.failed(begun.part, kind, None);
             }
+        }
+    }
+
+    /// Counts how late it was sent, whatever became of it.
+    fn sent(&mut self, begun: &Begun) {
+        if let Some((_, lag)) = begun.late {
+            measure::record(&mut self.lag, lag);
+            self.parts.sent(begun.part, lag);
         }
     }
 
@@ -178,6 +186,7 @@ impl Tally {
         if !course.interrupted() {
             self.intervals.move_to(now, course, &mut self.latency);
             for begun in cut_off {
+                self.sent(begun);
                 // At a fixed rate it has waited this long at least, whatever became of it.
                 let waited = begun
                     .late
@@ -199,6 +208,8 @@ impl Tally {
     /// Counts `dropped` starts that found no room, and those that still wait for a caller when all have ended: those have
     /// waited until now at least.
     pub(super) fn not_started(&mut self, dropped: u64, now: Instant, job: &Job) {
+        // Also where other threads' intervals were added to those of none.
+        self.intervals.move_to(now, &job.course, &mut self.latency);
         if let Starts::Paced(starts) = &job.starts {
             while let Some(start) = starts.left() {
                 if job.course.interrupted() || !job.course.covers(start, now) {
@@ -244,7 +255,10 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::progress::Progress;
 
     const LONG: Duration = Duration::from_secs(3600);
 
@@ -304,6 +318,35 @@ mod tests {
         let ms = |h: &Histogram<u64>| (h.max() as f64 / 1e6).round();
         let all = [&tally.latency, &tally.service, &tally.lag].map(ms);
         assert_eq!(all, [30.0, 20.0, 3.0]);
+    }
+
+    #[test]
+    fn what_failed_or_was_given_up_was_sent_late_as_well() {
+        let (mut tally, course, now) = (Tally::new(2, LONG), Course::default(), Instant::now());
+        let at = |ms| now + Duration::from_millis(ms);
+        course.open(now);
+        tally.begin(0, Begun::late(at(0), at(0), at(4)));
+        tally.end(0, at(5), Err("closed"), &course);
+        tally.begin(1, Begun::late(at(0), at(0), at(8)));
+        course.close(at(10), false);
+        tally.give_up(at(20), &course);
+        assert_eq!((tally.lag.len(), tally.service.len()), (2, 0));
+        assert_eq!((tally.lag.max() as f64 / 1e6).round(), 8.0);
+    }
+
+    #[test]
+    fn starts_that_nobody_came_to_are_in_the_interval_in_which_that_was_seen() {
+        let (course, now) = (Arc::new(Course::default()), Instant::now());
+        let at = |ms| now + Duration::from_millis(ms);
+        let interval = Duration::from_millis(10);
+        let starts = Starts::AtOnce;
+        let job = Job::gets("/", starts, course, interval, Progress::silent());
+        job.course.open(now);
+        job.course.close(at(100), false);
+        let mut tally = Tally::new(0, interval);
+        tally.not_started(3, at(95), &job);
+        let seen: Vec<usize> = tally.seen().iter().map(|(number, _)| *number).collect();
+        assert_eq!(seen, [9]);
     }
 
     #[test]
