@@ -332,6 +332,7 @@ fn requests(part: Part) -> LoadResult {
         service: part.service,
         lag: part.lag,
         ok: part.ok,
+        carried: Some(part.carried),
         failed: part
             .failed
             .into_iter()

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use crate::load::Carried;
 use crate::measure;
 
 /// Which part: a phase, and a kind of call; `None` of one that never got so far as to have a kind.
@@ -32,6 +33,8 @@ pub(super) struct Part {
     pub(super) lag: Histogram<u64>,
     pub(super) ok: u64,
     pub(super) failed: BTreeMap<&'static str, u64>,
+    /// What ended while this part lasted, within the window.
+    pub(super) carried: Carried,
 }
 
 /// All parts. Where there is only one nothing is kept: it is the whole.
@@ -64,6 +67,13 @@ impl Parts {
     pub(super) fn sent(&mut self, of: PartOf, lag: Duration) {
         if let Some(part) = self.part(of) {
             measure::record(&mut part.lag, lag);
+        }
+    }
+
+    /// A call ended while this part lasted.
+    pub(super) fn carried(&mut self, of: PartOf, is_ok: bool) {
+        if let Some(part) = self.part(of) {
+            part.carried.count(is_ok);
         }
     }
 
@@ -133,6 +143,7 @@ impl Part {
             debug_assert!(merged.is_ok(), "all histograms have the same bounds");
         }
         self.ok += other.ok;
+        self.carried = self.carried.plus(other.carried);
         for (kind, count) in &other.failed {
             *self.failed.entry(kind).or_default() += count;
         }
@@ -147,6 +158,7 @@ impl Default for Part {
             lag: measure::latencies(),
             ok: 0,
             failed: BTreeMap::new(),
+            carried: Carried::default(),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Plain state of one thread, merged at the end. Counting a success never allocates, but for the first of an interval.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -11,6 +12,8 @@ use super::caller::{Job, Starts};
 use super::course::Course;
 use super::intervals::Intervals;
 use super::parts::{Part, PartOf, Parts};
+use super::phases::Phases;
+use crate::load::Carried;
 use crate::measure;
 use crate::packed::Packed;
 use crate::series::Seen;
@@ -33,6 +36,8 @@ pub(super) struct Tally {
     pub(super) lag: Histogram<u64>,
     pub(super) ok: u64,
     pub(super) failed: BTreeMap<&'static str, u64>,
+    /// What ended while the window was open.
+    pub(super) carried: Carried,
     /// Callers that have not ended.
     pub(super) callers: usize,
     /// The request of each caller, while it has one.
@@ -40,6 +45,8 @@ pub(super) struct Tally {
     intervals: Intervals,
     /// The same by phases and kinds of calls, if there are several.
     pub(super) parts: Parts,
+    /// Which phase a moment is in, if there are several.
+    phases: Option<Arc<Phases>>,
     news: (u64, u64),
 }
 
@@ -83,6 +90,7 @@ impl From<Tally> for Part {
             lag: tally.lag,
             ok: tally.ok,
             failed: tally.failed,
+            carried: tally.carried,
         }
     }
 }
@@ -96,10 +104,12 @@ impl Tally {
             lag: measure::latencies(),
             ok: 0,
             failed: BTreeMap::new(),
+            carried: Carried::default(),
             callers,
             underway: vec![None; callers],
             intervals: Intervals::of(interval),
             parts: Parts::default(),
+            phases: None,
             news: (0, 0),
         }
     }
@@ -108,6 +118,7 @@ impl Tally {
     pub(super) fn for_job(callers: usize, job: &Job) -> Self {
         Self {
             parts: Parts::new(job.phases.count(), job.calls.count()),
+            phases: Some(Arc::clone(&job.phases)),
             ..Self::new(callers, job.interval)
         }
     }
@@ -130,6 +141,15 @@ impl Tally {
             Err(_) => self.news.1 += 1,
         }
         let begun = self.underway[caller].take();
+        if let Some(begun) = begun.filter(|_| course.is_within(now)) {
+            self.carried.count(outcome.is_ok());
+            let phase = self.phases.as_ref().map_or(0, |phases| phases.at(now));
+            let part = PartOf {
+                phase,
+                ..begun.part
+            };
+            self.parts.carried(part, outcome.is_ok());
+        }
         let Some(begun) = begun.filter(|begun| course.covers(begun.start, now)) else {
             return;
         };
@@ -240,6 +260,7 @@ impl Tally {
             debug_assert!(merged.is_ok(), "all histograms have the same bounds");
         }
         self.ok += other.ok;
+        self.carried = self.carried.plus(other.carried);
         for (kind, count) in &other.failed {
             *self.failed.entry(kind).or_default() += count;
         }
@@ -255,8 +276,6 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::progress::Progress;
 
@@ -277,6 +296,29 @@ mod tests {
         assert_eq!((tally.ok, tally.latency.len()), (1, 1));
         assert!(tally.latency.max() >= 2_990_000, "from start to end");
         assert_eq!(tally.failed["closed"], 1);
+    }
+
+    #[test]
+    fn what_is_carried_ended_within_the_window_whenever_it_began() {
+        let (mut tally, course, now) = (Tally::new(3, LONG), Course::default(), Instant::now());
+        let at = |ms| now + Duration::from_millis(ms);
+        tally.begin(0, Begun::at(at(0)));
+        course.open(at(10));
+        tally.end(0, at(15), Ok(()), &course);
+        for (caller, outcome) in [(0, Ok(())), (1, Err("closed"))] {
+            tally.begin(caller, Begun::at(at(20)));
+            tally.end(caller, at(25), outcome, &course);
+        }
+        tally.begin(2, Begun::at(at(30)));
+        course.close(at(40), false);
+        tally.end(2, at(50), Ok(()), &course);
+        tally.give_up(at(60), &course);
+        assert_eq!(tally.carried, Carried { ok: 2, failed: 1 });
+        assert_eq!(
+            (tally.ok, tally.latency.len()),
+            (2, 2),
+            "the late one is there"
+        );
     }
 
     #[test]
