@@ -65,6 +65,29 @@ impl WayIn {
     }
 }
 
+/// Requests that ended while the window was open, whenever they began: what was carried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Carried {
+    pub(crate) ok: u64,
+    pub(crate) failed: u64,
+}
+
+impl Carried {
+    /// One more has ended.
+    pub(crate) fn count(&mut self, is_ok: bool) {
+        self.ok += u64::from(is_ok);
+        self.failed += u64::from(!is_ok);
+    }
+
+    /// Both together.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            ok: self.ok + other.ok,
+            failed: self.failed + other.failed,
+        }
+    }
+}
+
 /// What a load gave. Requests and latencies are those that started in the measured window, however
 /// late they ended, and those that outlasted it; other counts cover the window, unless they say the whole load.
 #[derive(Clone, Debug)]
@@ -87,6 +110,8 @@ pub(crate) struct LoadResult {
     pub(crate) ok: u64,
     /// All others, by kind of error.
     pub(crate) failed: BTreeMap<String, u64>,
+    /// Those that ended within the window; `None` where they are not told apart.
+    pub(crate) carried: Option<Carried>,
     /// When the window opened, by the clock on the wall.
     pub(crate) began: Option<SystemTime>,
     /// How long the window really was.
@@ -130,6 +155,7 @@ impl Default for LoadResult {
             invalid: Vec::new(),
             ok: 0,
             failed: BTreeMap::new(),
+            carried: None,
             began: None,
             elapsed: Duration::ZERO,
             cpu: CpuTime::default(),
@@ -155,10 +181,18 @@ impl LoadResult {
         self.failed.values().sum()
     }
 
-    /// Answered requests per second; `None` if the window had no length.
+    /// What ended within the window; all that is counted where that is not told apart.
+    fn carried(&self) -> Carried {
+        self.carried.unwrap_or_else(|| Carried {
+            ok: self.ok,
+            failed: self.failed_total(),
+        })
+    }
+
+    /// Requests answered within the window per second: what came later was not carried by then. `None` if the window had no length.
     pub(crate) fn throughput(&self) -> Option<f64> {
         let seconds = self.elapsed.as_secs_f64();
-        (seconds > 0.0).then(|| self.ok as f64 / seconds)
+        (seconds > 0.0).then(|| self.carried().ok as f64 / seconds)
     }
 
     /// Latency at a quantile (1.0 is the maximum) in microseconds; `None` without a sample.
@@ -171,9 +205,10 @@ impl LoadResult {
         })
     }
 
-    /// `time` shared out over all finished requests, in microseconds; `None` without any.
+    /// `time` of the window shared out over all requests that ended in it, in microseconds; `None` without any.
     pub(crate) fn us_per_request(&self, time: Duration) -> Option<f64> {
-        let requests = self.ok + self.failed_total();
+        let carried = self.carried();
+        let requests = carried.ok + carried.failed;
         (requests > 0).then(|| time.as_secs_f64() * 1e6 / requests as f64)
     }
 
@@ -292,5 +327,9 @@ mod tests {
         assert_eq!(result.us_per_request(Duration::from_millis(2)), Some(5.0));
         assert_eq!(result.hit_rate(), Some(0.75));
         assert!((result.latency_us(1.0).unwrap() - 250.0).abs() < 0.5);
+        // Half of the answers came after the window, and all failures.
+        result.carried = Some(Carried { ok: 150, failed: 0 });
+        assert_eq!(result.throughput(), Some(75.0));
+        assert_eq!(result.us_per_request(Duration::from_millis(3)), Some(20.0));
     }
 }

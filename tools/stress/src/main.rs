@@ -134,6 +134,7 @@ fn scenario(options: ScenarioOptions) -> Result<ExitCode, Failure> {
         report::write(std::io::stdout(), named.text()?)?;
         return Ok(ExitCode::SUCCESS);
     }
+    named.check(&options.outputs)?;
     let outputs = Outputs::open(options.outputs)?;
     let host = Host::look();
     measure::raise_descriptor_limit();

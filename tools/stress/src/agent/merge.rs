@@ -3,7 +3,7 @@
 //! Owns what is added up, and how intervals meet. Histograms are added count by count, so that percentiles are those of all
 //! requests together. Never: averages.
 
-use crate::load::LoadResult;
+use crate::load::{Carried, LoadResult};
 use crate::measure;
 use crate::series::{PoolState, Sample, Series};
 
@@ -15,6 +15,8 @@ pub(super) fn all(parts: &[(String, LoadResult)]) -> Option<LoadResult> {
         began: parts.iter().filter_map(|(_, part)| part.began).min(),
         ..LoadResult::default()
     };
+    let mut carried = parts.iter().map(|(_, part)| part.carried);
+    sum.carried = carried.try_fold(Carried::default(), |sum, one| Some(sum.plus(one?)));
     for (name, part) in parts {
         for (sum, part) in [
             (&mut sum.latency, &part.latency),

@@ -11,6 +11,7 @@ use std::thread;
 use host::Host;
 use serde_json::json;
 
+use super::share::KEPT;
 use super::wire::{self, Answer, BEAT, ORDER_MAX, Order, VERSION, WireError};
 use crate::cli::{AgentOptions, RunOptions};
 use crate::failure::Failure;
@@ -90,13 +91,22 @@ fn session(mut stream: TcpStream, token: Option<&str>) -> Result<(), WireError> 
     }
 }
 
-/// The plan's options, without anything that concerns files.
+/// The plan's options, without anything that concerns files. Words are refused before they are understood: a file would be opened
+/// meanwhile. None is understood that is only the beginning of an option's name.
 fn read(arguments: Vec<String>, ca: Option<String>) -> Result<RunOptions, String> {
+    let is_refused = |word: &String| KEPT.iter().any(|option| word.starts_with(option));
+    if let Some(word) = arguments.iter().find(|word| is_refused(word)) {
+        let option = word.split('=').next().unwrap_or_default();
+        return Err(format!(
+            "{option}: an agent opens no file, and conducts nobody"
+        ));
+    }
     let mut options = cli::run_options(arguments)?;
     let outputs = &options.outputs;
     let files = [&outputs.json, &outputs.report, &outputs.csv, &outputs.hlog];
-    if files.iter().any(|file| file.is_some()) || options.agents.is_some() {
-        return Err("an agent writes no file, and conducts nobody".to_owned());
+    let names_file = files.iter().any(|file| file.is_some()) || options.insecure_ca.is_some();
+    if names_file || options.agents.is_some() {
+        return Err("an agent opens no file, and conducts nobody".to_owned());
     }
     if let Some(ca) = ca {
         options.insecure_ca = Some(cli::certificates_in(ca.into_bytes())?);
@@ -189,5 +199,33 @@ mod tests {
             assert!(read(words(bad), None).is_err(), "{bad}");
         }
         assert!(read(words("http://h/"), Some("nonsense".to_owned())).is_err());
+    }
+
+    #[test]
+    fn no_file_is_opened_for_a_plan() {
+        let pem = crate::certificates::Certificates::generate([127, 0, 0, 1].into())
+            .unwrap()
+            .authority_pem;
+        let name = format!("stress-agent-ca-{}.pem", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, &pem).unwrap();
+        let of = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
+        let shown = path.display().to_string();
+        // One that is there and holds certificates, and one that could only be opened.
+        for file in [shown.as_str(), "/dev/stdin"] {
+            let joined = format!("--insecure-ca={file}");
+            for line in [
+                vec!["http://h/", "--insecure-ca", file],
+                vec!["http://h/", &joined],
+                vec!["http://h/", "--insecure-c", file],
+                vec!["http://h/", "--no-such", "--insecure-ca", file],
+            ] {
+                let why = read(of(&line), None).unwrap_err();
+                let is_known = why.contains("opens no file") || why.contains("unexpected argument");
+                assert!(is_known, "{line:?}: {why}");
+            }
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert!(read(of(&["http://h/"]), Some(pem)).is_ok());
     }
 }

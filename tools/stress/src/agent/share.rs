@@ -3,7 +3,7 @@
 //! Owns which options are divided, which each agent has its own of, and which stay here. Never: knows what an option means beyond that.
 
 /// Options that stay with the conductor: files that it writes or reads, and itself.
-const KEPT: [&str; 6] = [
+pub(super) const KEPT: [&str; 6] = [
     "--agents",
     "--json",
     "--report",

@@ -48,8 +48,13 @@ impl Naps {
     /// Sleeps for this long.
     pub(super) fn nap(&self, time: Duration) -> impl Future<Output = ()> + use<> {
         let naps = self.clone();
+        async move { naps.nap_until(Instant::now() + time).await }
+    }
+
+    /// Sleeps until then.
+    fn nap_until(&self, due: Instant) -> impl Future<Output = ()> + use<> {
+        let naps = self.clone();
         async move {
-            let due = Instant::now() + time;
             let mut place = Place { naps, key: None };
             poll_fn(|cx| match Instant::now() >= due {
                 true => Poll::Ready(()),
@@ -136,14 +141,16 @@ mod tests {
         tokio_uring::start(async {
             let naps = Naps::start().unwrap();
             let order = Rc::new(RefCell::new(Vec::new()));
+            // Far enough away for all to sleep before the first is due, however busy the machine is.
+            let begun = Instant::now() + Duration::from_millis(300);
             let tasks: Vec<_> = [3_u64, 1, 2, 0]
                 .into_iter()
                 .map(|ms| {
                     let (naps, order) = (naps.clone(), Rc::clone(&order));
                     tokio_uring::spawn(async move {
-                        let begun = Instant::now();
-                        naps.nap(Duration::from_millis(ms)).await;
-                        assert!(begun.elapsed() >= Duration::from_millis(ms), "never early");
+                        let due = begun + Duration::from_millis(ms);
+                        naps.nap_until(due).await;
+                        assert!(Instant::now() >= due, "never early");
                         order.borrow_mut().push(ms);
                     })
                 })

@@ -62,6 +62,12 @@ impl Course {
         }
     }
 
+    /// Whether the window was open then.
+    pub(super) fn is_within(&self, now: Instant) -> bool {
+        self.opened().is_some_and(|opened| now >= opened)
+            && self.closed().is_none_or(|closed| now < closed)
+    }
+
     /// Whether what is still unanswered is to be given up.
     pub(super) fn is_past_grace(&self, now: Instant) -> bool {
         let grace = if self.interrupted() {

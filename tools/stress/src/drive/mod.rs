@@ -61,11 +61,11 @@ use ringpool::{Engine, Error, ErrorKind, Snapshot, block_on};
 
 use crate::interrupt::Interrupt;
 use crate::load::{DriveError, LoadPlan, LoadResult, WayIn};
-use crate::measure::{Patience, Window};
+use crate::measure::{Threads, Window};
 use crate::progress::Progress;
 use crate::series::{self, Series};
 use crate::traffic::CallPlan;
-use crate::validity;
+use crate::validity::{self, Tool};
 use caller::{Job, Starts};
 use course::Course;
 use pace::Pace;
@@ -144,7 +144,7 @@ pub(crate) fn run_apart(
     wait(plan.warmup, interrupt);
     let before = snapshot(&engine)?;
     let (window, began) = (Window::open(), SystemTime::now());
-    let patience = Patience::of_process();
+    let threads = Threads::look();
     job.course.open(window.opened);
     let mut sampling = Sampling::begin(window.opened, job.interval, &before);
     let mut borders = vec![(Duration::ZERO, before)];
@@ -154,7 +154,7 @@ pub(crate) fn run_apart(
     }
     let (closed, cpu) = window.close();
     job.course.close(closed, interrupt.requested());
-    let starved = Patience::of_process().since(patience);
+    let (patience, busiest) = Threads::look().since(&threads);
     let after = snapshot(&engine)?;
 
     let open = pace.is_some();
@@ -179,7 +179,13 @@ pub(crate) fn run_apart(
     if !open {
         whole.service = whole.latency.clone();
     }
-    whole.invalid = validity::judge(&whole, dropped, starved);
+    let tool = Tool {
+        dropped,
+        patience,
+        busiest,
+        open,
+    };
+    whole.invalid = validity::judge(&whole, &tool);
     let phases = (0..job.phases.count()).map(|phase| {
         if parts.is_empty() || phase + 1 >= borders.len() {
             return whole.clone();
@@ -332,6 +338,7 @@ fn requests(part: Part) -> LoadResult {
         service: part.service,
         lag: part.lag,
         ok: part.ok,
+        carried: Some(part.carried),
         failed: part
             .failed
             .into_iter()

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use crate::load::Carried;
 use crate::measure;
 
 /// Which part: a phase, and a kind of call; `None` of one that never got so far as to have a kind.
@@ -32,6 +33,8 @@ pub(super) struct Part {
     pub(super) lag: Histogram<u64>,
     pub(super) ok: u64,
     pub(super) failed: BTreeMap<&'static str, u64>,
+    /// What ended while this part lasted, within the window.
+    pub(super) carried: Carried,
 }
 
 /// All parts. Where there is only one nothing is kept: it is the whole.
@@ -60,15 +63,27 @@ impl Parts {
         Some(part.get_or_insert_with(Box::default))
     }
 
-    /// A call ended well; where it was sent at another moment than it was meant to, how long it took from then, and how
-    /// much of the delay was the tool's doing.
-    pub(super) fn ok(&mut self, of: PartOf, latency: Duration, late: Option<(Duration, Duration)>) {
+    /// A call was sent at another moment than it was meant to; so much of the delay was the tool's doing.
+    pub(super) fn sent(&mut self, of: PartOf, lag: Duration) {
+        if let Some(part) = self.part(of) {
+            measure::record(&mut part.lag, lag);
+        }
+    }
+
+    /// A call ended while this part lasted.
+    pub(super) fn carried(&mut self, of: PartOf, is_ok: bool) {
+        if let Some(part) = self.part(of) {
+            part.carried.count(is_ok);
+        }
+    }
+
+    /// A call ended well; where it was sent at another moment than it was meant to, how long it took from then.
+    pub(super) fn ok(&mut self, of: PartOf, latency: Duration, service: Option<Duration>) {
         if let Some(part) = self.part(of) {
             part.ok += 1;
             measure::record(&mut part.latency, latency);
-            if let Some((service, lag)) = late {
+            if let Some(service) = service {
                 measure::record(&mut part.service, service);
-                measure::record(&mut part.lag, lag);
             }
         }
     }
@@ -128,6 +143,7 @@ impl Part {
             debug_assert!(merged.is_ok(), "all histograms have the same bounds");
         }
         self.ok += other.ok;
+        self.carried = self.carried.plus(other.carried);
         for (kind, count) in &other.failed {
             *self.failed.entry(kind).or_default() += count;
         }
@@ -142,6 +158,7 @@ impl Default for Part {
             lag: measure::latencies(),
             ok: 0,
             failed: BTreeMap::new(),
+            carried: Carried::default(),
         }
     }
 }
@@ -157,7 +174,8 @@ mod tests {
         let mut parts = Parts::new(2, 2);
         let mut other = parts.clone();
         parts.ok(of(0, Some(0)), ms(1), None);
-        parts.ok(of(1, Some(0)), ms(9), Some((ms(5), ms(1))));
+        parts.ok(of(1, Some(0)), ms(9), Some(ms(5)));
+        parts.sent(of(1, Some(0)), ms(1));
         other.ok(of(1, Some(1)), ms(2), None);
         other.failed(of(1, None), "not_started", Some(ms(20)));
         parts.add(other);
@@ -170,6 +188,7 @@ mod tests {
         let second = parts.sum(Some(1), None);
         assert_eq!(second.failed["not_started"], 1);
         assert_eq!((second.latency.len(), second.service.len()), (3, 1));
+        assert_eq!(second.lag.len(), 1);
         assert!(Parts::new(1, 1).is_empty());
     }
 }

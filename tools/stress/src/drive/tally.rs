@@ -3,6 +3,7 @@
 //! Plain state of one thread, merged at the end. Counting a success never allocates, but for the first of an interval.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -11,6 +12,8 @@ use super::caller::{Job, Starts};
 use super::course::Course;
 use super::intervals::Intervals;
 use super::parts::{Part, PartOf, Parts};
+use super::phases::Phases;
+use crate::load::Carried;
 use crate::measure;
 use crate::packed::Packed;
 use crate::series::Seen;
@@ -29,10 +32,12 @@ pub(super) struct Tally {
     pub(super) latency: Histogram<u64>,
     /// From the send, of the same; empty where both are one.
     pub(super) service: Histogram<u64>,
-    /// How late requests were sent though a caller was free: the tool's own doing.
+    /// How late requests were sent though a caller was free, whatever became of them: the tool's own doing.
     pub(super) lag: Histogram<u64>,
     pub(super) ok: u64,
     pub(super) failed: BTreeMap<&'static str, u64>,
+    /// What ended while the window was open.
+    pub(super) carried: Carried,
     /// Callers that have not ended.
     pub(super) callers: usize,
     /// The request of each caller, while it has one.
@@ -40,6 +45,8 @@ pub(super) struct Tally {
     intervals: Intervals,
     /// The same by phases and kinds of calls, if there are several.
     pub(super) parts: Parts,
+    /// Which phase a moment is in, if there are several.
+    phases: Option<Arc<Phases>>,
     news: (u64, u64),
 }
 
@@ -83,6 +90,7 @@ impl From<Tally> for Part {
             lag: tally.lag,
             ok: tally.ok,
             failed: tally.failed,
+            carried: tally.carried,
         }
     }
 }
@@ -96,10 +104,12 @@ impl Tally {
             lag: measure::latencies(),
             ok: 0,
             failed: BTreeMap::new(),
+            carried: Carried::default(),
             callers,
             underway: vec![None; callers],
             intervals: Intervals::of(interval),
             parts: Parts::default(),
+            phases: None,
             news: (0, 0),
         }
     }
@@ -108,6 +118,7 @@ impl Tally {
     pub(super) fn for_job(callers: usize, job: &Job) -> Self {
         Self {
             parts: Parts::new(job.phases.count(), job.calls.count()),
+            phases: Some(Arc::clone(&job.phases)),
             ..Self::new(callers, job.interval)
         }
     }
@@ -130,28 +141,45 @@ impl Tally {
             Err(_) => self.news.1 += 1,
         }
         let begun = self.underway[caller].take();
+        if let Some(begun) = begun.filter(|_| course.is_within(now)) {
+            self.carried.count(outcome.is_ok());
+            let phase = self.phases.as_ref().map_or(0, |phases| phases.at(now));
+            let part = PartOf {
+                phase,
+                ..begun.part
+            };
+            self.parts.carried(part, outcome.is_ok());
+        }
         let Some(begun) = begun.filter(|begun| course.covers(begun.start, now)) else {
             return;
         };
         self.intervals.move_to(now, course, &mut self.latency);
+        self.sent(&begun);
         match outcome {
             Ok(()) => {
                 self.ok += 1;
                 let latency = now.saturating_duration_since(begun.start);
                 self.intervals.ok(latency);
-                let late = begun
+                let service = begun
                     .late
-                    .map(|(sent, lag)| (now.saturating_duration_since(sent), lag));
-                if let Some((service, lag)) = late {
+                    .map(|(sent, _)| now.saturating_duration_since(sent));
+                if let Some(service) = service {
                     measure::record(&mut self.service, service);
-                    measure::record(&mut self.lag, lag);
                 }
-                self.parts.ok(begun.part, latency, late);
+                self.parts.ok(begun.part, latency, service);
             }
             Err(kind) => {
                 self.fail(kind, 1);
                 self.parts.failed(begun.part, kind, None);
             }
+        }
+    }
+
+    /// Counts how late it was sent, whatever became of it.
+    fn sent(&mut self, begun: &Begun) {
+        if let Some((_, lag)) = begun.late {
+            measure::record(&mut self.lag, lag);
+            self.parts.sent(begun.part, lag);
         }
     }
 
@@ -178,6 +206,7 @@ impl Tally {
         if !course.interrupted() {
             self.intervals.move_to(now, course, &mut self.latency);
             for begun in cut_off {
+                self.sent(begun);
                 // At a fixed rate it has waited this long at least, whatever became of it.
                 let waited = begun
                     .late
@@ -199,6 +228,8 @@ impl Tally {
     /// Counts `dropped` starts that found no room, and those that still wait for a caller when all have ended: those have
     /// waited until now at least.
     pub(super) fn not_started(&mut self, dropped: u64, now: Instant, job: &Job) {
+        // Also where other threads' intervals were added to those of none.
+        self.intervals.move_to(now, &job.course, &mut self.latency);
         if let Starts::Paced(starts) = &job.starts {
             while let Some(start) = starts.left() {
                 if job.course.interrupted() || !job.course.covers(start, now) {
@@ -229,6 +260,7 @@ impl Tally {
             debug_assert!(merged.is_ok(), "all histograms have the same bounds");
         }
         self.ok += other.ok;
+        self.carried = self.carried.plus(other.carried);
         for (kind, count) in &other.failed {
             *self.failed.entry(kind).or_default() += count;
         }
@@ -245,6 +277,7 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::progress::Progress;
 
     const LONG: Duration = Duration::from_secs(3600);
 
@@ -263,6 +296,29 @@ mod tests {
         assert_eq!((tally.ok, tally.latency.len()), (1, 1));
         assert!(tally.latency.max() >= 2_990_000, "from start to end");
         assert_eq!(tally.failed["closed"], 1);
+    }
+
+    #[test]
+    fn what_is_carried_ended_within_the_window_whenever_it_began() {
+        let (mut tally, course, now) = (Tally::new(3, LONG), Course::default(), Instant::now());
+        let at = |ms| now + Duration::from_millis(ms);
+        tally.begin(0, Begun::at(at(0)));
+        course.open(at(10));
+        tally.end(0, at(15), Ok(()), &course);
+        for (caller, outcome) in [(0, Ok(())), (1, Err("closed"))] {
+            tally.begin(caller, Begun::at(at(20)));
+            tally.end(caller, at(25), outcome, &course);
+        }
+        tally.begin(2, Begun::at(at(30)));
+        course.close(at(40), false);
+        tally.end(2, at(50), Ok(()), &course);
+        tally.give_up(at(60), &course);
+        assert_eq!(tally.carried, Carried { ok: 2, failed: 1 });
+        assert_eq!(
+            (tally.ok, tally.latency.len()),
+            (2, 2),
+            "the late one is there"
+        );
     }
 
     #[test]
@@ -304,6 +360,35 @@ mod tests {
         let ms = |h: &Histogram<u64>| (h.max() as f64 / 1e6).round();
         let all = [&tally.latency, &tally.service, &tally.lag].map(ms);
         assert_eq!(all, [30.0, 20.0, 3.0]);
+    }
+
+    #[test]
+    fn what_failed_or_was_given_up_was_sent_late_as_well() {
+        let (mut tally, course, now) = (Tally::new(2, LONG), Course::default(), Instant::now());
+        let at = |ms| now + Duration::from_millis(ms);
+        course.open(now);
+        tally.begin(0, Begun::late(at(0), at(0), at(4)));
+        tally.end(0, at(5), Err("closed"), &course);
+        tally.begin(1, Begun::late(at(0), at(0), at(8)));
+        course.close(at(10), false);
+        tally.give_up(at(20), &course);
+        assert_eq!((tally.lag.len(), tally.service.len()), (2, 0));
+        assert_eq!((tally.lag.max() as f64 / 1e6).round(), 8.0);
+    }
+
+    #[test]
+    fn starts_that_nobody_came_to_are_in_the_interval_in_which_that_was_seen() {
+        let (course, now) = (Arc::new(Course::default()), Instant::now());
+        let at = |ms| now + Duration::from_millis(ms);
+        let interval = Duration::from_millis(10);
+        let starts = Starts::AtOnce;
+        let job = Job::gets("/", starts, course, interval, Progress::silent());
+        job.course.open(now);
+        job.course.close(at(100), false);
+        let mut tally = Tally::new(0, interval);
+        tally.not_started(3, at(95), &job);
+        let seen: Vec<usize> = tally.seen().iter().map(|(number, _)| *number).collect();
+        assert_eq!(seen, [9]);
     }
 
     #[test]

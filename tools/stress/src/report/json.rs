@@ -50,6 +50,8 @@ fn figures(phase: &Phase) -> Map<String, Value> {
             "ok": result.ok,
             "failed": result.failed_total(),
             "errors": result.failed,
+            "ok_in_window": result.carried.map(|carried| carried.ok),
+            "failed_in_window": result.carried.map(|carried| carried.failed),
         },
         "throughput_rps": result.throughput(),
         "latency_us": {
@@ -129,6 +131,7 @@ mod tests {
     use super::super::tests::phase;
     use super::super::{Report, Verdict};
     use super::*;
+    use crate::load::Carried;
     use crate::packed::Packed;
     use crate::record::Kept;
     use crate::series::{Counters, PoolState, Sample};
@@ -216,6 +219,7 @@ mod tests {
         crate::measure::record(&mut result.lag, Duration::from_micros(7));
         result.failed.insert("refused".into(), 2);
         result.invalid.push("the tool was late".into());
+        result.carried = Some(Carried { ok: 990, failed: 1 });
         result.seed = Some(u64::MAX);
         result.series.interval = Duration::from_millis(250);
         result.series.samples = vec![Sample {

@@ -29,7 +29,7 @@ use crate::drive::Played;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
-use crate::report::Report;
+use crate::report::{OutputOptions, Report};
 
 pub(crate) use planned::Planned;
 
@@ -52,6 +52,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     lost_shard::SCENARIO,
     moves::SCENARIO,
 ];
+
+/// Those whose report has phases. All others, those in files as well, tell criteria and figures only.
+const WITH_PHASES: [&str; 2] = [demo::SCENARIO.name, floor::SCENARIO.name];
 
 /// As finely as scenarios that are judged call by call can tell time here: timers of 1 ms at both ends, a step of the
 /// pace, and threads that share cores.
@@ -130,6 +133,26 @@ impl Named {
         match self {
             Self::Code(scenario) => (scenario.run)(stage),
             Self::File(planned) => planned.run(stage),
+        }
+    }
+
+    /// Refuses outputs that would have nothing in them: all but JSON show phases.
+    pub(crate) fn check(&self, outputs: &OutputOptions) -> Result<(), Failure> {
+        let has_phases = match self {
+            Self::Code(scenario) => WITH_PHASES.contains(&scenario.name),
+            Self::File(_) => false,
+        };
+        let asked = [
+            ("--report", &outputs.report),
+            ("--csv", &outputs.csv),
+            ("--hlog", &outputs.hlog),
+        ];
+        match asked.iter().find(|(_, file)| file.is_some()) {
+            Some((option, _)) if !has_phases => Err(Failure::Usage(format!(
+                "{option}: this scenario has no run to write there, only criteria and figures; --json keeps them. Those with runs: {}",
+                WITH_PHASES.join(", ")
+            ))),
+            Some(_) | None => Ok(()),
         }
     }
 

@@ -6,14 +6,19 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
 
 use serde_json::{Value, json};
+
+/// How long it may say nothing while it is waited for.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// A browser with one tab, all of whose events are kept.
 pub(crate) struct Chromium {
     child: Child,
     asks: ChildStdin,
-    says: BufReader<ChildStdout>,
+    says: Receiver<Vec<u8>>,
     profile: std::path::PathBuf,
     session: Option<String>,
     asked: u64,
@@ -53,7 +58,7 @@ impl Chromium {
             .spawn()
             .expect("there is a shell");
         let asks = child.stdin.take().expect("it is piped");
-        let says = BufReader::new(child.stdout.take().expect("it is piped"));
+        let says = messages(child.stdout.take().expect("it is piped"));
         let mut browser = Self {
             child,
             asks,
@@ -127,11 +132,25 @@ impl Chromium {
     }
 
     fn next(&mut self) -> Value {
-        let mut bytes = Vec::new();
-        self.says.read_until(0, &mut bytes).expect("it answers");
-        assert_eq!(bytes.pop(), Some(0), "chromium ended");
+        let bytes = self.says.recv_timeout(SILENCE_MAX);
+        let bytes = bytes.unwrap_or_else(|e| panic!("chromium ended, or says nothing: {e}"));
         serde_json::from_slice(&bytes).expect("it says JSON")
     }
+}
+
+/// What comes from there, without the zero behind each; read by a thread of its own, which ends with the pipe.
+fn messages(pipe: ChildStdout) -> Receiver<Vec<u8>> {
+    let (told, says) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut pipe = BufReader::new(pipe);
+        let mut bytes = Vec::new();
+        while pipe.read_until(0, &mut bytes).is_ok() && bytes.pop() == Some(0) {
+            if told.send(std::mem::take(&mut bytes)).is_err() {
+                return;
+            }
+        }
+    });
+    says
 }
 
 impl Drop for Chromium {

@@ -36,6 +36,51 @@ pub(crate) fn json(output: &Output) -> Value {
         .unwrap_or_else(|e| panic!("{e}\n{}", String::from_utf8_lossy(&output.stdout)))
 }
 
+/// The report on standard output of a run that was fine, or would have been on a machine that is less busy.
+pub(crate) fn fine(output: &Output) -> Value {
+    let report = ended_with(output, 0);
+    for run in runs(&report) {
+        assert_eq!(run["requests"]["failed"], 0, "{}", words(output));
+    }
+    report
+}
+
+/// The report on standard output of a run that ended with `code`, or with 3 because the machine was too busy for it to count.
+pub(crate) fn ended_with(output: &Output, code: i32) -> Value {
+    let is_known = output.status.code() == Some(code) || output.status.code() == Some(3);
+    assert!(is_known, "{}", words(output));
+    let report = json(output);
+    assert_code(output, &report, code);
+    report
+}
+
+/// The same of a run whose report is somewhere else.
+pub(crate) fn assert_code(output: &Output, report: &Value, code: i32) {
+    let is_excused = output.status.code() == Some(3) && machine_was_busy(report);
+    assert!(
+        output.status.code() == Some(code) || is_excused,
+        "{:?}: {}",
+        output.status.code(),
+        words(output)
+    );
+}
+
+/// Whether a run does not count, for reasons of the machine's only: the tool came late, had no core, or all of one.
+fn machine_was_busy(report: &Value) -> bool {
+    let whys = runs(report).filter_map(|run| run["invalid"].as_array());
+    let whys: Vec<&str> = whys.flatten().filter_map(Value::as_str).collect();
+    let its = ["the tool was late", "they had no core", "was saturated"];
+    let is_its = |why: &&str| its.iter().any(|reason| why.contains(reason));
+    !whys.is_empty() && whys.iter().all(is_its)
+}
+
+/// The one run of a report, or each phase of a scenario's.
+fn runs(report: &Value) -> impl Iterator<Item = &Value> {
+    let phases = report["phases"].as_object();
+    let alone = phases.is_none().then_some(report);
+    phases.into_iter().flat_map(|all| all.values()).chain(alone)
+}
+
 /// `stress serve` on free ports.
 pub(crate) struct Served {
     pub(crate) child: Child,
