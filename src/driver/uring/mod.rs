@@ -304,9 +304,10 @@ impl Driver for Uring {
     }
 
     fn counters(&self) -> Counters {
+        let (enters, enters_extra) = self.ring.calls();
         Counters {
-            enters: self.ring.enters,
-            enters_extra: self.ring.enters_extra,
+            enters,
+            enters_extra,
             submissions: self.ring.submissions,
             completions: self.completions,
             messages: self.messages.count,

@@ -11,6 +11,7 @@ use super::probe::Probe;
 use super::spin::Spin;
 use crate::driver::Wait;
 use io_uring::{EnterFlags, IoUring, cqueue, squeue, types};
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
@@ -30,6 +31,13 @@ pub(super) struct Ring {
     backlog: VecDeque<squeue::Entry>,
     /// Whether the kernel tells of deferred work in shared memory (TASKRUN_FLAG).
     tells_of_work: bool,
+    /// The flag that tells of it is up and tells nothing: call after call found nothing to do. The kernel raises it after
+    /// it has put work on its list; if that work has been done in between, it stays up until there is some again.
+    stale: bool,
+    /// Calls made because of that where nothing of this may change.
+    stale_calls: Cell<u64>,
+    /// One of them was told that a completion was lost.
+    stale_loss: Cell<bool>,
     /// Whether a sleep can be kept out of the accounts of waiting for disks (6.15).
     no_iowait: bool,
     /// What comes before a sleep.
@@ -77,6 +85,9 @@ impl Ring {
             tells_of_work: probe.taskrun_flag,
             no_iowait: ring.params().is_feature_no_iowait(),
             ring,
+            stale: false,
+            stale_calls: Cell::new(0),
+            stale_loss: Cell::new(false),
             spin: Spin::new(spin),
             sleeps: 0,
             enters: 0,
@@ -90,10 +101,37 @@ impl Ring {
         &self.ring
     }
 
-    /// Whether anything waits in the completion queue, or to be put there. No system call.
+    /// Whether anything waits in the completion queue, or to be put there. No system call, unless the kernel's flag is
+    /// known to tell nothing.
     #[inline]
     pub(super) fn pending(&self) -> bool {
+        if self.stale {
+            return self.pending_by_call();
+        }
         pending(&self.ring)
+    }
+
+    /// The same, where the flag cannot be trusted: what there is to do is done first.
+    #[cold]
+    fn pending_by_call(&self) -> bool {
+        self.stale_calls.set(self.stale_calls.get() + 1);
+        let flags = EnterFlags::GETEVENTS.bits();
+        // SAFETY: nothing is handed over, and there is no argument.
+        let result = unsafe {
+            self.ring
+                .submitter()
+                .enter::<libc::sigset_t>(0, 0, flags, None)
+        };
+        if result.is_err_and(|error| error.raw_os_error() == Some(libc::EBADR)) {
+            self.stale_loss.set(true);
+        }
+        self.overflowed() || !self.is_reaped()
+    }
+
+    /// Calls made in all, and those of them for deferred work.
+    pub(super) fn calls(&self) -> (u64, u64) {
+        let stale = self.stale_calls.get();
+        (self.enters + stale, self.enters_extra + stale)
     }
 
     /// Whether completions wait that found no room.
@@ -150,12 +188,12 @@ impl Ring {
     pub(super) fn enter(&mut self, wait: Wait) -> io::Result<()> {
         self.flush_backlog();
         // Said once by the kernel, perhaps to a call that had nobody to tell.
-        if self.lost > 0 {
+        if self.lost > 0 || self.stale_loss.get() {
             return Err(io::Error::from_raw_os_error(libc::EBADR));
         }
         let mut wait = wait;
         let mut sleeps = wait != Wait::No && self.backlog.is_empty() && self.is_reaped();
-        if sleeps && self.tells_of_work && self.spin.is_wanted() {
+        if sleeps && self.tells_of_work && !self.stale && self.spin.is_wanted() {
             wait = self.look_out(wait)?;
             sleeps = wait != Wait::No;
         }
@@ -163,13 +201,26 @@ impl Ring {
         if sleeps || !self.is_handed_over() || !self.tells_of_work || self.has_work() {
             tolerate(self.call_and_wait(if sleeps { wait } else { Wait::No }))?;
         }
+        self.run_deferred()
+    }
+
+    /// Has the kernel do what it has put off, as far as it tells of any.
+    fn run_deferred(&mut self) -> io::Result<()> {
+        let before = self.unreaped();
         for _ in 0..EXTRA_PASSES {
-            if !self.tells_of_work || !self.flags().0 || self.unreaped() >= UNREAPED_MAX {
-                break;
+            if !self.tells_of_work || !self.flags().0 {
+                self.stale = false;
+                return Ok(());
+            }
+            let unreaped = self.unreaped();
+            self.stale &= unreaped == before;
+            if self.stale || unreaped >= UNREAPED_MAX {
+                return Ok(());
             }
             self.enters_extra += 1;
             tolerate(self.call_and_wait(Wait::No))?;
         }
+        self.stale = self.flags().0 && self.unreaped() == before;
         Ok(())
     }
 
@@ -267,6 +318,12 @@ impl Ring {
         // SAFETY: no other view of the queue lives: all are temporaries of this type's methods.
         let queue = unsafe { self.ring.submission_shared() };
         (queue.taskrun(), queue.cq_overflow())
+    }
+
+    /// As if the kernel's flag had been found to tell nothing.
+    #[cfg(test)]
+    pub(super) fn distrust(&mut self) {
+        self.stale = true;
     }
 
     #[cfg(test)]

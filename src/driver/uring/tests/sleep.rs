@@ -80,3 +80,21 @@ fn a_look_that_takes_all_the_time_leaves_no_sleep() {
     nap(&mut bench, Wait::EventOr(Duration::from_millis(20)));
     assert_eq!(bench.driver.ring.sleeps, sleeps + 1);
 }
+
+/// The kernel's flag may stay up with nothing to do (a race of its own): what there is counts then.
+#[test]
+fn where_the_flag_tells_nothing_the_kernel_is_asked() {
+    let mut bench = Bench::new();
+    let listener = listener();
+    let (key, mut peer) = bench.pair(&listener);
+    bench.driver.receive(key);
+    bench.driver.enter(Wait::No).unwrap();
+    bench.driver.reap(&mut bench.events);
+    bench.driver.ring.distrust();
+    let before = bench.driver.counters().enters;
+    assert!(!bench.driver.pending());
+    assert_eq!(bench.driver.counters().enters, before + 1);
+    peer.write_all(b"x").unwrap();
+    // The write has returned: over loopback the byte is there.
+    assert!(bench.driver.pending());
+}
