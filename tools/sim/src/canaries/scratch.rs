@@ -11,12 +11,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// What of the workspace is copied.
-const PARTS: [&str; 6] = [
+const PARTS: [&str; 8] = [
     "Cargo.toml",
     "Cargo.lock",
     "README.md",
     "benches",
+    "examples",
     "src",
+    "tests",
     "tools",
 ];
 
