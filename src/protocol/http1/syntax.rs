@@ -47,33 +47,23 @@ pub(super) fn is_token(bytes: &[u8]) -> bool {
 
 /// Which bytes a token may hold: visible ASCII but for delimiters. A table, since every byte of every
 /// header name we send is looked up.
-const TOKEN: [bool; 256] = {
+const TOKEN: [bool; 256] = visible_but(b"\"(),/:;<=>?@[\\]{}");
+
+/// The bytes of visible ASCII but for `others`.
+const fn visible_but(others: &[u8]) -> [bool; 256] {
     let mut table = [false; 256];
     let mut b = b'!';
     while b <= b'~' {
-        table[b as usize] = !matches!(
-            b,
-            b'"' | b'('
-                | b')'
-                | b','
-                | b'/'
-                | b':'
-                | b';'
-                | b'<'
-                | b'='
-                | b'>'
-                | b'?'
-                | b'@'
-                | b'['
-                | b'\\'
-                | b']'
-                | b'{'
-                | b'}'
-        );
+        table[b as usize] = true;
         b += 1;
     }
+    let mut n = 0;
+    while n < others.len() {
+        table[others[n] as usize] = false;
+        n += 1;
+    }
     table
-};
+}
 
 /// A request target, of whichever form: visible ASCII, and some of it.
 pub(super) fn is_target(bytes: &[u8]) -> bool {
@@ -99,27 +89,4 @@ pub(super) fn is_host(bytes: &[u8]) -> bool {
 }
 
 /// Which bytes may stand in Host. A table, since each request has one.
-const HOST: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut b = b'!';
-    while b <= b'~' {
-        table[b as usize] = !matches!(
-            b,
-            b'/' | b'?'
-                | b'#'
-                | b'@'
-                | b'\\'
-                | b','
-                | b'"'
-                | b'<'
-                | b'>'
-                | b'^'
-                | b'`'
-                | b'{'
-                | b'|'
-                | b'}'
-        );
-        b += 1;
-    }
-    table
-};
+const HOST: [bool; 256] = visible_but(b"/?#@\\,\"<>^`{|}");
