@@ -64,7 +64,7 @@ pub trait Driver: 'static {
     fn detach(&mut self, key: Key) -> io::Result<OwnedFd>;
 
     /// Whether events wait to be reaped, or to be fetched by [`enter`](Driver::enter). Looks at
-    /// shared memory only: no system call.
+    /// shared memory: no system call, unless what the kernel tells there is known to be untrue.
     fn pending(&self) -> bool;
 
     /// Hands what was queued to the kernel, runs its deferred work, and sleeps as `wait` says.
