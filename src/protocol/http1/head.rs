@@ -146,8 +146,19 @@ fn line_end(
     at: usize,
     otherwise: ProtocolError,
 ) -> Result<Option<usize>, ProtocolError> {
+    match bytes.get(at..at + 2) {
+        Some(b"\r\n") => Ok(Some(at + 2)),
+        Some(_) | None => no_line_end(bytes, at, otherwise),
+    }
+}
+
+#[cold]
+fn no_line_end(
+    bytes: &[u8],
+    at: usize,
+    otherwise: ProtocolError,
+) -> Result<Option<usize>, ProtocolError> {
     match (bytes.get(at), bytes.get(at + 1)) {
-        (Some(b'\r'), Some(b'\n')) => Ok(Some(at + 2)),
         (Some(b'\r') | None, None) => Ok(None),
         (Some(b'\n'), _) => Err(ProtocolError::LineEnd),
         _ => Err(otherwise),
@@ -176,11 +187,16 @@ impl<'a> ResponseHead<'a> {
     }
 
     /// The status code, from 100 to 999.
+    #[inline]
     pub fn status(&self) -> u16 {
         // "HTTP/1.1 200"
-        let digits = self.bytes.get(9..12).unwrap_or_default();
-        let digit = |number: u16, &b: &u8| number * 10 + u16::from(b.wrapping_sub(b'0') % 10);
-        digits.iter().fold(0, digit)
+        match self.bytes.get(9..12) {
+            Some(&[x, y, z]) => {
+                let digit = |b: u8| u16::from(b & 0x0f);
+                100 * digit(x) + 10 * digit(y) + digit(z)
+            }
+            Some(_) | None => 0,
+        }
     }
 
     /// The peer's minor version: 0 for HTTP/1.0, 1 for HTTP/1.1.
