@@ -173,8 +173,7 @@ async fn attempts<D: Driver>(
         };
         let (error, failure) = match opened {
             Ok(mut exchange) => {
-                exchange.request_written();
-                exchange.flush();
+                exchange.send();
                 match exchange.response().await {
                     Ok(()) if exchange.came_too_early() => {
                         again = exchange.not_early();
