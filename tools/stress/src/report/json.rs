@@ -87,6 +87,9 @@ fn figures(phase: &Phase) -> Map<String, Value> {
         Value::Object(mut figures) => {
             figures.insert("seed".into(), json!(result.seed));
             figures.insert("invalid".into(), json!(result.invalid));
+            if !result.members.is_empty() {
+                figures.insert("agents".into(), json!(result.members));
+            }
             figures.insert("record".into(), record::of(result));
             figures
         }
@@ -132,6 +135,7 @@ mod tests {
     use super::super::{Report, Verdict};
     use super::*;
     use crate::load::Carried;
+    use crate::member::Member;
     use crate::packed::Packed;
     use crate::record::Kept;
     use crate::series::{Counters, PoolState, Sample};
@@ -219,6 +223,7 @@ mod tests {
         crate::measure::record(&mut result.lag, Duration::from_micros(7));
         result.failed.insert("refused".into(), 2);
         result.invalid.push("the tool was late".into());
+        result.members = vec![Member::lost("h:1".into(), "it went away".into())];
         result.carried = Some(Carried { ok: 990, failed: 1 });
         result.seed = Some(u64::MAX);
         result.series.interval = Duration::from_millis(250);

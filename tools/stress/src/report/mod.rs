@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `html` | the page, and its charts |
 //! | `json` | the report for programs |
+//! | `members` | agents, each beside the others |
 //! | `outputs` | files that are to be kept |
 //! | `over_time` | CSV, and HdrHistogram's log |
 //! | `picture` | latencies as lines of text |
@@ -17,6 +18,7 @@ pub(crate) use table::times;
 
 mod html;
 mod json;
+mod members;
 mod outputs;
 mod over_time;
 mod picture;
@@ -225,6 +227,7 @@ pub(crate) fn show(report: &Report, mut outputs: Outputs, host: &Host) -> Result
         let colour = terminal && colour_wanted();
         let mut text = table::render(report, colour);
         for phase in &report.phases {
+            text += &members::text(&phase.result.members);
             text += &picture::render(&phase.view(), colour);
         }
         text
@@ -270,7 +273,8 @@ pub(crate) fn show_kept(kept: &Kept, outputs: Outputs) -> Result<(), Failure> {
     let terminal = io::stdout().is_terminal();
     write(
         io::stdout(),
-        &picture::render(&view, terminal && colour_wanted()),
+        &(members::text(&kept.result.members)
+            + &picture::render(&view, terminal && colour_wanted())),
     )?;
     let page = html::Page {
         title: title(&view),

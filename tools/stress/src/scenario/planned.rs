@@ -3,6 +3,7 @@
 //! Owns: the course of such a run, and its findings. Never: a scenario of its own.
 
 use std::borrow::Cow;
+use std::time::Instant;
 
 use scenarios::{Bound, Findings};
 use serde_json::{Map, Value, json};
@@ -155,6 +156,7 @@ impl Planned {
         let mut told = Ok(());
         let apart = drive::run_apart(&load, &stage.progress, &stage.interrupt, || {
             told = backends.iter_mut().try_for_each(Backend::begin);
+            Ok(Instant::now())
         })?;
         told?;
         drop(shown);

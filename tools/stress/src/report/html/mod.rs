@@ -18,7 +18,8 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use crate::load::LoadResult;
-use crate::report::{View, grouped};
+use crate::member::Member;
+use crate::report::{View, grouped, members};
 
 /// What the page shows.
 pub(super) struct Page<'a> {
@@ -72,6 +73,10 @@ impl Page<'_> {
             table(&mut html, &caption, &rows);
         }
         table(&mut html, "Host", &rows("", self.host));
+        for member in self.runs.iter().flat_map(|run| &run.result.members) {
+            let caption = format!("Host of agent {}", member.agent);
+            table(&mut html, &caption, &rows("", &member.host));
+        }
         html += "</div>\n</body>\n</html>\n";
         html
     }
@@ -104,7 +109,9 @@ fn section(html: &mut String, run: &View<'_>, prefix: &str, headed: bool) {
             escaped(&value)
         );
     }
-    *html += "</ul>\n<div class=\"charts\">\n";
+    *html += "</ul>\n";
+    agents(html, &run.result.members);
+    *html += "<div class=\"charts\">\n";
     let connections_max = run.plan["connections"].as_f64();
     for chart in plots::all(prefix, run.result, connections_max) {
         *html += &chart.render();
@@ -119,6 +126,31 @@ fn section(html: &mut String, run: &View<'_>, prefix: &str, headed: bool) {
         table(html, "Failed requests", &rows);
         *html += "</div>\n";
     }
+}
+
+/// The agents of a run, a line each; nothing of none.
+fn agents(html: &mut String, all: &[Member]) {
+    if all.is_empty() {
+        return;
+    }
+    *html += "<div class=\"agents\"><table><caption>Agents</caption><tr>";
+    for name in members::HEAD {
+        let _ = write!(html, "<th scope=\"col\">{}</th>", escaped(name));
+    }
+    *html += "</tr>";
+    for member in all {
+        let [name, figures @ ..] = members::row(member);
+        let _ = write!(html, "<tr><th scope=\"row\">{}</th>", escaped(&name));
+        for figure in figures {
+            let _ = write!(html, "<td>{}</td>", escaped(&figure));
+        }
+        *html += "</tr>";
+    }
+    let _ = writeln!(
+        html,
+        "</table><p>{}</p></div>",
+        escaped(&Member::together(all))
+    );
 }
 
 /// The figures at the top.
@@ -287,6 +319,22 @@ mod tests {
         let html = page(&[view(&phase)], true);
         let verdict = html.find("verdict bad").expect("it is bad");
         assert!(html[verdict..].find("INVALID: the tool was late") < html[verdict..].find("well"));
+    }
+
+    #[test]
+    fn agents_have_a_line_each_and_their_hosts_are_told() {
+        let mut phase = busy(3);
+        phase.result.members = ["h:1", "<h>:2"]
+            .map(|name| Member {
+                agent: name.to_owned(),
+                host: json!({ "kernel": format!("6.{name}") }),
+                ..Member::default()
+            })
+            .into();
+        let html = page(&[view(&phase)], true);
+        assert!(html.contains("<caption>Agents</caption>"));
+        assert_eq!(html.matches("<caption>Host of agent").count(), 2);
+        assert!(html.contains("6.h:1") && html.contains("6.&lt;h&gt;:2"));
     }
 
     #[test]
