@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{Phase, Report};
 use crate::load::LoadPlan;
 use crate::record;
+use crate::traffic::{PhaseLoad, PhasePlan};
 
 /// The whole report as indented JSON, with a newline at its end.
 pub(super) fn render(report: &Report, host: &Host) -> String {
@@ -99,7 +100,7 @@ fn figures(phase: &Phase) -> Map<String, Value> {
 
 /// What was asked for.
 pub(super) fn plan(plan: &LoadPlan) -> Value {
-    json!({
+    let mut value = json!({
         "url": plan.url,
         "connections": plan.connections,
         "shards": plan.shards,
@@ -111,7 +112,28 @@ pub(super) fn plan(plan: &LoadPlan) -> Value {
         "arrivals": plan.rate.map(|_| plan.traffic.arrivals.name()),
         "callers": plan.traffic.callers.unwrap_or(plan.connections),
         "think": plan.traffic.think.to_string(),
-    })
+    });
+    if !plan.traffic.phases.is_empty() {
+        let phases = plan.traffic.phases.iter().map(phase);
+        value["phases"] = phases.collect::<Vec<_>>().into();
+    }
+    if let Some(settings) = &plan.traffic.settings {
+        value["settings"] = settings.clone().into();
+    }
+    value
+}
+
+/// A phase as a scenario file has it.
+fn phase(phase: &PhasePlan) -> Value {
+    let mut value = json!({ "name": phase.name, "seconds": phase.lasts.as_secs_f64() });
+    match phase.load {
+        PhaseLoad::Callers(callers) => value["callers"] = callers.into(),
+        PhaseLoad::Rate(first, last, arrivals) => {
+            value["rate"] = json!([first, last]);
+            value["arrivals"] = arrivals.name().into();
+        }
+    }
+    value
 }
 
 /// The command line, quoted so that a shell would run it again.

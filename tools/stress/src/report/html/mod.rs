@@ -15,6 +15,7 @@ mod scale;
 
 use std::fmt::Write;
 
+use scenarios::Findings;
 use serde_json::Value;
 
 use crate::load::LoadResult;
@@ -30,6 +31,8 @@ pub(super) struct Page<'a> {
     pub(super) verdict: Option<bool>,
     /// The verdict in words.
     pub(super) sentences: Vec<String>,
+    /// What a scenario found, if it was one with criteria.
+    pub(super) findings: Option<&'a Findings>,
     pub(super) host: &'a Value,
     pub(super) runs: &'a [View<'a>],
 }
@@ -49,6 +52,9 @@ impl Page<'_> {
             let _ = writeln!(html, "<p class=\"under\">{}</p>", escaped(date));
         }
         self.verdict(&mut html);
+        if let Some(findings) = self.findings {
+            criteria(&mut html, findings);
+        }
         for (nth, run) in self.runs.iter().enumerate() {
             let prefix = if nth == 0 {
                 String::new()
@@ -94,6 +100,35 @@ impl Page<'_> {
             let _ = writeln!(html, "<div class=\"{class}\">{}</div>", sentences.concat());
         }
     }
+}
+
+/// What had to hold, and the figures beside it.
+fn criteria(html: &mut String, findings: &Findings) {
+    let rows: Vec<_> = findings
+        .criteria
+        .iter()
+        .map(|one| {
+            let verdict = if one.holds() { "PASS" } else { "FAIL" };
+            (verdict.to_owned(), one.line())
+        })
+        .collect();
+    *html += "<div class=\"criteria\">\n";
+    table(html, "What had to hold", &rows);
+    *html += "</div>\n<div class=\"agents\"><table><caption>Figures</caption><tr><th></th>";
+    for column in &findings.columns {
+        let _ = write!(html, "<th scope=\"col\">{}</th>", escaped(column));
+    }
+    *html += "</tr>";
+    for figure in &findings.figures {
+        let name = escaped(&figure.name);
+        let _ = write!(html, "<tr><th scope=\"row\">{name}</th>");
+        for value in &figure.values {
+            let shown = value.map_or("–".to_owned(), |value| figure.unit.show(value));
+            let _ = write!(html, "<td>{}</td>", escaped(&shown));
+        }
+        *html += "</tr>";
+    }
+    *html += "</table></div>\n";
 }
 
 /// One run: its figures, its charts.
@@ -273,6 +308,7 @@ mod tests {
             command: "stress run 'http://h/?a=<b>&c'",
             verdict: Some(verdict),
             sentences: vec!["All's well.".to_owned()],
+            findings: None,
             host: &json!({ "kernel": "6.1", "date": "2026-01-01T00:00:00Z", "smt": null, "interfaces": [{ "name": "lo" }] }),
             runs,
         }
@@ -319,6 +355,24 @@ mod tests {
         let html = page(&[view(&phase)], true);
         let verdict = html.find("verdict bad").expect("it is bad");
         assert!(html[verdict..].find("INVALID: the tool was late") < html[verdict..].find("well"));
+    }
+
+    #[test]
+    fn what_had_to_hold_is_told_with_its_figures() {
+        use scenarios::{Bound, Unit};
+        let mut findings = Findings::new(&["<all>"]);
+        findings.figure("p50", Unit::Millis, &[Some(2.0)]);
+        findings.must("rate", "rate & more", Unit::Count, 5.0, Bound::AtLeast(6.0));
+        let mut html = String::new();
+        criteria(&mut html, &findings);
+        for part in [
+            "FAIL",
+            "rate &amp; more: 5 (at least 6)",
+            "&lt;all&gt;",
+            "2.00 ms",
+        ] {
+            assert!(html.contains(part), "{part}: {html}");
+        }
     }
 
     #[test]
