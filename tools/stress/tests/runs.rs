@@ -5,7 +5,7 @@ mod common;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStderr, Output, Stdio};
 
-use common::{Served, assert_code, ended_with, fine, json, run, stress, words};
+use common::{Served, assert_calls_shown, assert_code, ended_with, fine, json, run, stress, words};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -73,6 +73,7 @@ fn a_scenario_with_criteria_says_what_they_came_to() {
     );
     assert_eq!(report["figures"]["callers"]["values"]["ours"], 50.0);
     assert!(words(&output).contains("connections opened"));
+    assert_calls_shown(&output);
 }
 
 #[test]

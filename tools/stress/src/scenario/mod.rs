@@ -86,6 +86,13 @@ pub(crate) struct Stage {
     pub(crate) interrupt: Interrupt,
 }
 
+impl Stage {
+    /// Where calls are counted for whoever watches, and how the user ends them.
+    fn watched(&self) -> (&Progress, &Interrupt) {
+        (&self.progress, &self.interrupt)
+    }
+}
+
 impl Scenario {
     /// One that the simulator has as well.
     const fn of(name: scenarios::Name, run: fn(&Stage) -> Result<Report, Failure>) -> Self {
