@@ -77,6 +77,31 @@ fn a_scenario_with_criteria_says_what_they_came_to() {
 }
 
 #[test]
+fn all_scenarios_are_told_in_one_table() {
+    let output = run("scenario --all --markdown --only spike,steady");
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    let rows: Vec<&str> = table.lines().skip(2).collect();
+    assert!(
+        rows.len() == 2 && rows[0].starts_with("| `spike` |"),
+        "{table}"
+    );
+    assert!(rows[1].starts_with("| `steady` |"), "{table}");
+    assert!(rows[1].contains("<br>hit_rate ("), "{table}");
+    // How quick this machine is just now is not asked.
+    let is = |verdict: &str| rows.iter().any(|row| row.contains(&format!("| {verdict}")));
+    let code = if is("FAIL") {
+        1
+    } else if is("INVALID") {
+        3
+    } else {
+        0
+    };
+    assert_eq!(output.status.code(), Some(code), "{table}");
+    let unknown = run("scenario --all --only no-such");
+    assert_eq!(unknown.status.code(), Some(2));
+}
+
+#[test]
 fn the_scenario_of_rotation_is_judged_by_nginx_or_says_that_it_needs_it() {
     let output = run("scenario rotation --rounds 2 --json -");
     if std::env::var_os("RINGPOOL_FORBID_SKIP").is_none() && words(&output).contains("needs nginx")
