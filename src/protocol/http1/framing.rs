@@ -61,15 +61,11 @@ impl Facts {
         // Most headers are told apart by their length alone.
         match name.len() {
             10 if is_named(name, b"connection") => self.add_connection(value),
-            14 if is_named(name, b"content-length") => {
-                if !self.is_tunnel(is_connect) {
-                    return self.add_content_length(value);
-                }
+            14 if is_named(name, b"content-length") && !self.is_tunnel(is_connect) => {
+                return self.add_content_length(value);
             }
-            17 if is_named(name, b"transfer-encoding") => {
-                if !self.is_tunnel(is_connect) {
-                    return self.add_transfer_encoding(value);
-                }
+            17 if is_named(name, b"transfer-encoding") && !self.is_tunnel(is_connect) => {
+                return self.add_transfer_encoding(value);
             }
             _ => {}
         }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{Phase, Report};
 use crate::load::LoadPlan;
 use crate::record;
+use crate::traffic::{PhaseLoad, PhasePlan};
 
 /// The whole report as indented JSON, with a newline at its end.
 pub(super) fn render(report: &Report, host: &Host) -> String {
@@ -87,6 +88,9 @@ fn figures(phase: &Phase) -> Map<String, Value> {
         Value::Object(mut figures) => {
             figures.insert("seed".into(), json!(result.seed));
             figures.insert("invalid".into(), json!(result.invalid));
+            if !result.members.is_empty() {
+                figures.insert("agents".into(), json!(result.members));
+            }
             figures.insert("record".into(), record::of(result));
             figures
         }
@@ -96,7 +100,7 @@ fn figures(phase: &Phase) -> Map<String, Value> {
 
 /// What was asked for.
 pub(super) fn plan(plan: &LoadPlan) -> Value {
-    json!({
+    let mut value = json!({
         "url": plan.url,
         "connections": plan.connections,
         "shards": plan.shards,
@@ -108,7 +112,28 @@ pub(super) fn plan(plan: &LoadPlan) -> Value {
         "arrivals": plan.rate.map(|_| plan.traffic.arrivals.name()),
         "callers": plan.traffic.callers.unwrap_or(plan.connections),
         "think": plan.traffic.think.to_string(),
-    })
+    });
+    if !plan.traffic.phases.is_empty() {
+        let phases = plan.traffic.phases.iter().map(phase);
+        value["phases"] = phases.collect::<Vec<_>>().into();
+    }
+    if let Some(settings) = &plan.traffic.settings {
+        value["settings"] = settings.clone().into();
+    }
+    value
+}
+
+/// A phase as a scenario file has it.
+fn phase(phase: &PhasePlan) -> Value {
+    let mut value = json!({ "name": phase.name, "seconds": phase.lasts.as_secs_f64() });
+    match phase.load {
+        PhaseLoad::Callers(callers) => value["callers"] = callers.into(),
+        PhaseLoad::Rate(first, last, arrivals) => {
+            value["rate"] = json!([first, last]);
+            value["arrivals"] = arrivals.name().into();
+        }
+    }
+    value
 }
 
 /// The command line, quoted so that a shell would run it again.
@@ -132,6 +157,7 @@ mod tests {
     use super::super::{Report, Verdict};
     use super::*;
     use crate::load::Carried;
+    use crate::member::Member;
     use crate::packed::Packed;
     use crate::record::Kept;
     use crate::series::{Counters, PoolState, Sample};
@@ -219,6 +245,7 @@ mod tests {
         crate::measure::record(&mut result.lag, Duration::from_micros(7));
         result.failed.insert("refused".into(), 2);
         result.invalid.push("the tool was late".into());
+        result.members = vec![Member::lost("h:1".into(), "it went away".into())];
         result.carried = Some(Carried { ok: 990, failed: 1 });
         result.seed = Some(u64::MAX);
         result.series.interval = Duration::from_millis(250);

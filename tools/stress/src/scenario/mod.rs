@@ -53,8 +53,12 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     moves::SCENARIO,
 ];
 
-/// Those whose report has phases. All others, those in files as well, tell criteria and figures only.
-const WITH_PHASES: [&str; 2] = [demo::SCENARIO.name, floor::SCENARIO.name];
+/// Those in code whose report has phases. All others there tell criteria and figures only.
+const WITH_PHASES: [&str; 3] = [
+    demo::SCENARIO.name,
+    floor::SCENARIO.name,
+    local::SCENARIO.name,
+];
 
 /// As finely as scenarios that are judged call by call can tell time here: timers of 1 ms at both ends, a step of the
 /// pace, and threads that share cores.
@@ -140,7 +144,7 @@ impl Named {
     pub(crate) fn check(&self, outputs: &OutputOptions) -> Result<(), Failure> {
         let has_phases = match self {
             Self::Code(scenario) => WITH_PHASES.contains(&scenario.name),
-            Self::File(_) => false,
+            Self::File(_) => true,
         };
         let asked = [
             ("--report", &outputs.report),
@@ -149,7 +153,7 @@ impl Named {
         ];
         match asked.iter().find(|(_, file)| file.is_some()) {
             Some((option, _)) if !has_phases => Err(Failure::Usage(format!(
-                "{option}: this scenario has no run to write there, only criteria and figures; --json keeps them. Those with runs: {}",
+                "{option}: this scenario has no run to write there, only criteria and figures; --json keeps them. Those with runs: all files, {}",
                 WITH_PHASES.join(", ")
             ))),
             Some(_) | None => Ok(()),
