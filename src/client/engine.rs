@@ -105,7 +105,8 @@ impl Engine {
             options: CallOptions::default(),
             request,
         };
-        send(&self.shared, shard, underway, call).await
+        let upstream = underway.upstream().clone();
+        send(&self.shared, &upstream, shard, underway, call).await
     }
 
     /// Ends the engine without haste: nothing new is let in, idle connections close at once, and what is

@@ -110,10 +110,26 @@ impl<D: Driver> LocalShard<D> {
     }
 
     pub(crate) fn upstream(&self, shared: Arc<UpstreamShared>) -> LocalUpstream<D> {
-        let (key, policy) = self.core.borrow_mut().upstream_with_policy(&shared);
+        self.upstream_by(&shared, CallOptions::default())
+    }
+
+    /// For those whom the mailbox has let in, and who say `options`.
+    pub(super) fn upstream_for_outside(
+        &self,
+        shared: &Arc<UpstreamShared>,
+        options: CallOptions,
+    ) -> LocalUpstream<D> {
+        LocalUpstream {
+            outside: true,
+            ..self.upstream_by(shared, options)
+        }
+    }
+
+    fn upstream_by(&self, shared: &Arc<UpstreamShared>, options: CallOptions) -> LocalUpstream<D> {
+        let (key, policy) = self.core.borrow_mut().upstream_with_policy(shared);
         LocalUpstream {
             shard: self.clone(),
-            options: CallOptions::default(),
+            options,
             outside: false,
             key: Cell::new(key),
             policy,
@@ -199,14 +215,6 @@ impl<D: Driver> LocalUpstream<D> {
         LocalUpstream {
             options: options.or(self.options),
             ..self.clone()
-        }
-    }
-
-    /// This handle, for those whom the mailbox has let in.
-    pub(super) fn for_outside(self) -> LocalUpstream<D> {
-        LocalUpstream {
-            outside: true,
-            ..self
         }
     }
 

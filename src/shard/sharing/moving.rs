@@ -97,7 +97,7 @@ impl<'a, D: Driver> Moving<'a, D> {
         let mut core = self.upstream.shard.core.borrow_mut();
         match std::mem::replace(&mut self.at, At::Done) {
             At::Begin(mut call) => {
-                if call.caller.poll_gone(cx).is_ready() {
+                if call.caller.is_gone() {
                     return Poll::Ready(Asked::Lost(Some(call)));
                 }
                 let wish = Wish {
@@ -111,6 +111,10 @@ impl<'a, D: Driver> Moving<'a, D> {
                 let waiter = match core.hit(wish.upstream, wish.class) {
                     Ok(Some(grant)) => return Poll::Ready(Asked::Answered(call, Ok(grant))),
                     Err(error) => return Poll::Ready(Asked::Answered(call, Err(error))),
+                    // It waits: from now on its caller may go.
+                    Ok(None) if call.caller.poll_gone(cx).is_ready() => {
+                        return Poll::Ready(Asked::Lost(Some(call)));
+                    }
                     Ok(None) => core.wait(wish, Stake::Here(call), cx.waker()),
                 };
                 // The pool may have answered at once.
@@ -121,9 +125,9 @@ impl<'a, D: Driver> Moving<'a, D> {
                 self.at = At::Waiting(waiter);
                 Poll::Pending
             }
-            At::Granted(mut call, mut granted) => {
+            At::Granted(call, mut granted) => {
                 let grant = granted.grant.take().expect("it is taken once");
-                if call.caller.poll_gone(cx).is_ready() {
+                if call.caller.is_gone() {
                     core.give_back(grant);
                     return Poll::Ready(Asked::Lost(Some(call)));
                 }
