@@ -24,6 +24,7 @@ mod reconfigure;
 mod reserves;
 mod retries;
 mod stale;
+mod snapshots;
 mod stealing;
 mod streams;
 mod turns;
