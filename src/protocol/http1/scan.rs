@@ -25,7 +25,7 @@ pub(super) fn token_end(bytes: &[u8], mut at: usize) -> usize {
 #[inline]
 pub(super) fn text_end(bytes: &[u8], mut at: usize) -> usize {
     loop {
-        at = first_in(bytes, at, |word| controls(word));
+        at = first_in(bytes, at, controls);
         if bytes.get(at) != Some(&b'\t') {
             return at;
         }
