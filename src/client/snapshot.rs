@@ -273,13 +273,7 @@ impl Snapshot {
     }
 
     /// `depth`, `losses`: of the shard's mailbox.
-    pub(crate) fn add(
-        &mut self,
-        shard: &ShardFigures,
-        known: &Known,
-        depth: usize,
-        losses: u64,
-    ) {
+    pub(crate) fn add(&mut self, shard: &ShardFigures, known: &Known, depth: usize, losses: u64) {
         self.shards += 1;
         self.by_shard.push(ShardState {
             depth: depth as u64,

@@ -84,7 +84,9 @@ pub(crate) async fn take<D: Driver>(
         let last = || engine.told.last(shard);
         let age = |last: &ShardFigures| engine.now().since(last.at);
         match answer {
-            Answer::Told(figures) => snapshot.add(figures, &known, mailbox.depth(), mailbox.losses()),
+            Answer::Told(figures) => {
+                snapshot.add(figures, &known, mailbox.depth(), mailbox.losses())
+            }
             Answer::Owed(_) => {
                 let last = last();
                 let told = last.as_deref().map(|last| (last, age(last)));
@@ -141,9 +143,7 @@ impl<D: Driver> Asked<'_, D> {
         for (shard, answer) in self.answers.iter_mut().enumerate() {
             if let Answer::Owed(owed) = answer {
                 *answer = match Pin::new(owed).poll(cx) {
-                    Poll::Ready(Ok(figures)) => {
-                        Answer::Told(self.engine.told.keep(shard, figures))
-                    }
+                    Poll::Ready(Ok(figures)) => Answer::Told(self.engine.told.keep(shard, figures)),
                     Poll::Ready(Err(oneshot::Canceled)) => Answer::None,
                     Poll::Pending => {
                         all = Poll::Pending;

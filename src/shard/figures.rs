@@ -5,10 +5,10 @@
 use super::core::Core;
 use super::meters::{EndpointFigures, Gone, Meters, PLACES_MAX};
 use super::upstream::{UpstreamId, UpstreamShared, UpstreamState};
+use crate::config::UpstreamUrl;
 use crate::driver::{Counters, Driver};
 use crate::endpoint::Endpoint;
 use crate::pool::{Census, CloseReason, EndpointId, PoolCounters};
-use crate::config::UpstreamUrl;
 use crate::stats::Latencies;
 use crate::time::Time;
 use std::collections::BTreeMap;
@@ -299,7 +299,9 @@ impl UpstreamPart {
             retry_budget: 0.0,
             own_name,
             endpoints: BTreeMap::new(),
-            gone: gone.map(|gone| (now.since(gone.since), gone.clone())).collect(),
+            gone: gone
+                .map(|gone| (now.since(gone.since), gone.clone()))
+                .collect(),
         }
     }
 

@@ -3,8 +3,8 @@
 //! Owns: the queues into a shard and the shard's sleep. Never: blocks a sender, or grows beyond what
 //! the configuration and the number of calls under way allow.
 
-use super::entrance::{Entrance, Why};
 pub(crate) use super::entrance::Gate;
+use super::entrance::{Entrance, Why};
 use super::figures::ShardFigures;
 use super::hunger::Hunger;
 use super::local::LocalShard;

@@ -114,6 +114,11 @@ impl<D: Driver> Core<D> {
                 place.is_some_and(|id| !state.addresses.is_present(id))
             });
         }
+        self.tidy_endpoints(upstream);
+    }
+
+    /// Forgets endpoints that have left, and that no connection goes to any more.
+    pub(super) fn tidy_endpoints(&mut self, upstream: Key) {
         let Some(state) = self.upstreams.get_mut(upstream) else {
             return;
         };

@@ -12,9 +12,12 @@ use std::time::Duration;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn rig() -> Rig {
-    let settings = UpstreamConfig::at("http://10.0.0.1").unwrap();
-    let mut rig = Rig::of(2, Config::with_upstream("a", settings));
+    let mut settings = UpstreamConfig::at("http://192.0.2.1").unwrap();
+    // Each shard serves its own callers.
+    settings.sharing.steal = false;
+    let rig = Rig::of(2, Config::with_upstream("a", settings));
     rig.web.serve(1, 9);
+    rig.web.serve(2, 9);
     rig
 }
 
@@ -90,7 +93,7 @@ fn a_lost_shard_s_figures_are_told_before_its_successor_meets_the_upstream() {
         let after = snapshot(&mut rig, turning);
         let (was, is) = (&before.upstreams["a"], &after.upstreams["a"]);
         assert_eq!(is.acquires, was.acquires);
-        let at = "10.0.0.1:80";
+        let at = "192.0.2.1:80";
         #[cfg(feature = "telemetry")]
         assert_eq!(is.endpoints[at].hold, was.endpoints[at].hold);
         assert_eq!(is.endpoints[at].dials, was.endpoints[at].dials);
@@ -104,7 +107,7 @@ fn a_lost_shard_s_figures_are_told_before_its_successor_meets_the_upstream() {
     let after = snapshot(&mut rig, &[0, 1]);
     let (was, is) = (&before.upstreams["a"], &after.upstreams["a"]);
     assert_eq!(is.acquires.begun, was.acquires.begun + 1);
-    let dials = |of: &Snapshot| of.upstreams["a"].endpoints["10.0.0.1:80"].dials;
+    let dials = |of: &Snapshot| of.upstreams["a"].endpoints["192.0.2.1:80"].dials;
     #[cfg(feature = "telemetry")]
     assert_eq!(dials(&after), dials(&before) + 1);
     #[cfg(not(feature = "telemetry"))]
@@ -123,7 +126,7 @@ fn an_endpoint_that_leaves_one_shard_first_falls_on_none() {
     for shard in [0, 1] {
         call(&mut rig, shard);
     }
-    let at = "10.0.0.1:80";
+    let at = "192.0.2.1:80";
     let before = snapshot(&mut rig, &[0, 1]).upstreams["a"].endpoints[at].clone();
     assert_eq!(before.dials, 2);
     // Only shard 0 hears of it so far.
@@ -142,12 +145,16 @@ fn an_endpoint_that_leaves_one_shard_first_falls_on_none() {
         found.map(|figures| (figures.dials, figures.hold.count()))
     };
     let was = Some((before.dials, before.hold.count()));
-    configure(&mut rig, 0, "10.0.0.2:80");
+    configure(&mut rig, 0, "192.0.2.2:80");
     call(&mut rig, 0);
     assert_eq!(hold(&snapshot(&mut rig, &[0, 1])), was);
     rig.pass(900 * SECOND);
-    assert_eq!(hold(&snapshot(&mut rig, &[0, 1])), was, "shard 1 has it still");
-    configure(&mut rig, 1, "10.0.0.2:80");
+    assert_eq!(
+        hold(&snapshot(&mut rig, &[0, 1])),
+        was,
+        "shard 1 has it still"
+    );
+    configure(&mut rig, 1, "192.0.2.2:80");
     assert_eq!(hold(&snapshot(&mut rig, &[0, 1])), was, "it has just left");
     rig.pass(900 * SECOND);
     let gone = snapshot(&mut rig, &[0, 1]);
