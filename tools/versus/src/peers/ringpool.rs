@@ -8,6 +8,7 @@ use crate::certificate::NAME;
 use crate::cli::ClientOptions;
 use crate::measure::Outcome;
 use crate::scenario::{LARGE, Place, Scenario, Transport};
+use bytes::Bytes;
 use ringpool::config::{TrustRoots, UpstreamConfig};
 use ringpool::on_shard::{Head, Shard, Upstream};
 use ringpool::{Config, Engine, block_on};
@@ -128,7 +129,10 @@ impl Caller for OnShard {
         let head = Head::new(work.method(), work.path());
         let sent = match work.request_body() {
             0 => self.upstream.exchange(head).await,
-            len => self.upstream.exchange_with(head, &UPLOAD[..len]).await,
+            len => {
+                let body = Bytes::from_static(&UPLOAD[..len]);
+                self.upstream.exchange_shared(head, body).await
+            }
         };
         let mut exchange = sent.map_err(|why| why.to_string())?;
         let mut body = 0;
