@@ -125,7 +125,7 @@ impl Upstream {
     /// # Errors
     /// As [`call`](crate::Upstream::call).
     pub async fn exchange(&self, head: Head<'_>) -> Result<Exchange, Error> {
-        let exchange = forward::exchange(&self.local, &head, Payload::None).await?;
+        let exchange = forward::exchange(&self.local, &head, None).await?;
         Ok(Exchange { exchange })
     }
 
@@ -134,7 +134,7 @@ impl Upstream {
     /// # Errors
     /// As there.
     pub async fn exchange_with(&self, head: Head<'_>, body: &[u8]) -> Result<Exchange, Error> {
-        let exchange = forward::exchange(&self.local, &head, Payload::Borrowed(body)).await?;
+        let exchange = forward::exchange(&self.local, &head, Some(Payload::Borrowed(body))).await?;
         Ok(Exchange { exchange })
     }
 
@@ -144,7 +144,7 @@ impl Upstream {
     /// # Errors
     /// As there.
     pub async fn exchange_shared(&self, head: Head<'_>, body: Bytes) -> Result<Exchange, Error> {
-        let exchange = forward::exchange(&self.local, &head, Payload::Shared(&body)).await?;
+        let exchange = forward::exchange(&self.local, &head, Some(Payload::Shared(&body))).await?;
         Ok(Exchange { exchange })
     }
 

@@ -57,7 +57,6 @@ impl<D: Driver> Exchange<D> {
 /// A body of the low-level exchange.
 #[derive(Clone, Copy)]
 pub(crate) enum Payload<'a> {
-    None,
     /// Copied behind the head.
     Borrowed(&'a [u8]),
     /// Sent from where it is.
@@ -65,18 +64,8 @@ pub(crate) enum Payload<'a> {
 }
 
 impl<'a> Payload<'a> {
-    fn framing(self) -> RequestBody {
-        match self {
-            Payload::None => RequestBody::None,
-            Payload::Borrowed(_) | Payload::Shared(_) => {
-                RequestBody::Length(self.bytes().len() as u64)
-            }
-        }
-    }
-
     fn bytes(self) -> &'a [u8] {
         match self {
-            Payload::None => &[],
             Payload::Borrowed(bytes) => bytes,
             Payload::Shared(bytes) => bytes,
         }
@@ -88,15 +77,15 @@ impl<'a> Payload<'a> {
 pub(super) async fn exchange<D: Driver>(
     upstream: &LocalUpstream<D>,
     head: &Head<'_>,
-    body: Payload<'_>,
+    body: Option<Payload<'_>>,
     terms: &Terms,
     first: Option<Result<Lease<D>, Error>>,
 ) -> Result<Exchange<D>, Error> {
     let (framing, facts) = framed(head, body);
     let (copied, shared) = match body {
-        Payload::None => (&[][..], None),
-        Payload::Borrowed(bytes) => (bytes, None),
-        Payload::Shared(bytes) => (&[][..], Some(bytes)),
+        None => (&[][..], None),
+        Some(Payload::Borrowed(bytes)) => (bytes, None),
+        Some(Payload::Shared(bytes)) => (&[][..], Some(bytes)),
     };
     let encode = |out: &mut Vec<u8>| encode_whole(out, upstream, head, copied, framing);
     attempts(upstream, facts, encode, shared, terms, first).await
@@ -114,11 +103,12 @@ impl Encoded {
     pub(super) fn new<D: Driver>(
         upstream: &LocalUpstream<D>,
         head: &Head<'_>,
-        body: Payload<'_>,
+        body: Option<Payload<'_>>,
     ) -> Result<Encoded, Error> {
         let (framing, facts) = framed(head, body);
         let mut bytes = Vec::new();
-        encode_whole(&mut bytes, upstream, head, body.bytes(), framing)
+        let body = body.map_or(&[][..], Payload::bytes);
+        encode_whole(&mut bytes, upstream, head, body, framing)
             .map_err(|error| malformed(upstream, error))?;
         Ok(Encoded {
             bytes: bytes.into(),
@@ -167,8 +157,10 @@ pub(super) async fn run_encoded<D: Driver>(
     Ok(response)
 }
 
-fn framed(head: &Head<'_>, body: Payload<'_>) -> (RequestBody, RequestFacts) {
-    let framing = body.framing();
+fn framed(head: &Head<'_>, body: Option<Payload<'_>>) -> (RequestBody, RequestFacts) {
+    let framing = body.map_or(RequestBody::None, |body| {
+        RequestBody::Length(body.bytes().len() as u64)
+    });
     let facts = RequestFacts {
         expects_continue: false,
         ..RequestFacts::of(head, framing)

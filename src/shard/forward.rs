@@ -40,7 +40,7 @@ pub(crate) enum Exchange<D: Driver> {
 pub(crate) fn exchange<'a, D: Driver>(
     upstream: &'a LocalUpstream<D>,
     head: &'a Head<'a>,
-    body: Payload<'a>,
+    body: Option<Payload<'a>>,
 ) -> impl Future<Output = Result<Exchange<D>, Error>> {
     let span = trace::request(trace::Caller::default(), || {
         let method = MethodKind::of(head.method());
@@ -52,7 +52,7 @@ pub(crate) fn exchange<'a, D: Driver>(
 async fn exchange_within<D: Driver>(
     upstream: &LocalUpstream<D>,
     head: &Head<'_>,
-    body: Payload<'_>,
+    body: Option<Payload<'_>>,
 ) -> Result<Exchange<D>, Error> {
     call::check_http(upstream)?;
     let terms = Terms::begin(upstream, CallOptions::default(), head.is_idempotent())?;

@@ -34,6 +34,10 @@ pub(super) type CancelEntries = ArrayVec<squeue::Entry, 3>;
 pub(super) struct Sockets {
     slots: Vec<Slot>,
     /// For the next sends of several pieces.
+    #[expect(
+        clippy::vec_box,
+        reason = "the kernel reads them where they are, wherever the boxes go"
+    )]
     spare: Vec<Box<Vectored>>,
     /// Whether the kernel cancels all operations on a descriptor at once (5.19).
     cancel_by_descriptor: bool,
