@@ -9,6 +9,7 @@ use crate::error::{Error, ErrorKind};
 use crate::shard::Shard;
 use crate::shard::figures::Tally;
 use crate::shard::lost::lost;
+use crate::trace;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc};
@@ -222,7 +223,11 @@ fn prepare(shared: &EngineShared<Uring>, index: usize) -> Result<Uring, Error> {
         buffer_size: config.receive_buffer_size,
         spin: config.spin.unwrap_or_default(),
     };
-    Uring::new(&settings).map_err(unsupported)
+    let driver = Uring::new(&settings).map_err(unsupported)?;
+    if driver.entries() < config.ring_entries {
+        trace::small_ring(index, config.ring_entries, driver.entries());
+    }
+    Ok(driver)
 }
 
 /// What forbids io_uring, as the crate's own error.

@@ -3,10 +3,12 @@
 //! Owns: the latencies that an attempt's time limit follows from, and the account of calls and retries.
 //! Never: judges an endpoint; the pool does, by what it is told here.
 
+use super::connection::Holder;
 use super::core::Core;
 use super::meters::Outcome;
 use crate::config::RetryConfig;
 use crate::driver::Driver;
+use crate::endpoint::Endpoint;
 use crate::error::{ErrorKind, Phase};
 use crate::pool::{Input, RetryBudget, Tail, backoff};
 use crate::protocol::http1::MethodKind;
@@ -105,6 +107,33 @@ impl<D: Driver> Core<D> {
         })
     }
 
+    /// An exchange begins on the connection `key`, which has until `deadline`, and no longer than an attempt may take: by
+    /// when that is, and where it goes.
+    #[inline]
+    pub(super) fn begin_exchange(
+        &mut self,
+        key: Key,
+        deadline: Time,
+        outside: bool,
+    ) -> (Option<Endpoint>, Time) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return (None, Time::NEVER);
+        };
+        trace::link(&connection.span);
+        let state = self.upstreams.get(connection.upstream);
+        let timeout = state.map_or(Duration::MAX, |state| {
+            let attempt = &state.policy.glance().attempt;
+            state.account.tail.attempt_timeout(attempt)
+        });
+        let limit = self.now + timeout;
+        connection.expired = false;
+        connection.due_by(key, deadline.min(limit), &mut self.timers);
+        if !outside {
+            connection.holder = Holder::Call;
+        }
+        (connection.endpoint.clone(), limit)
+    }
+
     /// How long the upstream's own settings let one on the connection `key` take, whatever its caller says.
     pub(super) fn own_timeout(&self, key: Key) -> Duration {
         let connection = self.connections.get(key);
@@ -122,7 +151,8 @@ impl<D: Driver> Core<D> {
         }
     }
 
-    /// The same, of a call that has its response's head, so many nanoseconds after it began.
+    /// The same, of a call that has its response's head, so many nanoseconds after it began; and what that says of the
+    /// endpoint.
     pub(super) fn note_head(
         &mut self,
         key: Key,
@@ -132,12 +162,23 @@ impl<D: Driver> Core<D> {
         nanos: u64,
     ) {
         trace::answered(status);
-        let connection = self.connections.get(key);
-        let upstream = connection.map(|connection| connection.upstream);
-        if let Some(state) = upstream.and_then(|upstream| self.upstreams.get_mut(upstream)) {
-            state.account.tail.record(self.now, latency);
-            let outcome = Outcome::Status(status);
-            state.meters.requested(method, outcome, nanos);
+        let Some(connection) = self.connections.get(key) else {
+            return;
+        };
+        let (member, upstream) = (connection.member, connection.upstream);
+        let Some(state) = self.upstreams.get_mut(upstream) else {
+            return;
+        };
+        state.account.tail.record(self.now, latency);
+        (state.meters).requested(method, Outcome::Status(status), nanos);
+        let Some(member) = member else {
+            return;
+        };
+        if is_fault(status) {
+            let served = false;
+            self.pool_input(upstream, Input::Faulted { member, served });
+        } else if (state.pool).served(self.now, member, latency, &mut self.actions) {
+            self.on_pool_changed(upstream);
         }
     }
 
@@ -150,12 +191,17 @@ impl<D: Driver> Core<D> {
         let (Some(member), Some(state)) = (member, self.upstreams.get_mut(upstream)) else {
             return;
         };
-        let mut actions = std::mem::take(&mut self.actions);
-        let changed = state.pool.served(self.now, member, latency, &mut actions);
-        if changed {
-            self.perform(upstream, &mut actions);
-            self.schedule(upstream);
+        if (state.pool).served(self.now, member, latency, &mut self.actions) {
+            self.on_pool_changed(upstream);
         }
+    }
+
+    /// Carries out what the pool has decided by what it was just told.
+    #[cold]
+    fn on_pool_changed(&mut self, upstream: Key) {
+        let mut actions = std::mem::take(&mut self.actions);
+        self.perform(upstream, &mut actions);
+        self.schedule(upstream);
         self.actions = actions;
     }
 

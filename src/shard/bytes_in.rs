@@ -7,7 +7,7 @@ use crate::driver::ReceivedBuffer;
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::io;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 
 /// A piece of received bytes: a view of a driver's buffer, or of the heap where the bytes had to be
 /// decrypted or put together.
@@ -142,6 +142,32 @@ impl<B: ReceivedBuffer> Inbound<B> {
             front.advance(n);
         }
         self.bytes -= n;
+    }
+
+    /// Drops the first `consumed` bytes of the front piece, and gives the `data` among them; `None` if there is none.
+    ///
+    /// # Panics
+    /// If the front piece is shorter.
+    pub(crate) fn take(&mut self, consumed: usize, data: Range<usize>) -> Option<Piece<B>> {
+        if data.is_empty() {
+            self.consume(consumed);
+            return None;
+        }
+        let front = self.pieces.front()?;
+        let mut piece = if consumed == front.len() {
+            self.wanted = false;
+            self.bytes -= consumed;
+            self.pieces.pop_front()?
+        } else {
+            let front = front.clone();
+            self.consume(consumed);
+            front
+        };
+        piece.truncate(data.end);
+        if data.start > 0 {
+            piece.advance(data.start);
+        }
+        Some(piece)
     }
 
     /// Takes the whole front piece.

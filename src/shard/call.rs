@@ -199,8 +199,7 @@ async fn attempts<D: Driver>(
         let (error, failure) = match opened {
             Ok(mut exchange) => {
                 let body = body.cloned().map(|body| exchange.write_body_shared(body));
-                exchange.request_written();
-                exchange.flush();
+                exchange.send();
                 let answered = match body.transpose() {
                     Ok(_) => exchange.response().await,
                     Err(error) => Err(error),

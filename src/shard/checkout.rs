@@ -161,6 +161,9 @@ impl<D: Driver> Core<D> {
             return None;
         }
         let gone = self.remove_waiter(waiter)?;
+        if gone.queued {
+            self.has_waited(&gone);
+        }
         match gone.answer {
             Some(Ok(grant)) => self.give_back(grant),
             Some(Err(_)) => {}
@@ -286,11 +289,20 @@ impl<D: Driver> Core<D> {
     pub(super) fn take_answer(&mut self, key: Key) -> Option<Answered> {
         self.waiters.get(key)?.answer.as_ref()?;
         let waiter = self.waiters.remove(key)?;
+        // Who was put off for a look alone has not waited, nor has who was refused on the spot.
+        let refused = waiter.since == self.now && matches!(waiter.answer, Some(Err(_)));
+        if waiter.queued && !refused {
+            self.has_waited(&waiter);
+        }
+        Some((waiter.answer?, waiter.stake.into_call()))
+    }
+
+    /// Somebody who was queued is not any more, for whatever reason.
+    pub(super) fn has_waited(&mut self, waiter: &Waiter) {
         let waited = self.now.since(waiter.since);
         self.tally.waited(waited);
         if let Some(state) = self.upstreams.get_mut(waiter.wish.upstream) {
             state.meters.waits.record(waited);
         }
-        Some((waiter.answer?, waiter.stake.into_call()))
     }
 }

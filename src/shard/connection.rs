@@ -8,7 +8,9 @@ mod state;
 use super::audit::Audited;
 use super::bytes_in::Inbound;
 use super::bytes_out::Outbound;
+use super::core::Timer;
 use super::streams::Streams;
+use super::waking::LocalWaker;
 use crate::audit::CloseCause;
 use crate::driver::ReceivedBuffer;
 use crate::endpoint::Endpoint;
@@ -16,10 +18,9 @@ use crate::error::Error;
 use crate::pool::{EndpointId, MemberId, Permit};
 use crate::slab::Key;
 use crate::time::Time;
-use crate::time::wheel::TimerKey;
+use crate::time::wheel::{TimerKey, Wheel};
 use crate::tls::Session;
 use crate::trace::Span;
-use std::task::Waker;
 
 pub(crate) use state::{Event, State};
 
@@ -43,9 +44,9 @@ pub(crate) struct Connection<B> {
     /// Where many streams share the connection. There while it is idle or leased.
     pub(crate) streams: Option<Box<Streams>>,
     /// Who waits for bytes.
-    pub(crate) reader: Option<Waker>,
+    pub(crate) reader: Option<LocalWaker>,
     /// Who waits for room or for everything to be sent.
-    pub(crate) writer: Option<Waker>,
+    pub(crate) writer: Option<LocalWaker>,
     /// When what is under way has to be over.
     pub(crate) deadline: Time,
     /// The timer that looks at `deadline`. It may fire early and is then armed anew: moving a
@@ -244,6 +245,23 @@ impl<B> Connection<B> {
             }
         }
         self.uses > 1
+    }
+
+    /// Moves the deadline. Costs nothing but a store unless it comes nearer. `key`: its own.
+    #[inline]
+    pub(super) fn due_by(&mut self, key: Key, at: Time, timers: &mut Wheel<Timer>) {
+        self.deadline = at;
+        let is_due = self.timer.is_some_and(|(armed, _)| armed <= at);
+        if !is_due && at != Time::NEVER {
+            self.arm(key, at, timers);
+        }
+    }
+
+    fn arm(&mut self, key: Key, at: Time, timers: &mut Wheel<Timer>) {
+        if let Some((_, timer)) = self.timer.take() {
+            timers.remove(timer);
+        }
+        self.timer = Some((at, timers.insert(at, Timer::Connection(key))));
     }
 
     pub(crate) fn wake_reader(&mut self) {

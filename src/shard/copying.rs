@@ -11,8 +11,12 @@ use crate::slab::Key;
 use futures_channel::oneshot;
 use std::collections::BTreeMap;
 
-/// Slots of upstreams that a turn copies: some 1 to 3 µs each.
-const UPSTREAMS_PER_TURN: usize = 32;
+/// What a turn copies of upstreams: each is one, and each endpoint that is told apart one more; some 1 to 3 µs each. The last
+/// upstream is copied whole, so that it may be exceeded by the endpoints of one.
+const PARTS_PER_TURN: usize = 64;
+
+/// Slots of upstreams that a turn looks at, vacant ones included.
+const UPSTREAMS_PER_TURN: usize = 1024;
 
 /// Slots of connections that a turn counts: some 50 ns each.
 const CONNECTIONS_PER_TURN: usize = 1024;
@@ -78,10 +82,7 @@ impl<D: Driver> Core<D> {
             return;
         }
         if let Step::Upstreams(from) = copy.at {
-            for (_, upstream) in self.upstreams.iter_within(from, UPSTREAMS_PER_TURN) {
-                copy.take(upstream);
-            }
-            let next = from + UPSTREAMS_PER_TURN;
+            let next = self.copy_upstreams(&mut copy, from);
             copy.at = match next < self.upstreams.slots() {
                 true => Step::Upstreams(next),
                 false => Step::Connections(0),
@@ -110,6 +111,18 @@ impl<D: Driver> Core<D> {
         self.copies.push_front(copy);
     }
 
+    /// Copies a turn's worth of upstreams, from that slot on; returns the one to go on with.
+    fn copy_upstreams(&self, copy: &mut FiguresCopy, from: usize) -> usize {
+        let mut parts = 0;
+        for (key, upstream) in self.upstreams.iter_within(from, UPSTREAMS_PER_TURN) {
+            parts += copy.take(upstream);
+            if parts >= PARTS_PER_TURN {
+                return key.index() as usize + 1;
+            }
+        }
+        from + UPSTREAMS_PER_TURN
+    }
+
     /// An upstream has gone: copies that had not come to it count it as that.
     pub(super) fn copies_miss(&mut self, key: Key, upstream: &UpstreamState) {
         for copy in &mut self.copies {
@@ -123,9 +136,11 @@ impl<D: Driver> Core<D> {
 }
 
 impl FiguresCopy {
-    fn take(&mut self, upstream: &UpstreamState) {
+    /// Returns how many parts it had.
+    fn take(&mut self, upstream: &UpstreamState) -> usize {
         self.total(upstream);
         let part = UpstreamPart::of(upstream);
+        let parts = 1 + part.endpoints.len();
         let name = upstream.shared.name.clone();
         match self.figures.upstreams.get_mut(&name) {
             // One of that name was given up, and is not gone yet.
@@ -134,6 +149,7 @@ impl FiguresCopy {
                 self.figures.upstreams.insert(name, part);
             }
         }
+        parts
     }
 
     fn total(&mut self, upstream: &UpstreamState) {

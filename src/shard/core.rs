@@ -277,20 +277,8 @@ impl<D: Driver> Core<D> {
 
     /// Moves a connection's deadline. Costs nothing but a store unless it comes nearer.
     pub(super) fn set_deadline(&mut self, key: Key, at: Time) {
-        let Some(connection) = self.connections.get_mut(key) else {
-            return;
-        };
-        connection.deadline = at;
-        if at == Time::NEVER {
-            return;
-        }
-        match connection.timer {
-            Some((armed, _)) if armed <= at => {}
-            Some((_, timer)) => {
-                self.timers.remove(timer);
-                connection.timer = Some((at, self.timers.insert(at, Timer::Connection(key))));
-            }
-            None => connection.timer = Some((at, self.timers.insert(at, Timer::Connection(key)))),
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.due_by(key, at, &mut self.timers);
         }
     }
 

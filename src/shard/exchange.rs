@@ -20,7 +20,6 @@ use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, RequestSent};
 use crate::protocol::http1::{self, HeadError, RequestFacts, ResponseHead, Verdict};
 use crate::time::Time;
-use crate::trace;
 use crate::trip::Attempt;
 use bytes::Bytes;
 use std::ops::{Deref, DerefMut};
@@ -153,15 +152,7 @@ impl<D: Driver> Exchange<D> {
     ) -> Result<Exchange<D>, Error> {
         let mut core = lease.shard.core.borrow_mut();
         let granted = core.now();
-        if let Some(connection) = core.connections.get(lease.key) {
-            trace::link(&connection.span);
-        }
-        let endpoint = core.endpoint(lease.key).cloned();
-        let limit = granted + core.attempt_timeout(lease.key);
-        core.expect_by(lease.key, terms.deadline.min(limit));
-        if !upstream.outside {
-            core.held_by(lease.key, Holder::Call);
-        }
+        let (endpoint, limit) = core.begin_exchange(lease.key, terms.deadline, upstream.outside);
         let early = terms.idempotent && again.early;
         let encode = |out: &mut Vec<u8>| encode(out).map_err(WriteError::Head);
         let written = core.write_early_or(lease.key, early, encode);
@@ -198,6 +189,12 @@ impl<D: Driver> Exchange<D> {
             facts,
         };
         Ok(Exchange(upstream.shard.exchanges.keep(parts)))
+    }
+
+    /// All of the request is written: it is handed to the kernel with the shard's next submission.
+    pub(super) fn send(&mut self) {
+        self.request = Leaving::Whole;
+        self.flush();
     }
 
     /// Hands what was written to the kernel with the shard's next submission.

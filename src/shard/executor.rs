@@ -4,9 +4,11 @@
 //! borrowed, or lets one task's panic reach another.
 //!
 //! A waker may be used on any thread. On the shard's own thread, during a turn, it appends to a plain
-//! list; elsewhere it goes through the mailbox and, if the shard sleeps, wakes it.
+//! list; elsewhere it goes through the mailbox and, if the shard sleeps, wakes it. What waits for the shard's own
+//! events needs no waker (`waking`).
 
 use super::mailbox::Mailbox;
+use super::waking::{self, LocalTask, polling};
 use crate::driver::Driver;
 use crate::slab::{Key, Slab};
 use std::cell::{Cell, RefCell};
@@ -35,7 +37,7 @@ pub(crate) struct Executor<D: Driver> {
 
 struct Task<D: Driver> {
     /// Taken out while it is polled, together: to clone a waker is to count across threads.
-    idle: Option<(TaskFuture, Waker)>,
+    idle: Option<Idle>,
     kind: TaskKind,
     state: Arc<TaskState<D>>,
 }
@@ -50,19 +52,19 @@ enum TaskKind {
     Serving,
 }
 
+/// What is polled of a task, and whom it wakes.
+struct Idle {
+    future: TaskFuture,
+    waker: Waker,
+    here: Rc<LocalTask>,
+}
+
 struct TaskState<D: Driver> {
     executor: u64,
     task: Key,
     /// Whether it is on a list of tasks to run already.
     queued: AtomicBool,
     mailbox: Arc<Mailbox<D>>,
-}
-
-thread_local! {
-    /// The executor whose turn it is on this thread; 0 is none.
-    static CURRENT: Cell<u64> = const { Cell::new(0) };
-    /// Tasks of the current executor that want to run.
-    static READY: RefCell<Vec<Key>> = const { RefCell::new(Vec::new()) };
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -82,9 +84,7 @@ impl<D: Driver> Executor<D> {
     /// Marks the beginning of this shard's turn on this thread; the end when the guard is dropped.
     /// What was woken but not run by then waits for the next turn.
     pub(crate) fn begin_turn(&self) -> TurnGuard<'_, D> {
-        let before = CURRENT.replace(self.id);
-        assert_eq!(before, 0, "a turn inside of a turn");
-        READY.with_borrow_mut(|ready| std::mem::swap(ready, &mut self.carried.borrow_mut()));
+        waking::begin_turn(self.id, &mut self.carried.borrow_mut());
         TurnGuard(self)
     }
 
@@ -108,8 +108,14 @@ impl<D: Driver> Executor<D> {
                 queued: AtomicBool::new(true),
                 mailbox: self.mailbox.clone(),
             });
+            let waker = Waker::from(state.clone());
+            let here = LocalTask::new(self.id, task, &waker);
             Task {
-                idle: Some((future, Waker::from(state.clone()))),
+                idle: Some(Idle {
+                    future,
+                    waker,
+                    here,
+                }),
                 kind,
                 state,
             }
@@ -122,11 +128,11 @@ impl<D: Driver> Executor<D> {
     pub(crate) fn run(&self) {
         const PASSES_MAX: usize = 4;
         while let Some(task) = self.mailbox.take_ready() {
-            READY.with_borrow_mut(|ready| ready.push(task));
+            waking::enqueue(self.id, task);
         }
         for _ in 0..PASSES_MAX {
             let mut running = self.running.take();
-            READY.with_borrow_mut(|ready| std::mem::swap(ready, &mut running));
+            waking::swap_ready(&mut running);
             if running.is_empty() {
                 self.running.replace(running);
                 return;
@@ -141,7 +147,7 @@ impl<D: Driver> Executor<D> {
 
     /// Whether tasks were left for the next turn.
     pub(crate) fn has_carried(&self) -> bool {
-        !self.carried.borrow().is_empty()
+        !self.carried.borrow().is_empty() || waking::is_any_aside(self.id)
     }
 
     /// How many tasks there are.
@@ -198,14 +204,25 @@ impl<D: Driver> Executor<D> {
     }
 
     fn poll(&self, key: Key) {
-        let Some((mut future, waker)) = self.take(key) else {
+        let Some(idle) = self.take(key) else {
             return;
         };
+        let Idle {
+            mut future,
+            waker,
+            here,
+        } = idle;
         let mut cx = TaskContext::from_waker(&waker);
-        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut cx))) {
+        let poll = || catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut cx)));
+        let (polled, here) = polling(here, poll);
+        match polled {
             Ok(std::task::Poll::Pending) => {
                 if let Some(task) = self.tasks.borrow_mut().get_mut(key) {
-                    task.idle = Some((future, waker));
+                    task.idle = Some(Idle {
+                        future,
+                        waker,
+                        here,
+                    });
                 }
             }
             Ok(std::task::Poll::Ready(())) => {
@@ -222,17 +239,22 @@ impl<D: Driver> Executor<D> {
         }
     }
 
-    fn take(&self, key: Key) -> Option<(TaskFuture, Waker)> {
+    fn take(&self, key: Key) -> Option<Idle> {
         let mut tasks = self.tasks.borrow_mut();
         let task = tasks.get_mut(key)?;
-        // Before the poll: what wakes it from now on must queue it again.
-        task.state.queued.swap(false, Ordering::AcqRel);
-        task.idle.take()
+        // Before the poll: what wakes it from now on must queue it again. Where a plain look finds that no waker has
+        // queued it, there is nothing to take back: one that does so now will have it polled once more.
+        if task.state.queued.load(Ordering::Acquire) {
+            task.state.queued.swap(false, Ordering::AcqRel);
+        }
+        let idle = task.idle.take()?;
+        idle.here.unlist();
+        Some(idle)
     }
 
     fn drop_task(&self, task: Option<Task<D>>) {
-        if let Some((future, _)) = task.and_then(|task| task.idle) {
-            self.drop_quietly(future);
+        if let Some(idle) = task.and_then(|task| task.idle) {
+            self.drop_quietly(idle.future);
         }
     }
 
@@ -244,13 +266,18 @@ impl<D: Driver> Executor<D> {
     }
 }
 
+impl<D: Driver> Drop for Executor<D> {
+    fn drop(&mut self) {
+        waking::forget(self.id);
+    }
+}
+
 /// While it lives, wake-ups on this thread for this executor's tasks stay on this thread.
 pub(crate) struct TurnGuard<'a, D: Driver>(&'a Executor<D>);
 
 impl<D: Driver> Drop for TurnGuard<'_, D> {
     fn drop(&mut self) {
-        READY.with_borrow_mut(|ready| std::mem::swap(ready, &mut self.0.carried.borrow_mut()));
-        CURRENT.set(0);
+        waking::end_turn(&mut self.0.carried.borrow_mut());
     }
 }
 
@@ -271,13 +298,7 @@ impl<D: Driver> Wake for TaskState<D> {
 
 /// Puts a task on a list of tasks to run: this thread's, if it is the executor's turn here, or the mailbox's.
 fn enqueue<D: Driver>(executor: u64, task: Key, mailbox: &Mailbox<D>) {
-    // `try_with`: a waker may be used while the thread's locals are being destroyed.
-    let here = CURRENT
-        .try_with(|current| current.get() == executor)
-        .unwrap_or(false);
-    if here {
-        READY.with_borrow_mut(|ready| ready.push(task));
-    } else {
+    if !waking::enqueue(executor, task) {
         mailbox.wake_task(task);
     }
 }

@@ -11,6 +11,7 @@ use super::local::{LocalShard, LocalUpstream};
 use super::policy::Policy;
 use super::transport::{Expired, Readable};
 use super::upstream::UpstreamShared;
+use super::waking::LocalWaker;
 use crate::audit::CloseCause;
 use crate::config::Class;
 use crate::driver::Driver;
@@ -372,7 +373,7 @@ impl<D: Driver> Core<D> {
     fn poll_detachable(&mut self, key: Key, waker: &std::task::Waker) -> Poll<()> {
         match self.connections.get_mut(key) {
             Some(connection) if !connection.operations.none_in_flight() => {
-                connection.reader = Some(waker.clone());
+                connection.reader = Some(LocalWaker::of(waker));
                 Poll::Pending
             }
             Some(_) | None => Poll::Ready(()),

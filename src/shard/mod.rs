@@ -85,6 +85,7 @@ mod transport;
 pub(crate) mod upload;
 pub(crate) mod upstream;
 mod upstreams;
+mod waking;
 
 use crate::audit::Trail;
 use crate::driver::{Driver, Wait};

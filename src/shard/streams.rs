@@ -14,6 +14,7 @@
 
 use super::bytes_in::Inbound;
 use super::framing::Framing;
+use super::waking::LocalWaker;
 use crate::config::UpstreamUrl;
 use crate::error::{Error, RequestSent};
 use crate::slab::Key;
@@ -157,7 +158,7 @@ pub(crate) struct Stream<B> {
     pub(super) ended: bool,
     pub(super) inbound: Inbound<B>,
     pub(super) failure: Option<Failure>,
-    pub(super) reader: Option<Waker>,
+    pub(super) reader: Option<LocalWaker>,
     pub(super) timer: Option<TimerKey>,
     pub(super) expired: bool,
     /// When its slot was granted, and when its first frame was written.

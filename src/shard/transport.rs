@@ -2,12 +2,14 @@
 
 use super::bytes_in::{End, Piece};
 use super::core::Core;
+use super::waking::LocalWaker;
 use crate::driver::Driver;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Phase, RequestSent};
 use crate::slab::Key;
 use crate::time::Time;
 use bytes::Bytes;
+use std::ops::Range;
 use std::task::{Poll, Waker};
 
 /// Bodies up to this long are encrypted at once.
@@ -219,6 +221,25 @@ impl<D: Driver> Core<D> {
         }
     }
 
+    /// Consumes the first `consumed` bytes of the front piece, sets the moment by which the holder's next step has to be
+    /// over, and gives the `data` among those bytes; `None` if there is none.
+    ///
+    /// # Panics
+    /// If the front piece is shorter.
+    #[inline]
+    pub(crate) fn take_front(
+        &mut self,
+        key: Key,
+        consumed: usize,
+        data: Range<usize>,
+        by: Time,
+    ) -> Option<Piece<D::Buffer>> {
+        let connection = self.connections.get_mut(key)?;
+        connection.expired = false;
+        connection.due_by(key, by, &mut self.timers);
+        connection.inbound.take(consumed, data)
+    }
+
     pub(crate) fn pop_piece(&mut self, key: Key) -> Option<Piece<D::Buffer>> {
         self.connections.get_mut(key)?.inbound.pop()
     }
@@ -263,8 +284,8 @@ impl<D: Driver> Core<D> {
     pub(crate) fn expect_by(&mut self, key: Key, at: Time) {
         if let Some(connection) = self.connections.get_mut(key) {
             connection.expired = false;
+            connection.due_by(key, at, &mut self.timers);
         }
-        self.set_deadline(key, at);
     }
 }
 
@@ -276,10 +297,10 @@ pub(super) fn gone() -> Error {
     Error::new(ErrorKind::Closed, "the connection is gone")
 }
 
-pub(super) fn store_waker(slot: &mut Option<Waker>, waker: &Waker) {
+#[inline]
+pub(super) fn store_waker(slot: &mut Option<LocalWaker>, waker: &Waker) {
     match slot {
         Some(known) if known.will_wake(waker) => {}
-        Some(known) => known.clone_from(waker),
-        None => *slot = Some(waker.clone()),
+        Some(_) | None => *slot = Some(LocalWaker::of(waker)),
     }
 }

@@ -72,6 +72,9 @@ pub(crate) fn failed(_error: &Error) {}
 pub(crate) fn lost(_shard: usize, _why: &Error) {}
 
 #[inline(always)]
+pub(crate) fn small_ring(_shard: usize, _asked: u32, _entries: u32) {}
+
+#[inline(always)]
 pub(crate) fn request<'a>(
     _caller: Caller,
     _what: impl FnOnce() -> (&'a str, &'static str),

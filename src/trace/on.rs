@@ -5,7 +5,7 @@ use crate::error::Error;
 use std::fmt::Display;
 use std::future::Future;
 use tracing::field::{Empty, display};
-use tracing::{Instrument, Level, debug_span, enabled, error, trace_span};
+use tracing::{Instrument, Level, debug_span, enabled, error, trace_span, warn};
 
 /// A span that ends when it is dropped.
 #[derive(Debug)]
@@ -112,6 +112,10 @@ pub(crate) fn failed(error: &Error) {
 
 pub(crate) fn lost(shard: usize, why: &Error) {
     error!(target: "ringpool::shard", shard, error = %why, "a shard was lost");
+}
+
+pub(crate) fn small_ring(shard: usize, asked: u32, entries: u32) {
+    warn!(target: "ringpool::shard", shard, asked, entries, "memory was short: a shard has a smaller ring");
 }
 
 /// The span of a request to the upstream, and by the method, that `what` says.

@@ -142,3 +142,45 @@ fn a_dial_in_vain_counts_at_its_endpoint() {
     assert_eq!(upstream.requests[0].outcome, Outcome::Error("dial"));
     assert!(upstream.retry_budget > 50.0);
 }
+
+/// One holds the only connection, one waits until it goes away, and there is no room for a third.
+#[test]
+fn to_be_refused_at_once_is_no_wait_and_to_go_away_is_one() {
+    let peer = Peer::start();
+    let mut settings = UpstreamConfig::at(&peer.http()).unwrap();
+    (settings.connections_max, settings.waiters_max) = (1, 1);
+    settings.retry.attempts_max = 1;
+    settings.shed.sojourn_target = None;
+    let engine = engine(1, settings);
+    thread::scope(|scope| {
+        let holds = scope.spawn(|| run(call(&engine, "GET")));
+        let mut conn = peer.accept();
+        conn.request_head();
+        run(async {
+            let waits = call(&engine, "GET");
+            let refused = async {
+                let queued = |told: &ringpool::Snapshot| told.now.waiters == 1;
+                while !queued(&engine.snapshot().await.unwrap()) {
+                    tokio::task::yield_now().await;
+                }
+                call(&engine, "GET").await
+            };
+            tokio::select! {
+                refused = refused => refused.unwrap_err(),
+                _ = waits => panic!("there is one connection"),
+            }
+        });
+        until(&engine, "its going", |told| told.now.waiters == 0);
+        conn.send(OK);
+        assert_eq!(holds.join().unwrap().unwrap(), 200);
+    });
+    let told = run(engine.snapshot()).unwrap();
+    let upstream = &told.upstreams["backend"];
+    let acquires = upstream.acquires;
+    assert_eq!(
+        (acquires.created, acquires.refused, acquires.cancelled),
+        (1, 1, 1)
+    );
+    assert_eq!(acquires.iter().map(|(_, count)| count).sum::<u64>(), 3);
+    assert_eq!(upstream.wait.count(), 2, "for a dial, and in vain");
+}

@@ -14,6 +14,7 @@ mod probe;
 mod pulse;
 mod refusal;
 mod ring;
+mod scarce;
 mod signal;
 mod sockets;
 mod spin;
@@ -115,13 +116,18 @@ const TEARDOWN_PASSES: u32 = 50;
 const TEARDOWN_WAIT: Duration = Duration::from_millis(10);
 
 impl Uring {
-    /// Makes a driver for this thread.
+    /// Makes a driver for this thread. Where the kernel has no memory for queues as long as asked for, it is tried some
+    /// times more, for 21 ms in all, and then with shorter ones ([`Uring::entries`]).
     ///
     /// # Errors
     /// If io_uring is forbidden, or lacks what the driver needs, or resources ran out; the error
     /// names the cause and the remedy.
     pub fn new(settings: &Settings) -> Result<Uring, Refusal> {
         settings.check()?;
+        scarce::patiently(settings, Uring::set_up)
+    }
+
+    fn set_up(settings: &Settings) -> Result<Uring, Refusal> {
         let probe = probe::once()?;
         if !probe.buffer_ring {
             return Err(Refusal::lacking("no provided-buffer rings"));
@@ -151,6 +157,12 @@ impl Uring {
         };
         driver.arm_wake();
         Ok(driver)
+    }
+
+    /// How many submissions the ring holds, a power of two. Fewer than asked for if memory was short, or if so many are not
+    /// allowed.
+    pub fn entries(&self) -> u32 {
+        self.ring.io_uring().params().sq_entries()
     }
 
     /// How often the kernel said that it lost completions (EBADR): it had no memory to keep those

@@ -1,7 +1,7 @@
 //! Why there is no ring, in words that help.
 //!
 //! Owns: the reading of an errno in the light of what surrounds it (sysctl, seccomp, limits). Never:
-//! retries or works around: that is for whoever reads the message.
+//! retries or works around: that is for whoever reads the message, and `scarce` where memory is short.
 
 use std::error::Error;
 use std::fmt;
@@ -25,6 +25,8 @@ pub enum Cause {
     /// RLIMIT_MEMLOCK is too low. Kernels before 5.12 charge a ring to it, and some recent ones do
     /// again (seen on 6.18), unless the process has CAP_IPC_LOCK.
     Memlock,
+    /// The kernel has no memory for a ring at the moment: it wants one block of physical pages for each queue.
+    Memory,
     /// No descriptor is left, in the process or in the system.
     Descriptors,
     /// The kernel has no io_uring, or lacks a feature that the driver cannot do without.
@@ -42,10 +44,15 @@ pub(super) struct Surroundings {
     pub(super) seccomp: Option<u32>,
     /// The soft RLIMIT_MEMLOCK in bytes; `u64::MAX` for none.
     pub(super) memlock: Option<u64>,
+    /// Whether that limit does not bind: CAP_IPC_LOCK, where it counts, which is outside of user namespaces.
+    pub(super) unbound: bool,
 }
 
 /// Under this, a ring and its neighbours' may well not fit. The usual default is 8 MiB.
 const MEMLOCK_LOW: u64 = 64 << 20;
+
+/// Its number in `linux/capability.h`.
+const CAP_IPC_LOCK: u32 = 14;
 
 impl Refusal {
     /// Reads `source`, which io_uring's own system calls gave, in the light of this thread's
@@ -88,6 +95,10 @@ impl fmt::Display for Refusal {
                 "RLIMIT_MEMLOCK is too low for a ring: raise it (ulimit -l, LimitMEMLOCK=), or \
                  grant CAP_IPC_LOCK"
             }
+            Cause::Memory => {
+                "the kernel has no memory for a ring, not even a small one: free some, or have it gathered \
+                 (vm.compact_memory)"
+            }
             Cause::Descriptors => {
                 "no file descriptor is left for a ring: raise RLIMIT_NOFILE (ulimit -n, \
                  LimitNOFILE=) or fs.file-max"
@@ -106,6 +117,11 @@ impl Error for Refusal {
 }
 
 impl Surroundings {
+    /// Whether RLIMIT_MEMLOCK may be what stands in the way.
+    fn is_bound(&self) -> bool {
+        !self.unbound && self.memlock.is_some_and(|limit| limit < MEMLOCK_LOW)
+    }
+
     fn read() -> Surroundings {
         // Filters belong to threads, so it is this thread's status that counts.
         let status = std::fs::read_to_string("/proc/thread-self/status").ok();
@@ -116,8 +132,22 @@ impl Surroundings {
                 .and_then(|text| text.trim().parse().ok()),
             seccomp: status.as_deref().and_then(seccomp_mode),
             memlock: Some(limit.current.unwrap_or(u64::MAX)),
+            unbound: status.as_deref().is_some_and(may_lock) && in_first_namespace(),
         }
     }
+}
+
+/// Whether the effective capabilities have CAP_IPC_LOCK.
+fn may_lock(status: &str) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask & 1 << CAP_IPC_LOCK != 0)
+}
+
+/// Whether this process is in the first user namespace, whose map is that of all ids to themselves.
+fn in_first_namespace() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map");
+    map.is_ok_and(|map| map.split_whitespace().eq(["0", "0", "4294967295"]))
 }
 
 fn seccomp_mode(status: &str) -> Option<u32> {
@@ -138,7 +168,8 @@ pub(super) fn classify(errno: i32, around: Surroundings) -> Cause {
         libc::EPERM | libc::EACCES => Cause::Other,
         libc::ENOSYS if filtered => Cause::Seccomp,
         libc::ENOSYS | libc::EINVAL | libc::EOPNOTSUPP => Cause::Kernel,
-        libc::ENOMEM if around.memlock.is_some_and(|limit| limit < MEMLOCK_LOW) => Cause::Memlock,
+        libc::ENOMEM if around.is_bound() => Cause::Memlock,
+        libc::ENOMEM => Cause::Memory,
         libc::EMFILE | libc::ENFILE => Cause::Descriptors,
         _ => Cause::Other,
     }
@@ -152,6 +183,7 @@ mod tests {
         sysctl: Some(0),
         seccomp: Some(0),
         memlock: Some(u64::MAX),
+        unbound: false,
     };
 
     #[test]
@@ -172,10 +204,15 @@ mod tests {
             sysctl: None,
             seccomp: None,
             memlock: None,
+            unbound: false,
         };
         let low = Surroundings {
             memlock: Some(8 << 20),
             ..FREE
+        };
+        let privileged = Surroundings {
+            unbound: true,
+            ..low
         };
         let expected = [
             (libc::EPERM, sysctl, Cause::Sysctl),
@@ -190,8 +227,9 @@ mod tests {
             (libc::ENOSYS, hidden, Cause::Kernel),
             (libc::EINVAL, FREE, Cause::Kernel),
             (libc::ENOMEM, low, Cause::Memlock),
-            (libc::ENOMEM, FREE, Cause::Other),
-            (libc::ENOMEM, hidden, Cause::Other),
+            (libc::ENOMEM, privileged, Cause::Memory),
+            (libc::ENOMEM, FREE, Cause::Memory),
+            (libc::ENOMEM, hidden, Cause::Memory),
             (libc::EMFILE, FREE, Cause::Descriptors),
             (libc::ENFILE, filter, Cause::Descriptors),
             (libc::EIO, FREE, Cause::Other),
@@ -208,6 +246,7 @@ mod tests {
             Cause::Sysctl,
             Cause::Seccomp,
             Cause::Memlock,
+            Cause::Memory,
             Cause::Descriptors,
             Cause::Kernel,
             Cause::Other,
@@ -221,6 +260,13 @@ mod tests {
             assert!(text.contains("Operation not permitted"), "{text}");
             assert!(refusal.source().is_some());
         }
+    }
+
+    #[test]
+    fn capabilities_are_read_from_their_own_line() {
+        assert!(may_lock("CapPrm:\t0\nCapEff:\t0000000000004000\n"));
+        assert!(!may_lock("CapPrm:\t4000\nCapEff:\t000001ffffffbfff\n"));
+        assert!(!may_lock("CapEff:\tmany\n"));
     }
 
     #[test]

@@ -10,11 +10,20 @@ const UPSTREAMS: usize = 100;
 
 /// A shard that has met `UPSTREAMS` upstreams, and has dialled for each.
 fn rig() -> Rig {
+    rig_of(UPSTREAMS, 1)
+}
+
+/// The same, of so many upstreams with so many endpoints each.
+fn rig_of(upstreams: usize, endpoints: usize) -> Rig {
     let mut config = Config::default();
-    for nth in 0..UPSTREAMS {
+    for nth in 0..upstreams {
         let mut settings = UpstreamConfig::at(&format!("http://10.0.0.{nth}")).unwrap();
         settings.retry.attempts_max = 1;
         settings.idle_min = 1;
+        if endpoints > 1 {
+            let at = |of| format!("10.0.{nth}.{of}:80").parse().unwrap();
+            settings.endpoints = (0..endpoints).map(at).collect();
+        }
         config.upstreams.insert(format!("u{nth}"), settings);
     }
     let mut rig = Rig::of(1, config);
@@ -63,6 +72,25 @@ fn a_turn_copies_a_slice_and_all_of_it_comes() {
         assert!(dials > 0);
         assert_eq!(figures.totals.dials, dials);
     }
+}
+
+#[test]
+fn endpoints_count_as_upstreams_do() {
+    let mut rig = rig_of(10, 50);
+    let mut answer = ask(&rig);
+    let mut turns = 0;
+    let told: ShardFigures = loop {
+        rig.shards[0].turn(true).unwrap();
+        turns += 1;
+        assert!(turns < 20, "it does not end");
+        if let Some(told) = answer.try_recv().unwrap() {
+            break told;
+        }
+    };
+    // Of 51 parts each, two upstreams reach what a turn copies; the first slice comes with the question.
+    assert!(turns >= 4, "{turns}");
+    let endpoints = told.upstreams.values().map(|part| part.endpoints.len());
+    assert_eq!(endpoints.sum::<usize>(), 500);
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use super::Limits;
 use super::body::{BodyStep, take};
 use super::error::ProtocolError;
-use super::head::HEADERS_MANY;
+use super::head::{HEADERS_MANY, parse_fields};
 use std::ops::Range;
 
 /// Finds the data in a chunked body.
@@ -188,12 +188,11 @@ fn trailer(at: At, byte: u8, limits: &Limits, trailers: &mut Vec<u8>) -> Result<
 }
 
 fn check_trailers(trailers: &[u8], limits: &Limits) -> Result<(), ProtocolError> {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MANY];
-    let count = limits.headers_max.min(HEADERS_MANY);
-    match httparse::parse_headers(trailers, &mut headers[..count]) {
-        Ok(httparse::Status::Complete(_)) => Ok(()),
-        Err(httparse::Error::TooManyHeaders) => Err(ProtocolError::TrailersTooLarge),
-        Ok(httparse::Status::Partial) | Err(_) => Err(ProtocolError::Trailers),
+    let headers_max = limits.headers_max.min(HEADERS_MANY);
+    match parse_fields(trailers, 0, headers_max, |_, _| Ok(())) {
+        Ok(Some(_)) => Ok(()),
+        Err(ProtocolError::TooManyHeaders) => Err(ProtocolError::TrailersTooLarge),
+        Ok(None) | Err(_) => Err(ProtocolError::Trailers),
     }
 }
 

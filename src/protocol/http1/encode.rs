@@ -10,10 +10,13 @@ use super::syntax::{is_host, is_named, is_target, is_token, is_value, parse_deci
 use arrayvec::ArrayVec;
 use http::HeaderMap;
 
+/// What ends a request line.
+const VERSION: &[u8] = b" HTTP/1.1\r\n";
+
 /// A Host header as it is sent (RFC 9110 §7.2), checked once for all requests that have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
-    /// `None`: what was given cannot stand there.
+    /// What follows the target of a request with it: the version, and the header. `None`: what was given cannot stand there.
     line: Option<Box<[u8]>>,
 }
 
@@ -21,7 +24,7 @@ impl Host {
     /// The header for `uri-host [":" port]`. One that is malformed shows when a request is to be encoded with it.
     pub fn new(host: &str) -> Host {
         let line = is_host(host.as_bytes()).then(|| {
-            let mut line = Vec::new();
+            let mut line = VERSION.to_vec();
             push_header(&mut line, b"host", host.as_bytes());
             line.into_boxed_slice()
         });
@@ -78,28 +81,12 @@ fn encode<'h, I: Iterator<Item = (&'h str, &'h [u8])>>(
     host: &Host,
     body: RequestBody,
 ) -> Result<(), HeadError> {
-    if !is_token(method.as_bytes()) {
-        return Err(HeadError::Method);
-    }
-    if !is_target(target.as_bytes()) {
-        return Err(HeadError::Target);
-    }
     if matches!(method, "CONNECT" | "TRACE") && body != RequestBody::None {
         return Err(HeadError::BodyForbidden);
     }
-    let before = out.len();
-    out.reserve(method.len() + target.len() + 12);
-    for part in [method, " ", target, " HTTP/1.1\r\n"] {
-        out.extend_from_slice(part.as_bytes());
-    }
-    // Host goes first where it is ours (RFC 9110 §7.2).
     let own_host = headers().any(|(name, _)| is_named(name.as_bytes(), b"host"));
-    let host = if own_host {
-        Ok(())
-    } else {
-        encode_host(out, host)
-    };
-    let written = host
+    let before = out.len();
+    let written = encode_line(out, method, target, own_host, host)
         .and_then(|()| encode_headers(out, headers(), body))
         .and_then(|length_given| encode_framing(out, method, body, length_given));
     if written.is_err() {
@@ -108,9 +95,33 @@ fn encode<'h, I: Iterator<Item = (&'h str, &'h [u8])>>(
     written
 }
 
-fn encode_host(out: &mut Vec<u8>, host: &Host) -> Result<(), HeadError> {
-    let line = host.line.as_deref().ok_or(HeadError::Host)?;
-    out.extend_from_slice(line);
+/// Appends the request line, and Host unless it is the caller's: it goes first (RFC 9110 §7.2).
+#[inline]
+fn encode_line(
+    out: &mut Vec<u8>,
+    method: &str,
+    target: &str,
+    own_host: bool,
+    host: &Host,
+) -> Result<(), HeadError> {
+    match method {
+        "GET" => out.extend_from_slice(b"GET "),
+        "POST" => out.extend_from_slice(b"POST "),
+        _ if is_token(method.as_bytes()) => {
+            out.extend_from_slice(method.as_bytes());
+            out.push(b' ');
+        }
+        _ => return Err(HeadError::Method),
+    }
+    if !is_target(target.as_bytes()) {
+        return Err(HeadError::Target);
+    }
+    out.extend_from_slice(target.as_bytes());
+    let version = match own_host {
+        true => VERSION,
+        false => host.line.as_deref().ok_or(HeadError::Host)?,
+    };
+    out.extend_from_slice(version);
     Ok(())
 }
 

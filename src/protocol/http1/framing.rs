@@ -37,52 +37,77 @@ pub(super) enum Framing {
 }
 
 impl Facts {
-    /// Reads the facts in one pass. `is_connect`: a 2xx answer to CONNECT has no framing, and its
-    /// headers about it are ignored (RFC 9110 §9.3.6).
-    pub(super) fn of(
-        status: u16,
-        minor: u8,
-        headers: &[httparse::Header<'_>],
-        is_connect: bool,
-    ) -> Result<Facts, ProtocolError> {
-        let mut facts = Facts {
+    /// Of a head with this status line, and no headers so far.
+    pub(super) const fn new(status: u16, minor: u8) -> Facts {
+        Facts {
             status,
             minor,
             content_length: None,
             chunked: false,
             close: false,
             keep_alive: false,
-        };
-        let framed = !(is_connect && is_success(status));
-        for header in headers {
-            // Most headers are told apart by their length alone.
-            let name = header.name.as_bytes();
-            match name.len() {
-                10 if is_named(name, b"connection") => {
-                    facts.close |= has_token(header.value, "close");
-                    facts.keep_alive |= has_token(header.value, "keep-alive");
-                }
-                14 if framed && is_named(name, b"content-length") => {
-                    facts.add_content_length(header.value)?;
-                }
-                17 if framed && is_named(name, b"transfer-encoding") => {
-                    facts.add_transfer_encoding(header.value)?;
-                }
-                _ => {}
-            }
         }
-        if facts.chunked && facts.content_length.is_some() {
+    }
+
+    /// Takes a header in. `is_connect`: a 2xx answer to CONNECT has no framing, and its headers about it are
+    /// ignored (RFC 9110 §9.3.6).
+    #[inline]
+    pub(super) fn note(
+        &mut self,
+        name: &[u8],
+        value: &[u8],
+        is_connect: bool,
+    ) -> Result<(), ProtocolError> {
+        // Most headers are told apart by their length alone.
+        match name.len() {
+            10 if is_named(name, b"connection") => self.add_connection(value),
+            14 if is_named(name, b"content-length") && !self.is_tunnel(is_connect) => {
+                return self.add_content_length(value);
+            }
+            17 if is_named(name, b"transfer-encoding") && !self.is_tunnel(is_connect) => {
+                return self.add_transfer_encoding(value);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The facts of a whole head.
+    #[inline]
+    pub(super) const fn whole(self) -> Result<Facts, ProtocolError> {
+        if self.chunked && self.content_length.is_some() {
             return Err(ProtocolError::ContentLengthWithTransferEncoding);
         }
-        if facts.chunked && minor == 0 {
+        if self.chunked && self.minor == 0 {
             return Err(ProtocolError::TransferEncodingInHttp10);
         }
-        Ok(facts)
+        Ok(self)
+    }
+
+    const fn is_tunnel(&self, is_connect: bool) -> bool {
+        is_connect && is_success(self.status)
+    }
+
+    fn add_connection(&mut self, value: &[u8]) {
+        self.close |= has_token(value, "close");
+        self.keep_alive |= has_token(value, "keep-alive");
     }
 
     /// Repeated lengths are accepted while they agree, as several headers or as one list
     /// (RFC 9112 §6.3, rule 5).
+    #[inline]
     fn add_content_length(&mut self, value: &[u8]) -> Result<(), ProtocolError> {
+        if self.content_length.is_none() {
+            self.content_length = parse_decimal(trim(value));
+            if self.content_length.is_some() {
+                return Ok(());
+            }
+        }
+        self.add_content_lengths(value)
+    }
+
+    #[cold]
+    fn add_content_lengths(&mut self, value: &[u8]) -> Result<(), ProtocolError> {
         for element in value.split(|&b| b == b',') {
             let length = parse_decimal(trim(element)).ok_or(ProtocolError::ContentLength)?;
             if self.content_length.is_some_and(|known| known != length) {
@@ -95,7 +120,7 @@ impl Facts {
 
     /// Only `chunked`, once, without parameters: we never send TE, so nothing else may come.
     fn add_transfer_encoding(&mut self, value: &[u8]) -> Result<(), ProtocolError> {
-        if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
+        if self.chunked || !trim(value).eq_ignore_ascii_case(b"chunked") {
             return Err(ProtocolError::TransferEncoding);
         }
         self.chunked = true;
@@ -142,14 +167,20 @@ mod tests {
     use super::*;
 
     fn facts(status: u16, minor: u8, headers: &[(&str, &str)]) -> Result<Facts, ProtocolError> {
-        let headers: Vec<httparse::Header<'_>> = headers
-            .iter()
-            .map(|&(name, value)| httparse::Header {
-                name,
-                value: value.as_bytes(),
-            })
-            .collect();
-        Facts::of(status, minor, &headers, false)
+        facts_of(status, minor, headers, false)
+    }
+
+    fn facts_of(
+        status: u16,
+        minor: u8,
+        headers: &[(&str, &str)],
+        is_connect: bool,
+    ) -> Result<Facts, ProtocolError> {
+        let mut facts = Facts::new(status, minor);
+        for (name, value) in headers {
+            facts.note(name.as_bytes(), value.as_bytes(), is_connect)?;
+        }
+        facts.whole()
     }
 
     fn request(method: &str) -> RequestFacts {
@@ -254,12 +285,9 @@ mod tests {
 
     #[test]
     fn a_tunnel_ignores_the_framing_headers() {
-        let bad = [httparse::Header {
-            name: "content-length",
-            value: b"x",
-        }];
-        assert!(Facts::of(200, 1, &bad, true).is_ok());
-        assert!(Facts::of(407, 1, &bad, true).is_err());
+        let bad = [("content-length", "x")];
+        assert!(facts_of(200, 1, &bad, true).is_ok());
+        assert!(facts_of(407, 1, &bad, true).is_err());
     }
 
     #[test]

@@ -1,23 +1,22 @@
 //! Response heads: parsing them, and reading one that was parsed.
 //!
-//! Owns: the syntax of status line and headers, which httparse checks. Refused on top of that, since
-//! httparse lets it pass: empty lines before the status line, LF without CR, a status below 100.
-//! httparse itself refuses NUL and other control characters, CR without LF, folded lines, and white
-//! space before a colon; it accepts a missing reason, and bytes from 0x80 in values and reason.
+//! Owns: the syntax of status line and headers (RFC 9112 §4 and §5), read in one pass. Refused: whatever is before the
+//! status line, a version but 1.0 and 1.1, a status below 100, LF without CR and CR without LF, NUL and other control
+//! characters, folded lines, and white space before a colon. Accepted: a missing reason, and bytes from 0x80 in values and reason.
 //! Never: allocates (but for `to_http`), or keeps anything of a head besides its framing facts.
 
 use super::error::ProtocolError;
 use super::framing::Facts;
+use super::scan::{text_end, token_end};
 use super::syntax::trim;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
-use std::mem::MaybeUninit;
 
-/// Headers parsed on the first attempt: 1 KiB of stack, enough for nearly every response.
-const HEADERS_FEW: usize = 32;
-/// Headers parsed on the second attempt, 8 KiB of stack.
+/// The most headers that any limit allows.
 pub(super) const HEADERS_MANY: usize = 256;
 /// The longest header name that the `http` crate can hold.
 const NAME_BYTES_MAX: usize = (1 << 16) - 1;
+/// The shortest status line is `HTTP/1.1 200`, and a byte that ends it.
+const STATUS_LINE_MIN: usize = 13;
 
 /// A complete head: its size, and what it says about framing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,80 +25,144 @@ pub(super) struct Parsed {
     pub(super) facts: Facts,
 }
 
-/// Parses the head at the beginning of `bytes`. `None`: it goes on past their end.
+/// Parses the head at the beginning of `bytes`. `None`: it goes on past their end, and is fine so far.
 pub(super) fn parse(
     bytes: &[u8],
     headers_max: usize,
     is_connect: bool,
 ) -> Result<Option<Parsed>, ProtocolError> {
-    if bytes.first().is_some_and(|&b| b != b'H') {
-        return Err(ProtocolError::StatusLine);
-    }
-    let mut few = [const { MaybeUninit::uninit() }; HEADERS_FEW];
-    match parse_into(bytes, &mut few, headers_max, is_connect) {
-        Err(ProtocolError::TooManyHeaders) if headers_max > HEADERS_FEW => {
-            let mut many = [const { MaybeUninit::uninit() }; HEADERS_MANY];
-            parse_into(bytes, &mut many, headers_max, is_connect)
-        }
-        result => result,
-    }
-}
-
-fn parse_into<'b>(
-    bytes: &'b [u8],
-    headers: &mut [MaybeUninit<httparse::Header<'b>>],
-    headers_max: usize,
-    is_connect: bool,
-) -> Result<Option<Parsed>, ProtocolError> {
-    let mut response = httparse::Response::new(&mut []);
-    let status = httparse::ParserConfig::default()
-        .parse_response_with_uninit_headers(&mut response, bytes, headers)
-        .map_err(|error| translate(error, bytes))?;
-    let len = match status {
-        httparse::Status::Complete(len) => len,
-        httparse::Status::Partial if has_bare_line_feed(bytes) => {
-            return Err(ProtocolError::LineEnd);
-        }
-        httparse::Status::Partial => return Ok(None),
+    let Some((status, minor)) = parse_status(bytes)? else {
+        return Ok(None);
     };
-    if has_bare_line_feed(&bytes[..len]) {
-        return Err(ProtocolError::LineEnd);
-    }
-    let (Some(code @ 100..), Some(minor)) = (response.code, response.version) else {
-        return Err(ProtocolError::StatusLine);
+    let Some(fields) = line_end(bytes, reason_end(bytes), ProtocolError::StatusLine)? else {
+        return Ok(None);
     };
-    if response.headers.len() > headers_max {
-        return Err(ProtocolError::TooManyHeaders);
-    }
-    if response
-        .headers
-        .iter()
-        .any(|h| h.name.len() > NAME_BYTES_MAX)
-    {
-        return Err(ProtocolError::HeaderName);
-    }
-    let facts = Facts::of(code, minor, response.headers, is_connect)?;
+    let mut facts = Facts::new(status, minor);
+    let note = |name: &[u8], value: &[u8]| facts.note(name, value, is_connect);
+    let Some(len) = parse_fields(bytes, fields, headers_max, note)? else {
+        return Ok(None);
+    };
+    let facts = facts.whole()?;
     Ok(Some(Parsed { len, facts }))
 }
 
-fn translate(error: httparse::Error, bytes: &[u8]) -> ProtocolError {
-    match error {
-        httparse::Error::HeaderName => ProtocolError::HeaderName,
-        httparse::Error::HeaderValue => ProtocolError::HeaderValue,
-        httparse::Error::NewLine => ProtocolError::LineEnd,
-        httparse::Error::TooManyHeaders => ProtocolError::TooManyHeaders,
-        httparse::Error::Version if bytes.starts_with(b"HTTP/") => ProtocolError::Version,
-        httparse::Error::Version | httparse::Error::Status | httparse::Error::Token => {
-            ProtocolError::StatusLine
+/// Status and minor version. What follows them is a space, or the end of the line.
+#[inline]
+fn parse_status(bytes: &[u8]) -> Result<Option<(u16, u8)>, ProtocolError> {
+    let Some(line) = bytes.first_chunk::<STATUS_LINE_MIN>() else {
+        check_status_line(bytes)?;
+        return Ok(None);
+    };
+    let [version @ .., b' ', x, y, z, b' ' | b'\r'] = line else {
+        check_status_line(line)?;
+        return Err(ProtocolError::StatusLine);
+    };
+    let minor = match version {
+        b"HTTP/1.1" => 1,
+        b"HTTP/1.0" => 0,
+        _ => {
+            check_status_line(line)?;
+            return Err(ProtocolError::Version);
         }
+    };
+    if !matches!((x, y, z), (b'1'..=b'9', b'0'..=b'9', b'0'..=b'9')) {
+        return Err(ProtocolError::StatusLine);
+    }
+    let digit = |b: &u8| u16::from(b - b'0');
+    Ok(Some((100 * digit(x) + 10 * digit(y) + digit(z), minor)))
+}
+
+/// What is wrong with the beginning of a status line, byte by byte; it may end anywhere.
+#[cold]
+fn check_status_line(bytes: &[u8]) -> Result<(), ProtocolError> {
+    for (n, &b) in bytes.iter().take(STATUS_LINE_MIN).enumerate() {
+        let (good, error) = match n {
+            0..5 => (b == b"HTTP/"[n], ProtocolError::StatusLine),
+            5 => (b == b'1', ProtocolError::Version),
+            6 => (b == b'.', ProtocolError::Version),
+            7 => (matches!(b, b'0' | b'1'), ProtocolError::Version),
+            8 => (b == b' ', ProtocolError::Version),
+            9 => (matches!(b, b'1'..=b'9'), ProtocolError::StatusLine),
+            10 | 11 => (b.is_ascii_digit(), ProtocolError::StatusLine),
+            _ if b == b'\n' => (false, ProtocolError::LineEnd),
+            _ => (matches!(b, b' ' | b'\r'), ProtocolError::StatusLine),
+        };
+        if !good {
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// Where the reason ends, which may be empty: the first control character after the status.
+#[inline]
+fn reason_end(bytes: &[u8]) -> usize {
+    text_end(bytes, STATUS_LINE_MIN - 1)
+}
+
+/// Parses header lines from `at` on, and the empty one that ends them, and tells each name and value, with the white space
+/// around it, to `each`. Where they end; `None`: past the end of `bytes`.
+#[inline]
+pub(super) fn parse_fields(
+    bytes: &[u8],
+    mut at: usize,
+    headers_max: usize,
+    mut each: impl FnMut(&[u8], &[u8]) -> Result<(), ProtocolError>,
+) -> Result<Option<usize>, ProtocolError> {
+    let mut left = headers_max;
+    loop {
+        let colon = token_end(bytes, at);
+        match bytes.get(colon) {
+            Some(b':') if colon > at => {}
+            // No name: this is the end, or nothing that a head can have.
+            Some(b'\r' | b'\n') if colon == at => {
+                return line_end(bytes, at, ProtocolError::LineEnd);
+            }
+            Some(_) => return Err(ProtocolError::HeaderName),
+            None => return Ok(None),
+        }
+        if left == 0 {
+            return Err(ProtocolError::TooManyHeaders);
+        }
+        left -= 1;
+        let name = &bytes[at..colon];
+        if name.len() > NAME_BYTES_MAX {
+            return Err(ProtocolError::HeaderName);
+        }
+        let end = text_end(bytes, colon + 1);
+        let Some(next) = line_end(bytes, end, ProtocolError::HeaderValue)? else {
+            return Ok(None);
+        };
+        each(name, &bytes[colon + 1..end])?;
+        at = next;
     }
 }
 
-/// Whether a LF comes without its CR. Looks at every byte, without a branch, so that the compiler
-/// can take many at once.
-fn has_bare_line_feed(bytes: &[u8]) -> bool {
-    let pairs = bytes.iter().zip(bytes.get(1..).unwrap_or_default());
-    pairs.fold(false, |bare, (&a, &b)| bare | ((b == b'\n') & (a != b'\r')))
+/// Where the line goes on that ends with the CRLF at `at`; `None`: past the end of `bytes`. `otherwise`: what it is if
+/// something else is there.
+#[inline]
+fn line_end(
+    bytes: &[u8],
+    at: usize,
+    otherwise: ProtocolError,
+) -> Result<Option<usize>, ProtocolError> {
+    match bytes.get(at..at + 2) {
+        Some(b"\r\n") => Ok(Some(at + 2)),
+        Some(_) | None => no_line_end(bytes, at, otherwise),
+    }
+}
+
+#[cold]
+fn no_line_end(
+    bytes: &[u8],
+    at: usize,
+    otherwise: ProtocolError,
+) -> Result<Option<usize>, ProtocolError> {
+    match (bytes.get(at), bytes.get(at + 1)) {
+        (Some(b'\r') | None, None) => Ok(None),
+        (Some(b'\n'), _) => Err(ProtocolError::LineEnd),
+        _ => Err(otherwise),
+    }
 }
 
 /// Whether a line that ends at or after `from` is the last of a head, or one that no head can have:
@@ -124,11 +187,16 @@ impl<'a> ResponseHead<'a> {
     }
 
     /// The status code, from 100 to 999.
+    #[inline]
     pub fn status(&self) -> u16 {
         // "HTTP/1.1 200"
-        let digits = self.bytes.get(9..12).unwrap_or_default();
-        let digit = |number: u16, &b: &u8| number * 10 + u16::from(b.wrapping_sub(b'0') % 10);
-        digits.iter().fold(0, digit)
+        match self.bytes.get(9..12) {
+            Some(&[x, y, z]) => {
+                let digit = |b: u8| u16::from(b & 0x0f);
+                100 * digit(x) + 10 * digit(y) + digit(z)
+            }
+            Some(_) | None => 0,
+        }
     }
 
     /// The peer's minor version: 0 for HTTP/1.0, 1 for HTTP/1.1.
@@ -138,8 +206,8 @@ impl<'a> ResponseHead<'a> {
 
     /// The reason phrase, which may be empty; any bytes but control characters.
     pub fn reason(&self) -> &'a [u8] {
-        let (line, _) = split_line(self.bytes);
-        line.get(13..).unwrap_or_default()
+        let end = reason_end(self.bytes);
+        self.bytes.get(STATUS_LINE_MIN..end).unwrap_or_default()
     }
 
     /// The value of the first header called `name`, in any case.
@@ -151,8 +219,8 @@ impl<'a> ResponseHead<'a> {
 
     /// All headers in their order, names as the peer wrote them.
     pub fn headers(&self) -> Headers<'a> {
-        let (_, rest) = split_line(self.bytes);
-        Headers::of_section(rest)
+        let fields = self.bytes.get(reason_end(self.bytes) + 2..);
+        Headers::of_section(fields.unwrap_or_default())
     }
 
     /// The same as types of the `http` crate; allocates.
@@ -163,7 +231,7 @@ impl<'a> ResponseHead<'a> {
             0 => Version::HTTP_10,
             _ => Version::HTTP_11,
         };
-        *response.headers_mut() = to_header_map(self.headers());
+        append_to(response.headers_mut(), self.headers());
         response
     }
 }
@@ -217,161 +285,39 @@ impl Fields<'_> {
 impl<'a> Iterator for Fields<'a> {
     type Item = (&'a [u8], &'a [u8]);
 
+    #[inline]
     fn next(&mut self) -> Option<(&'a [u8], &'a [u8])> {
-        let (line, rest) = split_line(self.rest);
-        self.rest = rest;
-        let colon = memchr::memchr(b':', line)?;
-        Some((&line[..colon], trim(&line[colon + 1..])))
+        let colon = token_end(self.rest, 0);
+        if self.rest.get(colon) != Some(&b':') {
+            return None;
+        }
+        let end = text_end(self.rest, colon + 1);
+        let field = (&self.rest[..colon], trim(&self.rest[colon + 1..end]));
+        self.rest = self.rest.get(end + 2..).unwrap_or_default();
+        Some(field)
     }
 }
 
-/// The headers as a map; what the map cannot hold is left out (a validated head has no such).
+/// The headers as a map.
 pub(super) fn to_header_map(headers: Headers<'_>) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    append_to(&mut map, headers);
+    map
+}
+
+/// Adds the headers to a map; what it cannot hold is left out (a validated head has no such).
+fn append_to(map: &mut HeaderMap, headers: Headers<'_>) {
     let fields = headers.fields;
-    let mut map = HeaderMap::with_capacity(fields.len_max());
+    map.reserve(fields.len_max());
     for (name, value) in fields {
         let name = HeaderName::from_bytes(name);
         if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value)) {
             map.append(name, value);
         }
     }
-    map
-}
-
-/// The first line without its CRLF, and what follows it.
-fn split_line(bytes: &[u8]) -> (&[u8], &[u8]) {
-    match memchr::memchr(b'\n', bytes) {
-        Some(end) => {
-            let line = &bytes[..end];
-            (line.strip_suffix(b"\r").unwrap_or(line), &bytes[end + 1..])
-        }
-        None => (bytes, &[]),
-    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse_whole(text: &str) -> Result<Option<Parsed>, ProtocolError> {
-        parse(text.as_bytes(), 100, false)
-    }
-
-    #[test]
-    fn a_head_is_read_in_place() {
-        let text =
-            "HTTP/1.1 404 Not Found\r\nServer:x\r\nX-Empty:\r\nx-a: \t1 2 \r\nX-A: 2\r\n\r\nbody";
-        let parsed = parse_whole(text).unwrap().unwrap();
-        assert_eq!(parsed.len, text.len() - 4);
-        let head = ResponseHead::new(&text.as_bytes()[..parsed.len]);
-        assert_eq!((head.status(), head.version()), (404, 1));
-        assert_eq!(head.reason(), b"Not Found");
-        assert_eq!(head.header("SERVER"), Some(&b"x"[..]));
-        assert_eq!(head.header("x-empty"), Some(&b""[..]));
-        assert_eq!(head.header("X-a"), Some(&b"1 2"[..]));
-        assert_eq!(head.header("x-b"), None);
-        assert_eq!(head.headers().count(), 4);
-        let response = head.to_http();
-        assert_eq!(response.status(), 404);
-        assert_eq!(response.version(), Version::HTTP_11);
-        assert_eq!(response.headers().get_all("x-a").iter().count(), 2);
-    }
-
-    #[test]
-    fn a_reason_is_optional_and_free() {
-        for (line, reason) in [
-            ("HTTP/1.0 200", &b""[..]),
-            ("HTTP/1.0 200 ", b""),
-            ("HTTP/1.0 200 All is  well", b"All is  well"),
-            ("HTTP/1.0 999 \u{e9}", "\u{e9}".as_bytes()),
-        ] {
-            let text = format!("{line}\r\n\r\n");
-            let parsed = parse_whole(&text).unwrap().unwrap();
-            assert_eq!(parsed.len, text.len());
-            let head = ResponseHead::new(text.as_bytes());
-            assert_eq!((head.reason(), head.version()), (reason, 0), "{line}");
-            assert_eq!(head.status(), parsed.facts.status);
-            assert_eq!(head.headers().count(), 0);
-        }
-    }
-
-    #[test]
-    fn malformed_heads_are_refused_by_name() {
-        use ProtocolError as E;
-        for (text, error) in [
-            ("\r\nHTTP/1.1 200 OK\r\n\r\n", E::StatusLine),
-            ("\nHTTP/1.1 200 OK\r\n\r\n", E::StatusLine),
-            (" HTTP/1.1 200 OK\r\n\r\n", E::StatusLine),
-            ("ICY 200 OK\r\n\r\n", E::StatusLine),
-            ("HTTX/1.1 200 OK\r\n\r\n", E::StatusLine),
-            ("http/1.1 200 OK\r\n\r\n", E::StatusLine),
-            ("HTTP/1.1 099 Low\r\n\r\n", E::StatusLine),
-            ("HTTP/1.1 20 OK\r\n\r\n", E::StatusLine),
-            ("HTTP/1.1 2000 OK\r\n\r\n", E::StatusLine),
-            ("HTTP/1.1 +20 OK\r\n\r\n", E::StatusLine),
-            ("HTTP/1.1  200 OK\r\n\r\n", E::StatusLine),
-            ("HTTP/1.1 200 O\0K\r\n\r\n", E::StatusLine),
-            ("HTTP/1.1 200 O\rK\r\n\r\n", E::StatusLine),
-            ("HTTP/1.2 200 OK\r\n\r\n", E::Version),
-            ("HTTP/2.0 200 OK\r\n\r\n", E::Version),
-            ("HTTP/11 200 OK\r\n\r\n", E::Version),
-            ("HTTP/1.1\t200 OK\r\n\r\n", E::Version),
-            ("HTTP/1.1 200 OK\r\na b: c\r\n\r\n", E::HeaderName),
-            ("HTTP/1.1 200 OK\r\na : c\r\n\r\n", E::HeaderName),
-            ("HTTP/1.1 200 OK\r\n: c\r\n\r\n", E::HeaderName),
-            ("HTTP/1.1 200 OK\r\nnothing\r\n\r\n", E::HeaderName),
-            ("HTTP/1.1 200 OK\r\na: b\r\n folded\r\n\r\n", E::HeaderName),
-            ("HTTP/1.1 200 OK\r\n a: b\r\n\r\n", E::HeaderName),
-            ("HTTP/1.1 200 OK\r\na\0: b\r\n\r\n", E::HeaderName),
-            ("HTTP/1.1 200 OK\r\n\u{e9}: b\r\n\r\n", E::HeaderName),
-            ("HTTP/1.1 200 OK\r\na: b\0c\r\n\r\n", E::HeaderValue),
-            ("HTTP/1.1 200 OK\r\na: b\rc\r\n\r\n", E::HeaderValue),
-            ("HTTP/1.1 200 OK\r\na: b\x7fc\r\n\r\n", E::HeaderValue),
-            ("HTTP/1.1 200 OK\r\na: b\r\n\rx", E::LineEnd),
-            ("HTTP/1.1 200 OK\n\n", E::LineEnd),
-            ("HTTP/1.1 200 OK\r\na: b\n\r\n", E::LineEnd),
-            ("HTTP/1.1 200 OK\r\na: b\nc: d", E::LineEnd),
-            ("HTTP/1.1 200 OK\r\na: b\r\n\n", E::LineEnd),
-        ] {
-            assert_eq!(parse_whole(text), Err(error), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn headers_are_counted() {
-        for count in [0, 31, 32, 33, 100, 101, 256, 257] {
-            let text = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(count));
-            for max in [10, 32, 100, 256] {
-                let parsed = parse(text.as_bytes(), max, false);
-                if count <= max {
-                    assert_eq!(parsed.unwrap().unwrap().len, text.len(), "{count} of {max}");
-                } else {
-                    assert_eq!(
-                        parsed,
-                        Err(ProtocolError::TooManyHeaders),
-                        "{count} of {max}"
-                    );
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_view_of_anything_does_not_panic() {
-        for bytes in [
-            &b""[..],
-            b"\n",
-            b"HTTP",
-            b"HTTP/1.1 \xff\xff\xff",
-            b"a:b\n\xff:\n:",
-        ] {
-            let head = ResponseHead::new(bytes);
-            let _ = (
-                head.status(),
-                head.reason(),
-                head.header("x"),
-                head.to_http(),
-            );
-        }
-    }
-}
+mod against_httparse;
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,7 @@
 //! | `request` | a request as its caller describes it |
 //! | `encode`, `chunks` | request heads and bodies, written into a buffer |
 //! | `syntax` | the pieces that headers are made of |
+//! | `scan` | where such a piece ends, eight bytes at a time |
 //! | `error` | everything that a peer can do wrong |
 
 mod body;
@@ -28,6 +29,7 @@ mod framing;
 mod head;
 mod method;
 mod request;
+mod scan;
 mod syntax;
 mod verdict;
 

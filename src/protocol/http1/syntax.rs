@@ -19,14 +19,16 @@ pub(super) fn has_token(list: &[u8], token: &str) -> bool {
 }
 
 /// `value` without the spaces and tabs around it.
+#[inline]
 pub(super) fn trim(value: &[u8]) -> &[u8] {
-    let blank = |b: &u8| matches!(b, b' ' | b'\t');
-    let start = value.iter().position(|b| !blank(b)).unwrap_or(value.len());
-    let end = value
-        .iter()
-        .rposition(|b| !blank(b))
-        .map_or(start, |n| n + 1);
-    &value[start..end]
+    let mut value = value;
+    while let [b' ' | b'\t', rest @ ..] = value {
+        value = rest;
+    }
+    while let [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
 }
 
 /// A number of digits and nothing else: no sign, no space, no overflow.
@@ -42,7 +44,13 @@ pub(super) fn parse_decimal(digits: &[u8]) -> Option<u64> {
 
 /// A token (RFC 9110 §5.6.2).
 pub(super) fn is_token(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && bytes.iter().all(|&b| TOKEN[usize::from(b)])
+    !bytes.is_empty() && bytes.iter().all(|&b| is_token_byte(b))
+}
+
+/// Whether a token may hold this byte.
+#[inline]
+pub(super) fn is_token_byte(b: u8) -> bool {
+    TOKEN[usize::from(b)]
 }
 
 /// Which bytes a token may hold: visible ASCII but for delimiters. A table, since every byte of every

@@ -57,29 +57,23 @@ impl<D: Driver> Exchange<D> {
                 }
                 Ok(HeadStep::Informational { len, .. }) => core.consume(key, len),
                 Ok(HeadStep::Final { len, status }) => {
-                    let mut head = front.clone();
-                    head.truncate(len);
-                    this.head = Some(head);
-                    core.consume(key, len);
                     this.facts.head = core.now();
                     let body_by = core.now() + this.terms.body_timeout;
-                    core.expect_by(key, body_by);
+                    this.head = core.take_front(key, len, 0..len, body_by);
                     let latency = this.facts.head.since(this.facts.granted);
                     let took = this.facts.head.nanos_since(this.facts.begun);
                     if this.facts.early && status == http::StatusCode::TOO_EARLY.as_u16() {
                         // The call goes on: what is told of it is how it ends.
                         core.note_latency(key, latency);
+                        core.note_served(key, latency);
                     } else {
+                        // Now, not at its end: many a caller reads no body, and many a body has no end.
                         core.note_head(key, latency, this.state.method(), status, took);
                     }
-                    // Now, not at its end: many a caller reads no body, and many a body has no end.
-                    if is_fault(status) {
-                        this.told = Told::Fault;
-                        core.note_fault(key, false);
-                    } else {
-                        this.told = Told::Served;
-                        core.note_served(key, latency);
-                    }
+                    this.told = match is_fault(status) {
+                        true => Told::Fault,
+                        false => Told::Served,
+                    };
                     drop(core);
                     if this.state.is_complete() {
                         self.complete();
@@ -136,15 +130,8 @@ impl<D: Driver> Exchange<D> {
             match this.state.body(front) {
                 Err(error) => break faults::protocol(error),
                 Ok(step) => {
-                    let piece = (!step.data.is_empty()).then(|| {
-                        let mut piece = front.clone();
-                        piece.truncate(step.data.end);
-                        piece.advance(step.data.start);
-                        piece
-                    });
-                    core.consume(key, step.consumed);
                     let body_by = core.now() + this.terms.body_timeout;
-                    core.expect_by(key, body_by);
+                    let piece = core.take_front(key, step.consumed, step.data, body_by);
                     if step.done {
                         drop(core);
                         self.complete();

@@ -62,6 +62,8 @@ pub(crate) struct Stretch {
 pub(crate) struct Timetable {
     stretches: Vec<Stretch>,
     chance: Chance,
+    /// The part of a call, or of a burst, by which even starts are later than those of whoever shares the rate and comes first.
+    offset: f64,
     /// Where the stretch that it has come to begins, and which that is.
     from: Duration,
     at: usize,
@@ -78,6 +80,7 @@ impl Timetable {
         let mut table = Self {
             stretches,
             chance: Chance::stream(seed, u64::MAX),
+            offset: 0.0,
             from: Duration::ZERO,
             at: 0,
             spent: 0.0,
@@ -85,6 +88,15 @@ impl Timetable {
         };
         table.begin_stretch();
         table
+    }
+
+    /// The same, later by a part of the distance between two starts, or two bursts: tables that share a rate fill each other's gaps.
+    /// Random starts stay as they are.
+    pub(crate) fn later_by(mut self, part: f64) -> Self {
+        debug_assert!((0.0..1.0).contains(&part));
+        self.offset = part;
+        self.begin_stretch();
+        self
     }
 
     /// `rate` calls a second, evenly, for ever.
@@ -144,7 +156,7 @@ impl Timetable {
                     let left = size - self.told % size;
                     skipped += left;
                     self.told += left;
-                    self.spent = self.told as f64;
+                    self.spent = self.told as f64 + self.offset * size as f64;
                 }
             }
         }
@@ -152,18 +164,22 @@ impl Timetable {
     }
 
     fn begin_stretch(&mut self) {
-        (self.spent, self.told) = (0.0, 0);
-        if self.stretches[self.at].arrivals == Arrivals::Poisson {
-            self.spent = self.chance.exponential();
-        }
+        self.told = 0;
+        self.spent = match self.stretches[self.at].arrivals {
+            Arrivals::Uniform => self.offset,
+            Arrivals::Poisson => self.chance.exponential(),
+            Arrivals::Burst(size) => self.offset * size as f64,
+        };
     }
 
     fn advance(&mut self) {
         match self.stretches[self.at].arrivals {
             // Counted, not added up: no error of rounding grows.
-            Arrivals::Uniform => self.spent = self.told as f64,
+            Arrivals::Uniform => self.spent = self.told as f64 + self.offset,
             Arrivals::Poisson => self.spent += self.chance.exponential(),
-            Arrivals::Burst(size) => self.spent = (self.told / size * size) as f64,
+            Arrivals::Burst(size) => {
+                self.spent = (self.told / size * size) as f64 + self.offset * size as f64;
+            }
         }
     }
 }
@@ -286,18 +302,45 @@ mod tests {
     }
 
     #[test]
+    fn tables_that_share_a_rate_fill_each_others_gaps() {
+        let together = |arrivals| {
+            let tables = (0..3).map(|nth| {
+                let table = Timetable::new(vec![stretch(10, (100.0, 100.0), arrivals)], 0);
+                starts(&mut table.later_by(f64::from(nth) / 3.0), 2.0)
+            });
+            let mut all: Vec<f64> = tables.flatten().collect();
+            all.sort_unstable_by(f64::total_cmp);
+            all
+        };
+        let is_at = |start: &f64, expected: f64| (start - expected).abs() < 1e-6;
+        let all = together(Arrivals::Uniform);
+        assert_eq!(all.len(), 600);
+        for (nth, start) in all.iter().enumerate() {
+            assert!(is_at(start, nth as f64 / 300.0), "{nth}: {start}");
+        }
+        let all = together(Arrivals::Burst(50));
+        assert_eq!(all.len(), 600);
+        for (nth, start) in all.iter().enumerate() {
+            assert!(is_at(start, (nth / 50) as f64 / 6.0), "{nth}: {start}");
+        }
+    }
+
+    #[test]
     fn what_is_skipped_is_counted() {
         for arrivals in [Arrivals::Uniform, Arrivals::Burst(10)] {
             let stretches = vec![
                 stretch(2, (100.0, 300.0), arrivals),
                 stretch(1, (100.0, 100.0), arrivals),
             ];
-            let table = &mut Timetable::new(stretches.clone(), 0);
-            let before = starts(table, 1.0).len() as u64;
-            let skipped = table.skip(Duration::from_millis(2500));
-            let whole = starts(&mut Timetable::new(stretches, 0), 2.5).len() as u64;
-            assert_eq!(before + skipped, whole, "{arrivals:?}");
-            assert!(table.next() >= Some(Duration::from_millis(2500)));
+            for later in [0.0, 0.4] {
+                let new = || Timetable::new(stretches.clone(), 0).later_by(later);
+                let table = &mut new();
+                let before = starts(table, 1.0).len() as u64;
+                let skipped = table.skip(Duration::from_millis(2500));
+                let whole = starts(&mut new(), 2.5).len() as u64;
+                assert_eq!(before + skipped, whole, "{arrivals:?}");
+                assert!(table.next() >= Some(Duration::from_millis(2500)));
+            }
         }
     }
 

@@ -12,6 +12,7 @@ use hdrhistogram::Histogram;
 
 use crate::failure::Failure;
 use crate::measure::CpuTime;
+use crate::member::Member;
 use crate::series::Series;
 use crate::traffic::Traffic;
 
@@ -104,6 +105,8 @@ pub(crate) struct LoadResult {
     pub(crate) series: Series,
     /// Where the run's random numbers begin, if it has any.
     pub(crate) seed: Option<u64>,
+    /// The agents whose parts these are the sum of, if there were any.
+    pub(crate) members: Vec<Member>,
     /// Why the run does not count: the tool, or the machine, was the limit.
     pub(crate) invalid: Vec<String>,
     /// Requests answered with a complete response of a 2xx or 3xx status.
@@ -152,6 +155,7 @@ impl Default for LoadResult {
             lag: crate::measure::latencies(),
             series: Series::default(),
             seed: None,
+            members: Vec::new(),
             invalid: Vec::new(),
             ok: 0,
             failed: BTreeMap::new(),

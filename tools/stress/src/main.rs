@@ -19,6 +19,7 @@ mod find_max;
 mod interrupt;
 mod load;
 mod measure;
+mod member;
 mod packed;
 mod plan;
 mod progress;
@@ -33,6 +34,7 @@ mod trial;
 mod validity;
 mod words;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -81,10 +83,16 @@ fn run(options: RunOptions) -> Result<ExitCode, Failure> {
     let phase = match agents {
         None => Phase::measure("run", plan, &progress, &interrupt)?,
         Some(agents) => {
-            let words: Vec<String> = std::env::args().skip(2).collect();
+            let words: Vec<OsString> = std::env::args_os().skip(2).collect();
             let conduct = |plan: &LoadPlan| {
-                let shown = progress.phase("agents", plan.warmup + plan.duration);
-                let result = agent::conduct(&agents, &words, ca.as_deref(), &progress, &interrupt);
+                let run = agent::Conducted {
+                    agents: &agents,
+                    words: &words,
+                    ca: ca.as_deref(),
+                    lasts: plan.warmup + plan.duration,
+                };
+                let shown = progress.phase("agents", run.lasts);
+                let result = agent::conduct(&run, &progress, &interrupt);
                 drop(shown);
                 result
             };
@@ -122,6 +130,9 @@ fn plan_of(options: RunOptions) -> LoadPlan {
 
 /// Runs a scenario: of the registry, or of a file; or lists the registry where none is named.
 fn scenario(options: ScenarioOptions) -> Result<ExitCode, Failure> {
+    if options.all.all {
+        return scenario::all::run(&options.all);
+    }
     let named = match (&options.file, &options.name) {
         (Some(file), _) => Named::File(Box::new(scenario::read_file(file)?)),
         (None, Some(name)) => scenario::find(name)?,

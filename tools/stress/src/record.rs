@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 use crate::failure::Failure;
 use crate::load::{Carried, LoadResult};
 use crate::measure::CpuTime;
+use crate::member::Member;
 use crate::packed::{self, Packed};
 use crate::series::{Counters, PoolState, SAMPLES_MAX, Sample, Series};
 
@@ -84,6 +85,9 @@ struct Figures {
     connections_opened: u64,
     #[serde(default)]
     seed: Option<u64>,
+    /// Agents, if there were any.
+    #[serde(default)]
+    agents: Vec<Member>,
     #[serde(default)]
     invalid: Vec<String>,
     #[serde(default)]
@@ -226,6 +230,7 @@ impl Figures {
                 samples: samples?,
             },
             seed: self.seed,
+            members: self.agents,
             invalid: self.invalid,
             ok: self.requests.ok,
             failed: self.requests.errors,

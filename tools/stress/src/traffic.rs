@@ -19,6 +19,8 @@ pub(crate) struct Traffic {
     pub(crate) seed: u64,
     /// How starts lie within the plan's rate.
     pub(crate) arrivals: Arrivals,
+    /// Where several share a rate: the part of the distance between two even starts by which this one's are later.
+    pub(crate) offset: f64,
     /// Callers, if not as many as connections.
     pub(crate) callers: Option<usize>,
     /// The pause of a caller after each of its calls.
@@ -94,6 +96,7 @@ impl Default for Traffic {
         Self {
             seed: 1,
             arrivals: Arrivals::Uniform,
+            offset: 0.0,
             callers: None,
             think: Spread::ZERO,
             calls: Vec::new(),

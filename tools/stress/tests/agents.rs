@@ -6,8 +6,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Stdio};
 
-use common::{Served, json, run, stress, words};
-use serde_json::Value;
+use common::{Served, json as report_of, run, stress, words};
+use serde_json::{Value, json};
 
 /// `stress agent` on a free port.
 struct Agent {
@@ -61,7 +61,7 @@ fn three_agents_load_as_one_and_their_histograms_are_whole() {
             served.tls,
             ca.display()
         ));
-        let report = json(&output);
+        let report = report_of(&output);
         let (ok, failed) = (&report["requests"]["ok"], &report["requests"]["failed"]);
         assert!(ok.as_u64() > Some(0) && failed == 0, "{}", words(&output));
         assert_eq!(report["connections_opened"], 7, "3, 2 and 2");
@@ -70,6 +70,16 @@ fn three_agents_load_as_one_and_their_histograms_are_whole() {
             .expect("samples");
         let sum: u64 = samples.iter().filter_map(|one| one["ok"].as_u64()).sum();
         assert_eq!(Some(sum), ok.as_u64(), "every request is in one interval");
+        // Each agent is told beside the sum: its figures, its host, and how well it kept time.
+        let members = report["agents"].as_array().expect("agents");
+        assert_eq!(members.len(), 3);
+        let part = |member: &Value| member["requests"]["ok"].as_u64();
+        assert_eq!(members.iter().filter_map(part).sum::<u64>(), sum);
+        for member in members {
+            assert!(member["host"]["kernel"].is_string(), "{member:#}");
+            assert!(member["latency_us"]["p99"].is_number() && member["lost"].is_null());
+            assert!(member["late_us"].is_number() && member["clock_error_us"].as_f64() > Some(0.0));
+        }
         // As many as 600 a second for as long as the window was, shared by three; their grids may begin apart.
         let expected = 600.0 * report["seconds"].as_f64().expect("a length");
         assert!(
@@ -86,10 +96,30 @@ fn deserter(last: &'static [u8]) -> (String, std::thread::JoinHandle<()>) {
     let address = listener.local_addr().expect("an address").to_string();
     let thread = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("a conductor");
-        say(&mut stream, r#"{"answer":"welcome","version":1}"#);
-        say(&mut stream, r#"{"answer":"ready"}"#);
-        hear(&mut stream);
-        let _ = stream.write_all(last);
+        loop {
+            let order: Value = serde_json::from_slice(&hear(&mut stream)).expect("JSON");
+            match order["order"].as_str().expect("an order") {
+                "hello" => {
+                    let nonce = "A".repeat(43) + "=";
+                    let challenge = json!({ "answer": "challenge", "version": 2, "nonce": nonce });
+                    say(&mut stream, &challenge);
+                }
+                "prove" => say(&mut stream, &json!({ "answer": "welcome", "proof": null })),
+                "plan" => say(&mut stream, &json!({ "answer": "accepted" })),
+                "prepare" => say(&mut stream, &json!({ "answer": "ready" })),
+                "ping" => {
+                    let pong =
+                        json!({ "answer": "pong", "number": order["number"], "clock_ns": 1 });
+                    say(&mut stream, &pong);
+                }
+                "beat" => {}
+                "go" => {
+                    let _ = stream.write_all(last);
+                    return;
+                }
+                other => panic!("{other}"),
+            }
+        }
     });
     (address, thread)
 }
@@ -102,9 +132,8 @@ fn hear(stream: &mut TcpStream) -> Vec<u8> {
     bytes
 }
 
-/// Hears one order and answers it.
-fn say(stream: &mut TcpStream, answer: &str) {
-    hear(stream);
+fn say(stream: &mut TcpStream, answer: &Value) {
+    let answer = answer.to_string();
     let length = u32::try_from(answer.len()).expect("it is short");
     stream.write_all(&length.to_be_bytes()).expect("it listens");
     stream.write_all(answer.as_bytes()).expect("it listens");
@@ -126,8 +155,9 @@ fn an_agent_that_is_lost_makes_the_run_invalid_and_the_rest_is_told() {
             served.plain, agent.address
         ));
         assert_eq!(output.status.code(), Some(3), "{}", words(&output));
-        let report = json(&output);
+        let report = report_of(&output);
         assert!(report["requests"]["ok"].as_u64() > Some(0));
+        assert!(report["agents"][0]["lost"].is_null() && report["agents"][1]["lost"].is_string());
         // Whatever else kept it from counting on this machine.
         let whys = report["invalid"].as_array().expect("reasons");
         let is_told = |why: &serde_json::Value| {
@@ -170,6 +200,39 @@ fn whoever_does_not_know_the_token_is_sent_away() {
         words(&output)
     );
     assert!(String::from_utf8_lossy(&output.stdout).contains("share of requests"));
+}
+
+#[test]
+fn whoever_has_a_token_wants_agents_that_know_it() {
+    let agent = Agent::start(None);
+    let mut command = stress();
+    command.args(["run", "http://127.0.0.1:9/", "--agents", &agent.address]);
+    command.env("STRESS_TOKEN", "open sesame");
+    let output = command.output().expect("stress starts");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(words(&output).contains("token"), "{}", words(&output));
+}
+
+#[test]
+fn a_file_whose_name_is_no_text_stays_here_and_harms_nothing() {
+    use std::os::unix::ffi::OsStringExt;
+    let name = format!("stress-{}-", std::process::id()).into_bytes();
+    let name = std::ffi::OsString::from_vec([name.as_slice(), b"\xff"].concat());
+    let path = std::env::temp_dir().join(name);
+    let mut command = stress();
+    command.args(["run", "http://127.0.0.1:9/", "--agents", "127.0.0.1:9"]);
+    let output = command
+        .arg("--json")
+        .arg(&path)
+        .output()
+        .expect("it starts");
+    let _ = std::fs::remove_file(&path);
+    assert_eq!(output.status.code(), Some(1), "{}", words(&output));
+    assert!(
+        words(&output).contains("cannot connect"),
+        "{}",
+        words(&output)
+    );
 }
 
 #[test]

@@ -157,7 +157,15 @@ at = 4
 at_least = 4
 "#,
     );
-    let output = run(&format!("scenario --file {} --json -", file.0.display()));
+    let to = |kind: &str| Temporary(file.0.with_extension(kind));
+    let (page, csv, hlog) = (to("html"), to("csv"), to("hlog"));
+    let output = run(&format!(
+        "scenario --file {} --json - --report {} --csv {} --hlog {}",
+        file.0.display(),
+        page.0.display(),
+        csv.0.display(),
+        hlog.0.display()
+    ));
     let report = json(&output);
     let criteria = report["criteria"].as_array().expect("criteria");
     let keys: Vec<_> = criteria.iter().map(|one| one["key"].as_str()).collect();
@@ -167,6 +175,29 @@ at_least = 4
         "{report:#}"
     );
     assert!(report["figures"]["answered_per_second"]["values"]["4"].as_f64() > Some(0.0));
+    // Each value of the sweep is a run that is kept like any other, and can be shown by itself.
+    let runs = report["phases"].as_object().expect("runs");
+    let name = file.0.file_stem().expect("a name").to_string_lossy();
+    let keys: Vec<&str> = runs.keys().map(String::as_str).collect();
+    let expected = [1, 4].map(|value| format!("{name}_idle_min_{value}"));
+    assert_eq!(keys, expected);
+    let plan = &runs[keys[1]]["plan"];
+    assert!(plan["settings"]["idle_min"] == 4 && plan["phases"][1]["callers"] == 8);
+    let read = |of: &Temporary| std::fs::read_to_string(&of.0).expect("it was written");
+    let html = read(&page);
+    assert!(html.contains("What had to hold") && html.contains("id=\"run2-throughput\""));
+    for key in keys {
+        assert!(read(&csv).contains(&format!("\n{key},0.000000,")), "{key}");
+        assert!(read(&hlog).contains(&format!("\nTag={key},")), "{key}");
+    }
+    let kept = to("json");
+    std::fs::write(&kept.0, &output.stdout).expect("it can be written");
+    let shown = run(&format!(
+        "show {} --phase {}",
+        kept.0.display(),
+        expected[1]
+    ));
+    assert_eq!(shown.status.code(), Some(0), "{}", words(&shown));
 }
 
 #[test]

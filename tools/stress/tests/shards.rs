@@ -2,10 +2,10 @@
 
 mod common;
 
-use common::{json, run, words};
+use common::{assert_calls_shown, json, run, words};
 use serde_json::Value;
 
-/// Runs it, and sees that its exit code is what its outcome says.
+/// Runs it, and sees that its exit code is what its outcome says, and that whoever watched saw its calls.
 fn outcome(line: &str) -> (String, Value) {
     let output = run(line);
     let report = json(&output);
@@ -14,6 +14,7 @@ fn outcome(line: &str) -> (String, Value) {
     let code = codes.iter().find(|(name, _)| *name == outcome);
     let code = code.map(|(_, code)| *code);
     assert_eq!(code, output.status.code(), "{}", words(&output));
+    assert_calls_shown(&output);
     (outcome, report)
 }
 
@@ -66,17 +67,15 @@ fn a_lost_shard_costs_its_own_calls_only() {
     for lost in ["helper_lost", "entrance_lost"] {
         assert_eq!(criterion(&report, lost)["value"], 1.0, "{report}");
     }
-    // How many the helper had is the machine's affair: where it cannot keep up, calls wait there, too.
+    // Whose call was under way then is told by the time: where the machine cannot keep up, and says so, nothing can be said of it.
+    // `tests/lost_shard.rs` of the engine asks the same without a clock.
+    if report["outcome"] == "INVALID" {
+        return;
+    }
     let failed = criterion(&report, "entrance_failed");
     let most = failed["bound"]["at_most"].as_f64();
     assert!(failed["value"].as_f64() <= most, "{report}");
-    // Whose call was under way then is told by the time; where the machine cannot keep up, so that the run is INVALID, a few
-    // calls come to know late.
-    let slow = report["outcome"] == "INVALID";
-    let begun = report["figures"]["begun"]["values"]["entrance_lost"].as_f64();
-    let most = begun.map(|begun| if slow { begun / 1e3 } else { 0.0 });
-    let others = criterion(&report, "others");
-    assert!(others["value"].as_f64() <= most, "{report}");
+    assert_eq!(criterion(&report, "others")["value"], 0.0, "{report}");
 }
 
 #[test]

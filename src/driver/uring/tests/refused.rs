@@ -4,15 +4,18 @@
 use super::*;
 use crate::driver::uring::refusal::Cause;
 
-/// Makes io_uring_setup fail with `errno` in this thread from now on.
-fn forbid(errno: i32) {
+/// Makes io_uring_setup fail with `errno` in this thread from now on, for rings of more than `entries`.
+fn forbid_above(entries: u32, errno: i32) {
     const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
-    const JUMP: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    const EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    const GREATER: u16 = (libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K) as u16;
     const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
     let step = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
     let mut program = [
         step(LOAD, 0, 0, 0),
-        step(JUMP, 0, 1, libc::SYS_io_uring_setup as u32),
+        step(EQUAL, 0, 3, libc::SYS_io_uring_setup as u32),
+        step(LOAD, 0, 0, FIRST_ARGUMENT),
+        step(GREATER, 0, 1, entries),
         step(RETURN, 0, 0, libc::SECCOMP_RET_ERRNO | errno as u32),
         step(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
     ];
@@ -29,6 +32,27 @@ fn forbid(errno: i32) {
             0
         );
     }
+}
+
+/// Where the first argument's lower half is in what a filter looks at.
+const FIRST_ARGUMENT: u32 = if cfg!(target_endian = "little") {
+    16
+} else {
+    20
+};
+
+fn forbid(errno: i32) {
+    forbid_above(0, errno);
+}
+
+/// As a kernel does whose memory lies in pieces.
+#[test]
+fn where_large_rings_find_no_memory_a_small_one_is_made() {
+    let thread = std::thread::spawn(|| {
+        forbid_above(256, libc::ENOMEM);
+        Uring::new(&Settings::default()).map(|driver| driver.entries())
+    });
+    assert_eq!(thread.join().unwrap().unwrap(), 256);
 }
 
 fn refusals_under(errno: i32) -> [Refusal; 2] {

@@ -1,24 +1,22 @@
 //! The agent: waits for a conductor, carries out its part, and tells what came of it. One conductor after the other.
 //!
-//! Owns who is let in, and what of a plan is refused. A conductor that goes away ends its load. Never: touches a file for one.
+//! Owns who is let in, and what of a plan is refused. Never: touches a file for one.
 
 use std::io::{self, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::ExitCode;
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 
-use host::Host;
 use serde_json::json;
 
+use super::perform::perform;
+use super::proof::{Nonce, Nonces, Who};
 use super::share::KEPT;
-use super::wire::{self, Answer, BEAT, ORDER_MAX, Order, VERSION, WireError};
+use super::wire::{self, Answer, LIMITS, Limits, ORDER_MAX, Order, VERSION, WireError};
 use crate::cli::{AgentOptions, RunOptions};
 use crate::failure::Failure;
-use crate::interrupt::Interrupt;
-use crate::progress::Progress;
-use crate::report::{self, Phase, Report};
-use crate::{cli, measure, plan_of};
+use crate::load::LoadPlan;
+use crate::{cli, measure, plan_of, report};
 
 /// Listens, and serves until it is ended.
 pub(crate) fn serve(options: &AgentOptions) -> Result<ExitCode, Failure> {
@@ -40,12 +38,12 @@ pub(crate) fn serve(options: &AgentOptions) -> Result<ExitCode, Failure> {
     loop {
         match listener.accept() {
             Ok((stream, peer)) => {
-                let ended = session(stream, token.as_deref());
+                let ended = session(stream, token.as_deref(), LIMITS);
                 let ended = ended.map_or_else(|why| why.to_string(), |()| "done".to_owned());
                 let _ = writeln!(io::stderr(), "{peer}: {ended}");
             }
             // Somebody went away before, or no descriptor is left for the moment.
-            Err(_) => thread::sleep(wire::BEAT / 10),
+            Err(_) => thread::sleep(LIMITS.beat / 10),
         }
         if options.once {
             return Ok(ExitCode::SUCCESS);
@@ -54,41 +52,80 @@ pub(crate) fn serve(options: &AgentOptions) -> Result<ExitCode, Failure> {
 }
 
 /// One conductor, from its hello to the report.
-fn session(mut stream: TcpStream, token: Option<&str>) -> Result<(), WireError> {
-    wire::limit(&stream)?;
-    let refuse = |stream: &mut TcpStream, why: &str| {
-        let why = why.to_owned();
-        let _ = wire::send(stream, &Answer::Failed { why: why.clone() });
+fn session(stream: TcpStream, token: Option<&str>, limits: Limits) -> Result<(), WireError> {
+    stream.set_nodelay(true)?;
+    let refuse = |why: String| {
+        let _ = wire::send(
+            &stream,
+            &Answer::Failed { why: why.clone() },
+            limits.silence,
+        );
         Err(WireError::Nonsense(why))
     };
-    match wire::receive(&mut stream, ORDER_MAX)? {
-        Order::Hello { version, .. } if version != VERSION => {
-            let why = format!("this agent speaks version {VERSION}, not {version}");
-            return refuse(&mut stream, &why);
+    let hear = |limit| wire::receive::<Order>(&stream, ORDER_MAX, limit);
+    let answer = |answer: &Answer| wire::send(&stream, answer, limits.silence);
+    let theirs = match hear(limits.silence) {
+        Ok(Order::Hello { version, nonce }) if version == VERSION => Nonce::from_text(&nonce),
+        Ok(Order::Hello { version, .. }) => {
+            return refuse(format!(
+                "this agent speaks version {VERSION}, not {version}"
+            ));
         }
-        Order::Hello { token: theirs, .. } if !is_same(token, theirs.as_deref()) => {
-            return refuse(&mut stream, "the token is not this agent's");
+        Ok(_) => return refuse("a hello was expected".to_owned()),
+        // One of another version, perhaps.
+        Err(WireError::Nonsense(why)) => {
+            return refuse(format!("{why}; this agent speaks version {VERSION}"));
         }
-        Order::Hello { .. } => wire::send(&mut stream, &Answer::Welcome { version: VERSION })?,
-        Order::Plan { .. } | Order::Go | Order::Stop => {
-            return refuse(&mut stream, "a hello was expected");
-        }
-    }
-    let plan = match wire::receive(&mut stream, ORDER_MAX)? {
-        Order::Plan { arguments, ca } => read(arguments, ca),
-        Order::Hello { .. } | Order::Go | Order::Stop => Err("a plan was expected".to_owned()),
+        Err(error) => return Err(error),
     };
-    let options = match plan {
-        Ok(options) => options,
-        Err(why) => return refuse(&mut stream, &why),
+    let (Some(conductor), Some(agent)) = (theirs, Nonce::random()) else {
+        return refuse("there are no nonces to prove a token by".to_owned());
     };
-    wire::send(&mut stream, &Answer::Ready)?;
-    match wire::receive(&mut stream, ORDER_MAX)? {
-        Order::Go => load(stream, options),
-        // Another agent was not ready.
-        Order::Stop => Ok(()),
-        Order::Hello { .. } | Order::Plan { .. } => refuse(&mut stream, "a go was expected"),
+    let nonces = Nonces { conductor, agent };
+    answer(&Answer::Challenge {
+        version: VERSION,
+        nonce: agent.to_text(),
+    })?;
+    match hear(limits.silence)? {
+        Order::Prove { proof } => {
+            let knows = |token: &str| nonces.is_proof(Who::Conductor, token, proof.as_deref());
+            if !token.is_none_or(knows) {
+                return refuse("the token is not this agent's".to_owned());
+            }
+        }
+        _ => return refuse("a proof was expected".to_owned()),
     }
+    // Whoever has proved to know it may be told that it is known here.
+    let proof = token.map(|token| nonces.prove(Who::Agent, token));
+    answer(&Answer::Welcome { proof })?;
+    let plan = match hear(limits.silence)? {
+        Order::Plan {
+            arguments,
+            ca,
+            share,
+        } => read(arguments, ca).and_then(|options| plan_of_share(options, share)),
+        _ => Err("a plan was expected".to_owned()),
+    };
+    let plan = match plan {
+        Ok(plan) => plan,
+        Err(why) => return refuse(why),
+    };
+    answer(&Answer::Accepted)?;
+    // The others are being greeted meanwhile.
+    match hear(limits.greet + limits.silence)? {
+        Order::Prepare => perform(stream, plan, limits),
+        _ => refuse("to prepare was expected".to_owned()),
+    }
+}
+
+/// The plan of one of several: its even starts lie between those of the others.
+fn plan_of_share(options: RunOptions, (nth, of): (u32, u32)) -> Result<LoadPlan, String> {
+    if nth >= of {
+        return Err(format!("there is no share {nth} of {of}"));
+    }
+    let mut plan = plan_of(options);
+    plan.traffic.offset = f64::from(nth) / f64::from(of);
+    Ok(plan)
 }
 
 /// The plan's options, without anything that concerns files. Words are refused before they are understood: a file would be opened
@@ -114,73 +151,9 @@ fn read(arguments: Vec<String>, ca: Option<String>) -> Result<RunOptions, String
     Ok(options)
 }
 
-/// Carries out the load, beats meanwhile, and reports.
-fn load(stream: TcpStream, options: RunOptions) -> Result<(), WireError> {
-    let host = Host::look();
-    let (interrupt, progress) = (Interrupt::by_hand(), Progress::silent());
-    let (stop, counts) = (interrupt.clone(), progress.clone());
-    let mut orders = stream.try_clone()?;
-    // Whatever comes from the conductor now means the end, its going away too. It is silent as long as all is well.
-    orders.set_read_timeout(None)?;
-    let listener = thread::spawn(move || {
-        let _ = wire::receive::<Order>(&mut orders, ORDER_MAX);
-        stop.request();
-    });
-    let (ended, end) = mpsc::channel();
-    let worker = thread::spawn(move || {
-        let outcome = Phase::measure("run", plan_of(options), &progress, &interrupt);
-        // Nobody listens only if the session has ended.
-        let _ = ended.send(outcome);
-    });
-    let mut stream = stream;
-    let outcome = loop {
-        match end.recv_timeout(BEAT) {
-            Ok(outcome) => break outcome.map_err(|e| e.to_string()),
-            Err(RecvTimeoutError::Disconnected) => break Err("the load panicked".to_owned()),
-            Err(RecvTimeoutError::Timeout) => {
-                let (ok, failed) = counts.take();
-                // A conductor that is gone is noticed by the listener, which ends the load.
-                let _ = wire::send(&mut stream, &Answer::Beat { ok, failed });
-            }
-        }
-    };
-    let _ = worker.join();
-    let answer = match outcome {
-        Ok(phase) => Answer::Report {
-            json: report::json_of(&Report::of_run(phase), &host),
-        },
-        Err(why) => Answer::Failed { why },
-    };
-    let sent = wire::send(&mut stream, &answer);
-    // Wakes the listener, if the conductor has not closed yet; what was sent still arrives.
-    let _ = stream.shutdown(std::net::Shutdown::Read);
-    let _ = listener.join();
-    sent
-}
-
-/// Compares in a time that does not tell where they differ.
-fn is_same(ours: Option<&str>, theirs: Option<&str>) -> bool {
-    let Some(ours) = ours else {
-        return true;
-    };
-    let theirs = theirs.unwrap_or_default();
-    let differ = ours.bytes().zip(theirs.bytes());
-    let differ = differ.fold(0, |differ, (a, b)| differ | (a ^ b));
-    ours.len() == theirs.len() && differ == 0
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_token_has_to_be_the_same_where_there_is_one() {
-        assert!(is_same(None, None) && is_same(None, Some("x")));
-        assert!(is_same(Some("abc"), Some("abc")));
-        for other in [None, Some(""), Some("ab"), Some("abd"), Some("abcd")] {
-            assert!(!is_same(Some("abc"), other), "{other:?}");
-        }
-    }
 
     #[test]
     fn a_plan_that_concerns_files_or_agents_is_refused() {
@@ -227,5 +200,103 @@ mod tests {
         }
         std::fs::remove_file(&path).unwrap();
         assert!(read(of(&["http://h/"]), Some(pem)).is_ok());
+    }
+
+    /// A session in a thread, and the conductor's end of it, so far that the load is to begin at once. Nothing listens where it goes.
+    fn begun(limits: Limits) -> (TcpStream, thread::JoinHandle<Result<(), WireError>>) {
+        let (conductor, stream) = wire::tests::pair();
+        let agent = thread::spawn(move || session(stream, Some("t"), limits));
+        let say = |order: &Order| wire::send(&conductor, order, LIMITS.silence).unwrap();
+        let hear = || -> Answer {
+            loop {
+                match wire::receive(&conductor, wire::ANSWER_MAX, LIMITS.silence).unwrap() {
+                    Answer::Beat { .. } => {}
+                    answer => return answer,
+                }
+            }
+        };
+        let own = Nonce::random().unwrap();
+        say(&Order::Hello {
+            version: VERSION,
+            nonce: own.to_text(),
+        });
+        let Answer::Challenge { nonce, .. } = hear() else {
+            panic!("a challenge");
+        };
+        let nonces = Nonces {
+            conductor: own,
+            agent: Nonce::from_text(&nonce).unwrap(),
+        };
+        let proof = Some(nonces.prove(Who::Conductor, "t"));
+        say(&Order::Prove { proof });
+        let Answer::Welcome { proof } = hear() else {
+            panic!("a welcome");
+        };
+        assert!(nonces.is_proof(Who::Agent, "t", proof.as_deref()));
+        let arguments = "http://127.0.0.1:9/ --connections 1 --duration 1h --warmup 0s --reuse off";
+        say(&Order::Plan {
+            arguments: arguments.split(' ').map(str::to_owned).collect(),
+            ca: None,
+            share: (0, 1),
+        });
+        assert!(matches!(hear(), Answer::Accepted));
+        say(&Order::Prepare);
+        assert!(matches!(hear(), Answer::Ready));
+        say(&Order::Ping { number: 7 });
+        assert!(matches!(hear(), Answer::Pong { number: 7, .. }));
+        say(&Order::Go { at_ns: 0 });
+        (conductor, agent)
+    }
+
+    #[test]
+    fn a_conductor_that_vanishes_ends_an_hour_of_load() {
+        let limits = Limits {
+            silence: std::time::Duration::from_millis(500),
+            ..LIMITS
+        };
+        // Its end stays open, and nothing comes from it any more.
+        let (_conductor, agent) = begun(limits);
+        let ended = agent.join().unwrap();
+        assert!(matches!(ended, Err(WireError::Silent(_))), "{ended:?}");
+    }
+
+    #[test]
+    fn a_conductor_that_says_stop_gets_its_report() {
+        let (conductor, agent) = begun(LIMITS);
+        wire::send(&conductor, &Order::Stop, LIMITS.silence).unwrap();
+        let report = loop {
+            match wire::receive(&conductor, wire::ANSWER_MAX, LIMITS.silence).unwrap() {
+                Answer::Beat { .. } => {}
+                answer => break answer,
+            }
+        };
+        let Answer::Report {
+            began_ns,
+            opened_ns,
+            ..
+        } = report
+        else {
+            panic!("{report:?}");
+        };
+        assert!(0 < began_ns && began_ns <= opened_ns);
+        assert!(agent.join().unwrap().is_ok());
+    }
+
+    #[test]
+    fn nobody_gets_in_without_a_proof() {
+        let (conductor, stream) = wire::tests::pair();
+        let agent = thread::spawn(move || session(stream, Some("t"), LIMITS));
+        let hear =
+            || wire::receive::<Answer>(&conductor, wire::ANSWER_MAX, LIMITS.silence).unwrap();
+        let say = |order: &Order| wire::send(&conductor, order, LIMITS.silence).unwrap();
+        say(&Order::Hello {
+            version: VERSION,
+            nonce: Nonce::random().unwrap().to_text(),
+        });
+        assert!(matches!(hear(), Answer::Challenge { .. }));
+        say(&Order::Prove { proof: None });
+        let refused = hear();
+        assert!(matches!(refused, Answer::Failed { why } if why.contains("token")));
+        assert!(agent.join().unwrap().is_err());
     }
 }

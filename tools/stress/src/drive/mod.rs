@@ -87,12 +87,14 @@ pub(crate) fn run(
     progress: &Progress,
     interrupt: &Interrupt,
 ) -> Result<LoadResult, DriveError> {
-    Ok(run_apart(plan, progress, interrupt, || ())?.whole)
+    Ok(run_apart(plan, progress, interrupt, || Ok(Instant::now()))?.whole)
 }
 
 /// A load's result, and that of its parts.
 #[derive(Debug)]
 pub(crate) struct Apart {
+    /// When the measured window opened.
+    pub(crate) opened: Instant,
     pub(crate) whole: LoadResult,
     /// Of each phase, with what the engine counted in it.
     pub(crate) phases: Vec<LoadResult>,
@@ -100,12 +102,13 @@ pub(crate) struct Apart {
     pub(crate) calls: Vec<(LoadResult, Vec<LoadResult>)>,
 }
 
-/// Carries out `plan`, and tells its parts from each other; `begun` is called as the load begins.
+/// Carries out `plan`, and tells its parts from each other. As soon as the engine is ready `begins` is called, and may take its time;
+/// the load counts from the moment that it returns.
 pub(crate) fn run_apart(
     plan: &LoadPlan,
     progress: &Progress,
     interrupt: &Interrupt,
-    begun: impl FnOnce(),
+    begins: impl FnOnce() -> Result<Instant, DriveError>,
 ) -> Result<Apart, DriveError> {
     let (config, path) = settings::configure(plan)?;
     let names = settings::names(plan);
@@ -114,8 +117,7 @@ pub(crate) fn run_apart(
         reach(&engine, interrupt)?;
     }
     let course = Arc::new(Course::default());
-    begun();
-    let begin = Instant::now();
+    let begin = begins()?;
     let phases = Arc::new(Phases::of(plan, begin));
     let pace = phases::timetable(plan).map(|table| Pace::start(table, begin, &course));
     let pace = pace.transpose().map_err(DriveError::broken)?;
@@ -141,7 +143,7 @@ pub(crate) fn run_apart(
     };
     let callers = Callers::start(&engine, plan, &job)?;
 
-    wait(plan.warmup, interrupt);
+    wait(plan.warmup.saturating_sub(begin.elapsed()), interrupt);
     let before = snapshot(&engine)?;
     let (window, began) = (Window::open(), SystemTime::now());
     let threads = Threads::look();
@@ -209,6 +211,7 @@ pub(crate) fn run_apart(
         (requests(None), each.collect())
     });
     Ok(Apart {
+        opened: window.opened,
         calls: calls.collect(),
         phases,
         whole,

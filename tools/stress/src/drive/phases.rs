@@ -95,5 +95,5 @@ pub(super) fn timetable(plan: &LoadPlan) -> Option<Timetable> {
         };
         stretches.insert(0, warmup);
     }
-    Some(Timetable::new(stretches, traffic.seed))
+    Some(Timetable::new(stretches, traffic.seed).later_by(traffic.offset))
 }

@@ -5,8 +5,9 @@ use scenarios::Findings;
 use serde_json::{Map, Value, json};
 
 use super::{Phase, Report};
-use crate::load::LoadPlan;
+use crate::load::{LoadPlan, LoadResult};
 use crate::record;
+use crate::traffic::{PhaseLoad, PhasePlan};
 
 /// The whole report as indented JSON, with a newline at its end.
 pub(super) fn render(report: &Report, host: &Host) -> String {
@@ -61,6 +62,7 @@ fn figures(phase: &Phase) -> Map<String, Value> {
             "p999": result.latency_us(0.999),
             "max": result.latency_us(1.0),
         },
+        "lag_us": lag(result),
         "cpu_us_per_request": {
             "user": result.us_per_request(result.cpu.user),
             "system": result.us_per_request(result.cpu.system),
@@ -87,6 +89,9 @@ fn figures(phase: &Phase) -> Map<String, Value> {
         Value::Object(mut figures) => {
             figures.insert("seed".into(), json!(result.seed));
             figures.insert("invalid".into(), json!(result.invalid));
+            if !result.members.is_empty() {
+                figures.insert("agents".into(), json!(result.members));
+            }
             figures.insert("record".into(), record::of(result));
             figures
         }
@@ -94,9 +99,18 @@ fn figures(phase: &Phase) -> Map<String, Value> {
     }
 }
 
+/// How late the tool itself was; null where it could not be.
+fn lag(result: &LoadResult) -> Value {
+    let at = |quantile| result.lag.value_at_quantile(quantile) as f64 / 1e3;
+    match result.lag.is_empty() {
+        true => Value::Null,
+        false => json!({ "p50": at(0.5), "p99": at(0.99), "max": at(1.0) }),
+    }
+}
+
 /// What was asked for.
 pub(super) fn plan(plan: &LoadPlan) -> Value {
-    json!({
+    let mut value = json!({
         "url": plan.url,
         "connections": plan.connections,
         "shards": plan.shards,
@@ -108,7 +122,28 @@ pub(super) fn plan(plan: &LoadPlan) -> Value {
         "arrivals": plan.rate.map(|_| plan.traffic.arrivals.name()),
         "callers": plan.traffic.callers.unwrap_or(plan.connections),
         "think": plan.traffic.think.to_string(),
-    })
+    });
+    if !plan.traffic.phases.is_empty() {
+        let phases = plan.traffic.phases.iter().map(phase);
+        value["phases"] = phases.collect::<Vec<_>>().into();
+    }
+    if let Some(settings) = &plan.traffic.settings {
+        value["settings"] = settings.clone().into();
+    }
+    value
+}
+
+/// A phase as a scenario file has it.
+fn phase(phase: &PhasePlan) -> Value {
+    let mut value = json!({ "name": phase.name, "seconds": phase.lasts.as_secs_f64() });
+    match phase.load {
+        PhaseLoad::Callers(callers) => value["callers"] = callers.into(),
+        PhaseLoad::Rate(first, last, arrivals) => {
+            value["rate"] = json!([first, last]);
+            value["arrivals"] = arrivals.name().into();
+        }
+    }
+    value
 }
 
 /// The command line, quoted so that a shell would run it again.
@@ -132,6 +167,7 @@ mod tests {
     use super::super::{Report, Verdict};
     use super::*;
     use crate::load::Carried;
+    use crate::member::Member;
     use crate::packed::Packed;
     use crate::record::Kept;
     use crate::series::{Counters, PoolState, Sample};
@@ -219,6 +255,7 @@ mod tests {
         crate::measure::record(&mut result.lag, Duration::from_micros(7));
         result.failed.insert("refused".into(), 2);
         result.invalid.push("the tool was late".into());
+        result.members = vec![Member::lost("h:1".into(), "it went away".into())];
         result.carried = Some(Carried { ok: 990, failed: 1 });
         result.seed = Some(u64::MAX);
         result.series.interval = Duration::from_millis(250);

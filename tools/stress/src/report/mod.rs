@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `html` | the page, and its charts |
 //! | `json` | the report for programs |
+//! | `members` | agents, each beside the others |
 //! | `outputs` | files that are to be kept |
 //! | `over_time` | CSV, and HdrHistogram's log |
 //! | `picture` | latencies as lines of text |
@@ -17,6 +18,7 @@ pub(crate) use table::times;
 
 mod html;
 mod json;
+mod members;
 mod outputs;
 mod over_time;
 mod picture;
@@ -131,7 +133,8 @@ impl Report {
         let answered =
             |p: &Phase| p.result.failed_total() == 0 && (p.result.ok > 0 || p.result.interrupted);
         let passed = |findings: &Findings| findings.outcome() == Conclusion::Pass;
-        self.phases.iter().all(answered)
+        // Where there are criteria they say which calls may fail.
+        (self.findings.is_some() || self.phases.iter().all(answered))
             && self.verdict.as_ref().is_none_or(|v| v.held)
             && self.findings.as_ref().is_none_or(passed)
     }
@@ -224,7 +227,9 @@ pub(crate) fn show(report: &Report, mut outputs: Outputs, host: &Host) -> Result
     let table = |terminal: bool| {
         let colour = terminal && colour_wanted();
         let mut text = table::render(report, colour);
-        for phase in &report.phases {
+        // Criteria are the whole of what a scenario has to say that has any.
+        for phase in report.phases.iter().filter(|_| report.findings.is_none()) {
+            text += &members::text(&phase.result.members);
             text += &picture::render(&phase.view(), colour);
         }
         text
@@ -248,6 +253,7 @@ pub(crate) fn show(report: &Report, mut outputs: Outputs, host: &Host) -> Result
         command: &command,
         verdict: Some(report.is_fine()),
         sentences: report.sentences(),
+        findings: report.findings.as_ref(),
         host: &host.json(),
         runs: &views,
     };
@@ -270,13 +276,15 @@ pub(crate) fn show_kept(kept: &Kept, outputs: Outputs) -> Result<(), Failure> {
     let terminal = io::stdout().is_terminal();
     write(
         io::stdout(),
-        &picture::render(&view, terminal && colour_wanted()),
+        &(members::text(&kept.result.members)
+            + &picture::render(&view, terminal && colour_wanted())),
     )?;
     let page = html::Page {
         title: title(&view),
         command: &kept.command,
         verdict: None,
         sentences: Vec::new(),
+        findings: None,
         host: &kept.host,
         runs: &[view],
     };

@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -36,6 +37,24 @@ pub(crate) struct Outputs {
     pub(super) hlog: Option<Target>,
 }
 
+/// Which file it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    /// Of a file that keeps what is written; a device or a pipe may be named twice.
+    fn of(file: &File) -> Option<Self> {
+        let facts = file.metadata().ok().filter(|facts| facts.is_file())?;
+        Some(Self {
+            device: facts.dev(),
+            inode: facts.ino(),
+        })
+    }
+}
+
 /// One of them.
 #[derive(Debug)]
 pub(super) enum Target {
@@ -52,12 +71,38 @@ impl Outputs {
             Some(path) if path.as_os_str() == "-" => Some(Target::Stdout),
             path => open(path)?,
         };
-        Ok(Self {
+        let outputs = Self {
             json,
             report: open(options.report)?,
             csv: open(options.csv)?,
             hlog: open(options.hlog)?,
-        })
+        };
+        outputs.check_apart()?;
+        Ok(outputs)
+    }
+
+    /// Refuses to write two of them into one file, however it is spelt.
+    fn check_apart(&self) -> Result<(), Failure> {
+        let mut seen: Vec<(&str, FileId)> = Vec::new();
+        for (option, target) in [
+            ("--json", &self.json),
+            ("--report", &self.report),
+            ("--csv", &self.csv),
+            ("--hlog", &self.hlog),
+        ] {
+            let Some(Target::File(path, file)) = target else {
+                continue;
+            };
+            let Some(id) = FileId::of(file) else { continue };
+            if let Some((other, _)) = seen.iter().find(|(_, seen)| *seen == id) {
+                return Err(Failure::Usage(format!(
+                    "{other} and {option} name the same file: {}",
+                    path.display()
+                )));
+            }
+            seen.push((option, id));
+        }
+        Ok(())
     }
 
     /// Only JSON, to this file.
@@ -121,5 +166,34 @@ pub(super) fn write(mut out: impl Write, bytes: &[u8]) -> Result<(), Failure> {
             Err(Failure::Run(format!("cannot write the output: {e}")))
         }
         Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_outputs_are_two_files_however_they_are_spelt() {
+        let name = format!("stress-outputs-{}", std::process::id());
+        let directory = std::env::temp_dir().join(name);
+        std::fs::create_dir(&directory).unwrap();
+        let link = directory.join("link");
+        std::os::unix::fs::symlink(directory.join("a"), &link).unwrap();
+        let open = |csv: PathBuf, hlog: PathBuf| {
+            Outputs::open(OutputOptions {
+                csv: Some(csv),
+                hlog: Some(hlog),
+                ..OutputOptions::default()
+            })
+        };
+        let a = || directory.join("a");
+        for other in [a(), directory.join("./a"), link.clone()] {
+            let error = open(a(), other).unwrap_err();
+            assert!(matches!(error, Failure::Usage(why) if why.contains("--csv and --hlog")));
+        }
+        assert!(open(a(), directory.join("b")).is_ok());
+        assert!(open("/dev/null".into(), "/dev/null".into()).is_ok());
+        std::fs::remove_dir_all(&directory).unwrap();
     }
 }

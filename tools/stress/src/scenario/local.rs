@@ -46,7 +46,10 @@ fn run(stage: &Stage) -> Result<Report, Failure> {
     if stage.interrupt.requested() {
         findings.invalid.push("interrupted".to_owned());
     }
-    Ok(Report::of_findings(SCENARIO.name, findings))
+    Ok(Report {
+        phases: vec![phase],
+        ..Report::of_findings(SCENARIO.name, findings)
+    })
 }
 
 fn judge(result: &LoadResult) -> Findings {

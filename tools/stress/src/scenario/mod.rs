@@ -1,5 +1,6 @@
 //! The registry of scenarios. Later work adds a file here and a line to [`SCENARIOS`].
 
+pub(crate) mod all;
 mod beside;
 mod cap;
 mod demo;
@@ -53,8 +54,12 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     moves::SCENARIO,
 ];
 
-/// Those whose report has phases. All others, those in files as well, tell criteria and figures only.
-const WITH_PHASES: [&str; 2] = [demo::SCENARIO.name, floor::SCENARIO.name];
+/// Those in code whose report has phases. All others there tell criteria and figures only.
+const WITH_PHASES: [&str; 3] = [
+    demo::SCENARIO.name,
+    floor::SCENARIO.name,
+    local::SCENARIO.name,
+];
 
 /// As finely as scenarios that are judged call by call can tell time here: timers of 1 ms at both ends, a step of the
 /// pace, and threads that share cores.
@@ -80,6 +85,13 @@ pub(crate) struct Stage {
     pub(crate) calls: Option<u64>,
     pub(crate) progress: Progress,
     pub(crate) interrupt: Interrupt,
+}
+
+impl Stage {
+    /// Where calls are counted for whoever watches, and how the user ends them.
+    fn watched(&self) -> (&Progress, &Interrupt) {
+        (&self.progress, &self.interrupt)
+    }
 }
 
 impl Scenario {
@@ -140,7 +152,7 @@ impl Named {
     pub(crate) fn check(&self, outputs: &OutputOptions) -> Result<(), Failure> {
         let has_phases = match self {
             Self::Code(scenario) => WITH_PHASES.contains(&scenario.name),
-            Self::File(_) => false,
+            Self::File(_) => true,
         };
         let asked = [
             ("--report", &outputs.report),
@@ -149,7 +161,7 @@ impl Named {
         ];
         match asked.iter().find(|(_, file)| file.is_some()) {
             Some((option, _)) if !has_phases => Err(Failure::Usage(format!(
-                "{option}: this scenario has no run to write there, only criteria and figures; --json keeps them. Those with runs: {}",
+                "{option}: this scenario has no run to write there, only criteria and figures; --json keeps them. Those with runs: all files, {}",
                 WITH_PHASES.join(", ")
             ))),
             Some(_) | None => Ok(()),
@@ -176,11 +188,15 @@ pub(crate) fn find(name: &str) -> Result<Named, Failure> {
     match shipped::FILES.iter().find(|file| file.0 == name) {
         Some((name, text)) => Planned::read(name, "the shipped file", text)
             .map(|planned| Named::File(Box::new(planned))),
-        None => Err(Failure::Usage(format!(
-            "there is no scenario `{name}`; those that exist:\n{}",
-            list()
-        ))),
+        None => Err(unknown(name)),
     }
+}
+
+fn unknown(name: &str) -> Failure {
+    Failure::Usage(format!(
+        "there is no scenario `{name}`; those that exist:\n{}",
+        list()
+    ))
 }
 
 /// The scenario of a file.
@@ -196,13 +212,17 @@ pub(crate) fn read_file(path: &Path) -> Result<Planned, Failure> {
 
 /// The names and what they mean, one a line.
 pub(crate) fn list() -> String {
+    let line = |(name, about)| format!("{name:<19} {about}\n");
+    names().into_iter().map(line).collect()
+}
+
+/// The names of all that ship, and what they mean.
+fn names() -> Vec<(&'static str, String)> {
     let code = SCENARIOS.iter().map(|s| (s.name, s.about.to_owned()));
     let files = shipped::FILES
         .iter()
         .map(|(name, text)| (*name, planned::about(text)));
-    code.chain(files)
-        .map(|(name, about)| format!("{name:<19} {about}\n"))
-        .collect()
+    code.chain(files).collect()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Owns: the course of such a run, and its findings. Never: a scenario of its own.
 
 use std::borrow::Cow;
+use std::time::Instant;
 
 use scenarios::{Bound, Findings};
 use serde_json::{Map, Value, json};
@@ -13,7 +14,7 @@ use crate::drive::{self, Apart};
 use crate::failure::Failure;
 use crate::load::{LoadPlan, LoadResult};
 use crate::plan::{self, Expectation, Metric, Mistake, Place, Plan, Upstream};
-use crate::report::{self, Report};
+use crate::report::{self, Phase, Report};
 use crate::traffic::{Traffic, UpstreamPlan};
 
 /// The engine's own default, where a file says nothing.
@@ -37,6 +38,14 @@ pub(crate) struct Planned {
     name: String,
     text: String,
     plan: Plan,
+}
+
+/// The load carried out once.
+struct Run {
+    load: LoadPlan,
+    /// The value of the sweep; empty without one.
+    variant: String,
+    apart: Apart,
 }
 
 /// The line of the list; empty if the text is not understood.
@@ -78,40 +87,44 @@ impl Planned {
                 self.name, plan.about, plan.expects
             ),
         )?;
-        let findings = match &plan.sweep {
-            None => {
-                let apart = self.load(None, stage)?;
-                let mut findings = self.tell(&apart);
-                self.judge(&mut findings, None, &apart);
-                findings
+        let mut runs = Vec::new();
+        let values = plan.sweep.as_ref().map_or(1, |sweep| sweep.values.len());
+        for at in 0..values {
+            runs.push(self.load(plan.sweep.as_ref().map(|_| at), stage)?);
+            if stage.interrupt.requested() {
+                break;
             }
-            Some(sweep) => {
-                let mut runs = Vec::new();
-                for at in 0..sweep.values.len() {
-                    runs.push(self.load(Some(at), stage)?);
-                    if stage.interrupt.requested() {
-                        break;
-                    }
-                }
-                let names = (0..runs.len()).map(|at| sweep.name(at));
-                let results: Vec<_> = runs.iter().map(|apart| &apart.whole).collect();
-                let mut findings = table(names.collect(), &results);
-                for (at, apart) in runs.iter().enumerate() {
-                    self.judge(&mut findings, Some(at), apart);
-                }
-                findings
+        }
+        let mut findings = match (&plan.sweep, runs.as_slice()) {
+            (None, [run]) => self.tell(&run.apart),
+            (sweep, runs) => {
+                let name = |at| sweep.as_ref().map(|sweep| sweep.name(at));
+                let names = (0..runs.len()).filter_map(name).collect();
+                let results: Vec<_> = runs.iter().map(|run| &run.apart.whole).collect();
+                table(names, &results)
             }
         };
-        let mut findings = findings;
+        for (at, run) in runs.iter().enumerate() {
+            self.judge(&mut findings, plan.sweep.as_ref().map(|_| at), &run.apart);
+        }
         if stage.interrupt.requested() {
             findings.invalid.push("interrupted".to_owned());
         }
-        // A process runs one scenario: its name may live as long.
+        // A process runs one scenario: its names may live as long.
         let name: &'static str = self.name.clone().leak();
-        Ok(Report::of_findings(name, findings))
+        let phases = runs.into_iter().map(|run| Phase {
+            subject: name,
+            variant: run.variant.leak(),
+            plan: run.load,
+            result: run.apart.whole,
+        });
+        Ok(Report {
+            phases: phases.collect(),
+            ..Report::of_findings(name, findings)
+        })
     }
 
-    fn load(&self, at: Option<usize>, stage: &Stage) -> Result<Apart, Failure> {
+    fn load(&self, at: Option<usize>, stage: &Stage) -> Result<Run, Failure> {
         let plan = &self.plan;
         let mut backends = Vec::new();
         let mut upstreams = Vec::new();
@@ -147,19 +160,27 @@ impl Planned {
                 ..Traffic::default()
             },
         };
-        let label = match (at, &plan.sweep) {
-            (Some(at), Some(sweep)) => format!("{}, {} {}", self.name, sweep.key, sweep.name(at)),
-            (_, _) => self.name.clone(),
+        let variant = at.zip(plan.sweep.as_ref());
+        let variant = variant.map(|(at, sweep)| format!("{} {}", sweep.key, sweep.name(at)));
+        let variant = variant.unwrap_or_default();
+        let label = match variant.as_str() {
+            "" => self.name.clone(),
+            variant => format!("{}, {variant}", self.name),
         };
         let shown = stage.progress.phase(&label, load.warmup + load.duration);
         let mut told = Ok(());
         let apart = drive::run_apart(&load, &stage.progress, &stage.interrupt, || {
             told = backends.iter_mut().try_for_each(Backend::begin);
+            Ok(Instant::now())
         })?;
         told?;
         drop(shown);
         backends.iter_mut().try_for_each(Backend::check)?;
-        Ok(apart)
+        Ok(Run {
+            load,
+            variant,
+            apart,
+        })
     }
 
     /// As many as the busiest phase has; where the load goes by the clock, as many as the file says.

@@ -15,10 +15,12 @@ mod scale;
 
 use std::fmt::Write;
 
+use scenarios::Findings;
 use serde_json::Value;
 
 use crate::load::LoadResult;
-use crate::report::{View, grouped};
+use crate::member::Member;
+use crate::report::{View, grouped, members};
 
 /// What the page shows.
 pub(super) struct Page<'a> {
@@ -29,6 +31,8 @@ pub(super) struct Page<'a> {
     pub(super) verdict: Option<bool>,
     /// The verdict in words.
     pub(super) sentences: Vec<String>,
+    /// What a scenario found, if it was one with criteria.
+    pub(super) findings: Option<&'a Findings>,
     pub(super) host: &'a Value,
     pub(super) runs: &'a [View<'a>],
 }
@@ -48,6 +52,9 @@ impl Page<'_> {
             let _ = writeln!(html, "<p class=\"under\">{}</p>", escaped(date));
         }
         self.verdict(&mut html);
+        if let Some(findings) = self.findings {
+            criteria(&mut html, findings);
+        }
         for (nth, run) in self.runs.iter().enumerate() {
             let prefix = if nth == 0 {
                 String::new()
@@ -72,6 +79,10 @@ impl Page<'_> {
             table(&mut html, &caption, &rows);
         }
         table(&mut html, "Host", &rows("", self.host));
+        for member in self.runs.iter().flat_map(|run| &run.result.members) {
+            let caption = format!("Host of agent {}", member.agent);
+            table(&mut html, &caption, &rows("", &member.host));
+        }
         html += "</div>\n</body>\n</html>\n";
         html
     }
@@ -91,6 +102,35 @@ impl Page<'_> {
     }
 }
 
+/// What had to hold, and the figures beside it.
+fn criteria(html: &mut String, findings: &Findings) {
+    let rows: Vec<_> = findings
+        .criteria
+        .iter()
+        .map(|one| {
+            let verdict = if one.holds() { "PASS" } else { "FAIL" };
+            (verdict.to_owned(), one.line())
+        })
+        .collect();
+    *html += "<div class=\"criteria\">\n";
+    table(html, "What had to hold", &rows);
+    *html += "</div>\n<div class=\"agents\"><table><caption>Figures</caption><tr><th></th>";
+    for column in &findings.columns {
+        let _ = write!(html, "<th scope=\"col\">{}</th>", escaped(column));
+    }
+    *html += "</tr>";
+    for figure in &findings.figures {
+        let name = escaped(&figure.name);
+        let _ = write!(html, "<tr><th scope=\"row\">{name}</th>");
+        for value in &figure.values {
+            let shown = value.map_or("–".to_owned(), |value| figure.unit.show(value));
+            let _ = write!(html, "<td>{}</td>", escaped(&shown));
+        }
+        *html += "</tr>";
+    }
+    *html += "</table></div>\n";
+}
+
 /// One run: its figures, its charts.
 fn section(html: &mut String, run: &View<'_>, prefix: &str, headed: bool) {
     if headed {
@@ -104,7 +144,9 @@ fn section(html: &mut String, run: &View<'_>, prefix: &str, headed: bool) {
             escaped(&value)
         );
     }
-    *html += "</ul>\n<div class=\"charts\">\n";
+    *html += "</ul>\n";
+    agents(html, &run.result.members);
+    *html += "<div class=\"charts\">\n";
     let connections_max = run.plan["connections"].as_f64();
     for chart in plots::all(prefix, run.result, connections_max) {
         *html += &chart.render();
@@ -119,6 +161,31 @@ fn section(html: &mut String, run: &View<'_>, prefix: &str, headed: bool) {
         table(html, "Failed requests", &rows);
         *html += "</div>\n";
     }
+}
+
+/// The agents of a run, a line each; nothing of none.
+fn agents(html: &mut String, all: &[Member]) {
+    if all.is_empty() {
+        return;
+    }
+    *html += "<div class=\"agents\"><table><caption>Agents</caption><tr>";
+    for name in members::HEAD {
+        let _ = write!(html, "<th scope=\"col\">{}</th>", escaped(name));
+    }
+    *html += "</tr>";
+    for member in all {
+        let [name, figures @ ..] = members::row(member);
+        let _ = write!(html, "<tr><th scope=\"row\">{}</th>", escaped(&name));
+        for figure in figures {
+            let _ = write!(html, "<td>{}</td>", escaped(&figure));
+        }
+        *html += "</tr>";
+    }
+    let _ = writeln!(
+        html,
+        "</table><p>{}</p></div>",
+        escaped(&Member::together(all))
+    );
 }
 
 /// The figures at the top.
@@ -241,6 +308,7 @@ mod tests {
             command: "stress run 'http://h/?a=<b>&c'",
             verdict: Some(verdict),
             sentences: vec!["All's well.".to_owned()],
+            findings: None,
             host: &json!({ "kernel": "6.1", "date": "2026-01-01T00:00:00Z", "smt": null, "interfaces": [{ "name": "lo" }] }),
             runs,
         }
@@ -287,6 +355,40 @@ mod tests {
         let html = page(&[view(&phase)], true);
         let verdict = html.find("verdict bad").expect("it is bad");
         assert!(html[verdict..].find("INVALID: the tool was late") < html[verdict..].find("well"));
+    }
+
+    #[test]
+    fn what_had_to_hold_is_told_with_its_figures() {
+        use scenarios::{Bound, Unit};
+        let mut findings = Findings::new(&["<all>"]);
+        findings.figure("p50", Unit::Millis, &[Some(2.0)]);
+        findings.must("rate", "rate & more", Unit::Count, 5.0, Bound::AtLeast(6.0));
+        let mut html = String::new();
+        criteria(&mut html, &findings);
+        for part in [
+            "FAIL",
+            "rate &amp; more: 5 (at least 6)",
+            "&lt;all&gt;",
+            "2.00 ms",
+        ] {
+            assert!(html.contains(part), "{part}: {html}");
+        }
+    }
+
+    #[test]
+    fn agents_have_a_line_each_and_their_hosts_are_told() {
+        let mut phase = busy(3);
+        phase.result.members = ["h:1", "<h>:2"]
+            .map(|name| Member {
+                agent: name.to_owned(),
+                host: json!({ "kernel": format!("6.{name}") }),
+                ..Member::default()
+            })
+            .into();
+        let html = page(&[view(&phase)], true);
+        assert!(html.contains("<caption>Agents</caption>"));
+        assert_eq!(html.matches("<caption>Host of agent").count(), 2);
+        assert!(html.contains("6.h:1") && html.contains("6.&lt;h&gt;:2"));
     }
 
     #[test]
