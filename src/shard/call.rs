@@ -56,18 +56,41 @@ impl<D: Driver> Exchange<D> {
     }
 }
 
+/// A body of the low-level exchange.
+#[derive(Clone, Copy)]
+pub(crate) enum Payload<'a> {
+    /// Copied behind the head.
+    Borrowed(&'a [u8]),
+    /// Sent from where it is.
+    Shared(&'a Bytes),
+}
+
+impl<'a> Payload<'a> {
+    fn bytes(self) -> &'a [u8] {
+        match self {
+            Payload::Borrowed(bytes) => bytes,
+            Payload::Shared(bytes) => bytes,
+        }
+    }
+}
+
 /// Sends `head` with `body` and waits for the response's head. Tries again where that is safe. `first` is
 /// what it has got for its first attempt, if it has asked already.
 pub(super) async fn exchange<D: Driver>(
     upstream: &LocalUpstream<D>,
     head: &Head<'_>,
-    body: Option<&[u8]>,
+    body: Option<Payload<'_>>,
     terms: &Terms,
     first: Option<Result<Lease<D>, Error>>,
 ) -> Result<Exchange<D>, Error> {
     let (framing, facts) = framed(head, body);
-    let encode = |out: &mut Vec<u8>| encode_whole(out, upstream, head, body, framing);
-    attempts(upstream, facts, encode, terms, first).await
+    let (copied, shared) = match body {
+        None => (&[][..], None),
+        Some(Payload::Borrowed(bytes)) => (bytes, None),
+        Some(Payload::Shared(bytes)) => (&[][..], Some(bytes)),
+    };
+    let encode = |out: &mut Vec<u8>| encode_whole(out, upstream, head, copied, framing);
+    attempts(upstream, facts, encode, shared, terms, first).await
 }
 
 /// A request of the low-level exchange, for another shard: all its bytes, and what its response depends
@@ -82,10 +105,11 @@ impl Encoded {
     pub(super) fn new<D: Driver>(
         upstream: &LocalUpstream<D>,
         head: &Head<'_>,
-        body: Option<&[u8]>,
+        body: Option<Payload<'_>>,
     ) -> Result<Encoded, Error> {
         let (framing, facts) = framed(head, body);
         let mut bytes = Vec::new();
+        let body = body.map_or(&[][..], Payload::bytes);
         encode_whole(&mut bytes, upstream, head, body, framing)
             .map_err(|error| malformed(upstream, error))?;
         Ok(Encoded {
@@ -122,13 +146,13 @@ pub(super) async fn run_encoded<D: Driver>(
         out.extend_from_slice(&request.bytes);
         Ok(())
     };
-    let exchange = attempts(upstream, request.facts, encode, terms, first).await?;
+    let exchange = attempts(upstream, request.facts, encode, None, terms, first).await?;
     Ok(LocalBody::new(exchange, None))
 }
 
-fn framed(head: &Head<'_>, body: Option<&[u8]>) -> (RequestBody, RequestFacts) {
+fn framed(head: &Head<'_>, body: Option<Payload<'_>>) -> (RequestBody, RequestFacts) {
     let framing = body.map_or(RequestBody::None, |body| {
-        RequestBody::Length(body.len() as u64)
+        RequestBody::Length(body.bytes().len() as u64)
     });
     let facts = RequestFacts {
         expects_continue: false,
@@ -141,11 +165,11 @@ fn encode_whole<D: Driver>(
     out: &mut Vec<u8>,
     upstream: &LocalUpstream<D>,
     head: &Head<'_>,
-    body: Option<&[u8]>,
+    body: &[u8],
     framing: RequestBody,
 ) -> Result<(), HeadError> {
     encode_head(out, head, &upstream.shared().host, framing)?;
-    out.extend_from_slice(body.unwrap_or_default());
+    out.extend_from_slice(body);
     Ok(())
 }
 
@@ -155,6 +179,7 @@ async fn attempts<D: Driver>(
     upstream: &LocalUpstream<D>,
     facts: RequestFacts,
     encode: impl Fn(&mut Vec<u8>) -> Result<(), HeadError> + Copy,
+    body: Option<&Bytes>,
     terms: &Terms,
     mut first: Option<Result<Lease<D>, Error>>,
 ) -> Result<Exchange<D>, Error> {
@@ -166,8 +191,13 @@ async fn attempts<D: Driver>(
         };
         let (error, failure) = match opened {
             Ok(mut exchange) => {
+                let body = body.cloned().map(|body| exchange.write_body_shared(body));
                 exchange.send();
-                match exchange.response().await {
+                let answered = match body.transpose() {
+                    Ok(_) => exchange.response().await,
+                    Err(error) => Err(error),
+                };
+                match answered {
                     Ok(()) if exchange.came_too_early() => {
                         again = exchange.not_early();
                         continue;

@@ -6,7 +6,7 @@
 
 use super::answer::RemoteResponse;
 use super::bytes_in::Piece;
-use super::call::{self, Encoded, LocalBody};
+use super::call::{self, Encoded, LocalBody, Payload};
 use super::crossing::RemoteUpload;
 use super::exchange::Exchange as LocalExchange;
 use super::forwarded::Forwarded;
@@ -40,7 +40,7 @@ pub(crate) enum Exchange<D: Driver> {
 pub(crate) fn exchange<'a, D: Driver>(
     upstream: &'a LocalUpstream<D>,
     head: &'a Head<'a>,
-    body: Option<&'a [u8]>,
+    body: Option<Payload<'a>>,
 ) -> impl Future<Output = Result<Exchange<D>, Error>> {
     let span = trace::request(trace::Caller::default(), || {
         let method = MethodKind::of(head.method());
@@ -52,7 +52,7 @@ pub(crate) fn exchange<'a, D: Driver>(
 async fn exchange_within<D: Driver>(
     upstream: &LocalUpstream<D>,
     head: &Head<'_>,
-    body: Option<&[u8]>,
+    body: Option<Payload<'_>>,
 ) -> Result<Exchange<D>, Error> {
     call::check_http(upstream)?;
     let terms = Terms::begin(upstream, CallOptions::default(), head.is_idempotent())?;
