@@ -54,18 +54,21 @@ impl Rates {
     }
 }
 
-/// `stress curve`. Exit code 3 says that at some rate the tool was the limit.
+/// `stress curve`. Exit code 3 says that at some rate the tool was the limit; one that was interrupted has the rates until then.
 pub(crate) fn run(options: &CurveOptions) -> Result<ExitCode, Failure> {
     let outputs = Outputs::of_json(options.trial.json.clone())?;
     measure::raise_descriptor_limit();
     let stage = Stage::of(&options.trial)?;
     let trials = draw(options, &stage, |line| outputs.say(line))?;
+    if stage.interrupt.requested() {
+        outputs.say("interrupted: the rates above are those that were loaded until then");
+    }
     outputs.write_json(&json(&trials, &stage))?;
     let invalid = trials.iter().any(|trial| trial.invalid().is_some());
-    Ok(match invalid {
+    Ok(stage.interrupt.exit_or(match invalid {
         true => ExitCode::from(EXIT_MACHINE),
         false => ExitCode::SUCCESS,
-    })
+    }))
 }
 
 /// Loads at each rate; `told` gets a line for each.
@@ -94,6 +97,7 @@ fn json(trials: &[Trial], stage: &Stage) -> Value {
         "command": report::command(),
         "plan": stage.json(),
         "rates": trials.iter().map(Trial::json).collect::<Vec<_>>(),
+        "interrupted": stage.interrupt.requested(),
     })
 }
 

@@ -1,7 +1,7 @@
 //! `stress`: loads an HTTP server through ringpool and says what connection reuse is worth.
 //!
 //! Owns the dispatch of commands and the exit codes: 0 fine, 1 requests or a scenario failed, 2
-//! usage, 3 the machine cannot run it, or was too busy for what came of it to count. It must never
+//! usage, 3 the machine cannot run it, or was too busy for what came of it to count, 130 interrupted. It must never
 //! measure anything itself: that is `measure`, and the engine is reached only through `drive`.
 
 mod agent;
@@ -99,7 +99,8 @@ fn run(options: RunOptions) -> Result<ExitCode, Failure> {
             Phase::of("run", plan, conduct)?
         }
     };
-    finish(Report::of_run(phase), outputs, &host)
+    let code = finish(&Report::of_run(phase), outputs, &host)?;
+    Ok(interrupt.exit_or(code))
 }
 
 /// What the user asked for.
@@ -157,7 +158,8 @@ fn scenario(options: ScenarioOptions) -> Result<ExitCode, Failure> {
         interrupt: Interrupt::install()?,
     };
     let report = named.run(&stage)?;
-    finish(report, outputs, &host)
+    let code = finish(&report, outputs, &host)?;
+    Ok(stage.interrupt.exit_or(code))
 }
 
 /// Shows a run that was kept.
@@ -174,8 +176,8 @@ fn show(options: ShowOptions) -> Result<ExitCode, Failure> {
 }
 
 /// Shows the report, and turns what it says into the exit code.
-fn finish(report: Report, outputs: Outputs, host: &Host) -> Result<ExitCode, Failure> {
-    report::show(&report, outputs, host)?;
+fn finish(report: &Report, outputs: Outputs, host: &Host) -> Result<ExitCode, Failure> {
+    report::show(report, outputs, host)?;
     Ok(if report.is_invalid() {
         ExitCode::from(failure::EXIT_MACHINE)
     } else if report.is_fine() {

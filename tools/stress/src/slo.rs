@@ -1,6 +1,8 @@
 //! What a load has to keep to: `p99<5ms,errors<0.1%`.
 //!
-//! Owns: the grammar, and whether a result keeps to it. Latencies count from the intended start. Never: loads anything.
+//! Owns: the grammar, and whether a result keeps to it. Latencies count from the intended start. Calls that fail are in no
+//! percentile: so there is always a term for errors, [`ERRORS_MAX`] where none is written, or else a server would keep to it by
+//! failing. Never: loads anything.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,6 +11,9 @@ use hdrhistogram::Histogram;
 
 use crate::load::LoadResult;
 use crate::words;
+
+/// The share of requests that may fail where nothing is said of errors.
+const ERRORS_MAX: f64 = 0.01;
 
 /// All terms; each has to be kept.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,11 +46,13 @@ impl Slo {
                 Err(error) => wrong.push(error),
             }
         }
-        if wrong.is_empty() {
-            Ok(Self(terms))
-        } else {
-            Err(wrong.join("; "))
+        if !wrong.is_empty() {
+            return Err(wrong.join("; "));
         }
+        if !terms.iter().any(|term| matches!(term, Term::Errors(_))) {
+            terms.push(Term::Errors(ERRORS_MAX));
+        }
+        Ok(Self(terms))
     }
 
     /// The terms that `result` breaks, in words; none if it keeps to all.
@@ -165,6 +172,8 @@ mod tests {
             assert!(wrong.contains(part), "{wrong}");
         }
         assert!(Slo::parse("").is_err());
+        let unsaid = Slo::parse("p99<5ms").unwrap();
+        assert_eq!(unsaid.to_string(), "p99<5ms,errors<1%");
     }
 
     #[test]
@@ -179,6 +188,9 @@ mod tests {
         assert!(slo.broken(&result).is_empty());
         result.failed.insert("closed".to_owned(), 1);
         assert_eq!(slo.broken(&result), ["errors 25.000%"]);
+        let silent = Slo::parse("p50<5ms").unwrap();
+        assert_eq!(silent.broken(&result), ["errors 25.000%"], "unsaid as well");
+        result.failed.clear();
         let tail = Slo::parse("max<50ms").unwrap();
         assert!(tail.broken(&result)[0].starts_with("max 90."));
     }

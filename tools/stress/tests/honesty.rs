@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Served, json, run};
+use common::{Served, json, run, words};
 use serde_json::Value;
 
 fn latency_ms(report: &Value, quantile: &str) -> f64 {
@@ -72,4 +72,17 @@ fn the_highest_rate_is_found_and_told() {
         run("find-max http://h/ --slo p99<x,errors<2").status.code(),
         Some(2)
     );
+}
+
+#[test]
+fn where_the_tool_is_the_limit_the_outcome_says_so() {
+    let served = Served::start("");
+    // Far more than one thread sends, and nothing that the server could break.
+    let output = run(&format!(
+        "find-max http://{}/ --connections 4 --shards 1 --slo p50<50s,errors<99% --start 400000 --precision 50% --duration 200ms --warmup 0s",
+        served.plain
+    ));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(3), "{said}{}", words(&output));
+    assert!(said.contains("the tool was the limit"), "{said}");
 }

@@ -406,7 +406,8 @@ fn ctrl_c_ends_with_the_report_and_takes_the_backend_along() {
     let backend = demo.backend;
     demo.signal(Signal::SIGINT);
     let output = demo.end();
-    let report = ended_with(&output, 0);
+    assert_eq!(output.status.code(), Some(130), "{}", words(&output));
+    let report = json(&output);
     assert_eq!(report["interrupted"], true);
     let phases = report["phases"].as_object().unwrap();
     assert_eq!(phases.len(), 1, "no phase begins after it");

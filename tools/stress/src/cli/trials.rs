@@ -60,7 +60,7 @@ pub(crate) struct TrialOptions {
 pub(crate) struct FindMaxOptions {
     #[command(flatten)]
     pub(crate) trial: TrialOptions,
-    /// What has to be kept to, such as p99<5ms,errors<0.1%; latency counts from the intended start
+    /// What has to be kept to, such as p99<5ms,errors<0.1%; latency counts from the intended start, and without a term for errors there is errors<1%
     #[arg(long, value_name = "TERMS", value_parser = Slo::parse)]
     pub(crate) slo: Slo,
     /// The first rate that is tried
