@@ -119,7 +119,7 @@ pub(super) mod tests {
     #[test]
     fn figures_that_drift_are_seen() {
         check(&look()).unwrap();
-        let drifts: [fn(&mut Look); 7] = [
+        let drifts: [fn(&mut Look); 8] = [
             |look| look.upstreams[0].idle += 1,
             |look| look.upstreams[0].leased -= 1,
             |look| look.upstreams[0].dialing += 1,
