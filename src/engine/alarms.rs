@@ -178,8 +178,8 @@ mod tests {
             assert!(clock.now() >= until);
         }
         let mut never = alarms.at(clock.now() + Duration::from_secs(3600));
-        let mut cx = TaskContext::from_waker(Waker::noop());
-        assert!(never.poll(&cx).is_pending() && never.poll(&mut cx).is_pending());
+        let cx = TaskContext::from_waker(Waker::noop());
+        assert!(never.poll(&cx).is_pending() && never.poll(&cx).is_pending());
         assert_eq!(alarms.shared.lock().set.len(), 1);
         drop(never);
         assert!(alarms.shared.lock().set.is_empty());

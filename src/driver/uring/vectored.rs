@@ -47,6 +47,7 @@ mod tests {
     fn named(pieces: [&[u8]; PIECES_MAX], limit: usize) -> Vec<usize> {
         let mut vectored = Vectored::new();
         vectored.name(pieces, limit);
+        #[allow(clippy::unnecessary_cast, reason = "an int with musl")]
         let count = vectored.header.msg_iovlen as usize;
         vectored.list[..count]
             .iter()
