@@ -14,7 +14,7 @@ pub(crate) const SERIES_MAX: usize = 24;
 pub enum Outcome {
     /// A response's head came, with this status.
     Status(u16),
-    /// None came: the error's kind, as [`ErrorKind::name`] has it.
+    /// None came: the error's kind, as [`ErrorKind::name`](crate::ErrorKind::name) has it.
     Error(&'static str),
     /// Any, of calls that came when there was no room left for another pair of method and outcome.
     Other,
