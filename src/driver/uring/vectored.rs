@@ -47,7 +47,7 @@ mod tests {
     fn named(pieces: [&[u8]; PIECES_MAX], limit: usize) -> Vec<usize> {
         let mut vectored = Vectored::new();
         vectored.name(pieces, limit);
-        let count = vectored.header.msg_iovlen as usize;
+        let count = vectored.header.msg_iovlen;
         vectored.list[..count]
             .iter()
             .map(|piece| piece.iov_len)
