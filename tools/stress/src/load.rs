@@ -101,7 +101,7 @@ pub(crate) struct LoadResult {
     pub(crate) service: Histogram<u64>,
     /// How late requests were sent though a caller was free: the tool's own lag. Empty in a closed loop.
     pub(crate) lag: Histogram<u64>,
-    /// The window over time; its samples add up to the figures here.
+    /// The window over time; its samples, with what came late, add up to the figures here.
     pub(crate) series: Series,
     /// Where the run's random numbers begin, if it has any.
     pub(crate) seed: Option<u64>,
@@ -186,7 +186,7 @@ impl LoadResult {
     }
 
     /// What ended within the window; all that is counted where that is not told apart.
-    fn carried(&self) -> Carried {
+    pub(crate) fn carried(&self) -> Carried {
         self.carried.unwrap_or_else(|| Carried {
             ok: self.ok,
             failed: self.failed_total(),

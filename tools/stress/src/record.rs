@@ -21,7 +21,9 @@ use crate::packed::{self, Packed};
 use crate::series::{Counters, PoolState, SAMPLES_MAX, Sample, Series};
 
 /// Of the key `record`.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
+/// What came after the window is in the last sample.
+const VERSION_LATE_IN_LAST: u64 = 1;
 
 /// A run that was kept.
 #[derive(Clone, Debug)]
@@ -59,6 +61,9 @@ struct Record {
 struct Samples {
     interval_ns: u64,
     samples: Vec<One>,
+    /// What came after the window.
+    #[serde(default)]
+    late: Option<One>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -145,6 +150,7 @@ pub(crate) fn of(result: &LoadResult) -> Value {
         series: Samples {
             interval_ns: nanoseconds(result.series.interval),
             samples: result.series.samples.iter().map(One::of).collect(),
+            late: result.series.late.as_ref().map(One::of),
         },
     };
     json!(record)
@@ -208,7 +214,7 @@ pub(crate) fn text_of(path: &Path) -> Result<String, Failure> {
 impl Figures {
     fn result(self) -> Result<LoadResult, NoRun> {
         let record = self.record;
-        if record.version != VERSION {
+        if ![VERSION_LATE_IN_LAST, VERSION].contains(&record.version) {
             let version = record.version;
             return Err(NoRun(format!("version {version} of records is unknown")));
         }
@@ -228,6 +234,7 @@ impl Figures {
             series: Series {
                 interval: Duration::from_nanos(record.series.interval_ns),
                 samples: samples?,
+                late: record.series.late.map(One::read).transpose()?,
             },
             seed: self.seed,
             members: self.agents,
