@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use clap::ValueEnum;
 use hdrhistogram::Histogram;
 
+use crate::contacts::Contacts;
 use crate::failure::Failure;
 use crate::measure::CpuTime;
 use crate::member::Member;
@@ -143,6 +144,8 @@ pub(crate) struct LoadResult {
     pub(crate) handshake_seconds_avoided: f64,
     /// Connections opened, from the start of the load, the warm-up included.
     pub(crate) connections_opened: u64,
+    /// The engine's dealings with servers, from the start of the load.
+    pub(crate) contacts: Contacts,
     /// Whether the user ended it early.
     pub(crate) interrupted: bool,
 }
@@ -174,6 +177,7 @@ impl Default for LoadResult {
             handshakes_resumed: 0,
             handshake_seconds_avoided: 0.0,
             connections_opened: 0,
+            contacts: Contacts::default(),
             interrupted: false,
         }
     }

@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::contacts::Contacts;
 use crate::failure::Failure;
 use crate::load::{Carried, LoadResult};
 use crate::measure::CpuTime;
@@ -88,6 +89,9 @@ struct Figures {
     handshakes: Handshakes,
     handshake_seconds_avoided: f64,
     connections_opened: u64,
+    /// Older reports do not tell them.
+    #[serde(default)]
+    contacts: Contacts,
     #[serde(default)]
     seed: Option<u64>,
     /// Agents, if there were any.
@@ -262,6 +266,7 @@ impl Figures {
             handshakes_resumed: self.handshakes.resumed,
             handshake_seconds_avoided: self.handshake_seconds_avoided,
             connections_opened: self.connections_opened,
+            contacts: self.contacts,
             interrupted: self.interrupted,
         })
     }

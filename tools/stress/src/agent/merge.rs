@@ -44,6 +44,7 @@ pub(super) fn all(parts: &[(String, LoadResult)]) -> Option<LoadResult> {
         sum.handshakes_resumed += part.handshakes_resumed;
         sum.handshake_seconds_avoided += part.handshake_seconds_avoided;
         sum.connections_opened += part.connections_opened;
+        sum.contacts.add(&part.contacts);
         sum.interrupted |= part.interrupted;
         let named = part.invalid.iter().map(|why| format!("{name}: {why}"));
         sum.invalid.extend(named);

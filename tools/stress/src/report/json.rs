@@ -88,6 +88,7 @@ fn figures(phase: &Phase) -> Map<String, Value> {
         Value::Object(mut figures) => {
             figures.insert("seed".into(), json!(result.seed));
             figures.insert("invalid".into(), json!(result.invalid));
+            figures.insert("contacts".into(), json!(result.contacts));
             if !result.members.is_empty() {
                 figures.insert("agents".into(), json!(result.members));
             }
@@ -274,6 +275,7 @@ mod tests {
         result.members = vec![Member::lost("h:1".into(), "it went away".into())];
         result.carried = Some(Carried { ok: 990, failed: 1 });
         result.seed = Some(u64::MAX);
+        result.contacts.close("uses", 3);
         result.series.interval = Duration::from_millis(250);
         result.series.samples = vec![Sample {
             start: Duration::from_nanos(1),
