@@ -2,6 +2,7 @@
 
 mod common;
 
+use bytes::Bytes;
 use common::conversation::{config, in_time};
 use common::scripted::{Scripted, pattern};
 use http_body_util::BodyExt;
@@ -230,6 +231,23 @@ fn an_exchange_allocates_nothing() {
 }
 
 /// Decrypted bytes live on the heap, and rustls has its own ways: not free, but bounded.
+#[test]
+fn an_exchange_with_a_shared_body_allocates_nothing() {
+    // The peer looks whether it is the one that it knows by these numbers, and answers with the same.
+    let body = Bytes::from(pattern(7, 65_536));
+    let allocations = on_shard(false, true, 16, move |upstream| {
+        let body = body.clone();
+        async move {
+            let head = Head::new("POST", "/whole/65536/7");
+            let sent = upstream.exchange_shared(head, body).await;
+            let mut exchange = sent.expect("a response");
+            assert_eq!(exchange.status(), 200);
+            while exchange.chunk().await.expect("the body").is_some() {}
+        }
+    });
+    assert_eq!(allocations, 0, "over {REQUESTS} exchanges");
+}
+
 #[test]
 fn an_exchange_over_tls_allocates_little() {
     let allocations = on_shard(true, false, 1, |upstream| async move {

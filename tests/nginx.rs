@@ -343,13 +343,21 @@ fn large_bodies(engine: &Engine) {
         async move {
             let path = format!("/shard-{}", shard.index());
             let put = shard.upstream("backend")?;
-            let put = put.exchange_with(Head::put(&path), &body).await?.status();
+            let copied = put.exchange_with(Head::put(&path), &body).await?.status();
             let read = exchange(&shard, Head::get(&path)).await?;
-            Ok::<_, Error>((put, read.body == body))
+            let is_same = read.body == body;
+            let path = format!("{path}-shared");
+            let shared = body.clone();
+            let shared = put
+                .exchange_shared(Head::put(&path), shared)
+                .await?
+                .status();
+            let read = exchange(&shard, Head::get(&path)).await?;
+            Ok::<_, Error>((copied, shared, is_same && read.body == body))
         }
     });
     for ended in run(tasks) {
-        assert_eq!(ended.unwrap().unwrap(), (201, true));
+        assert_eq!(ended.unwrap().unwrap(), (201, 201, true));
     }
     let seen = until(engine, "all buffers back", |seen| {
         seen.now.buffers_held == 0

@@ -2,8 +2,8 @@
 
 use super::lease::Lease;
 use crate::error::Error;
+use crate::shard::answer::RemoteBody;
 use crate::shard::crossing::{Incoming, RemoteUpload};
-use crate::shard::serve::RemoteBody;
 use crate::shard::upload::{BoxedBody, Source, body_failed};
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};

@@ -8,6 +8,7 @@ use crate::driver::uring::{RingBuffer, Uring};
 use crate::error::Error;
 use crate::protocol::http1::{Head, ResponseHead};
 use crate::shard::bytes_in::Piece;
+use crate::shard::call::Payload;
 use crate::shard::forward;
 use crate::shard::lease::Lease as ShardLease;
 use crate::shard::local::{LocalShard, LocalUpstream};
@@ -128,12 +129,22 @@ impl Upstream {
         Ok(Exchange { exchange })
     }
 
-    /// As [`exchange`](Upstream::exchange), with a body that is sent together with the head.
+    /// As [`exchange`](Upstream::exchange), with a body that is copied and sent together with the head.
     ///
     /// # Errors
     /// As there.
     pub async fn exchange_with(&self, head: Head<'_>, body: &[u8]) -> Result<Exchange, Error> {
-        let exchange = forward::exchange(&self.local, &head, Some(body)).await?;
+        let exchange = forward::exchange(&self.local, &head, Some(Payload::Borrowed(body))).await?;
+        Ok(Exchange { exchange })
+    }
+
+    /// As [`exchange_with`](Upstream::exchange_with), with a body that the kernel takes from where it is, together with
+    /// the head: for bodies of 4 KiB and more. Shorter ones are copied, and so are those that are encrypted.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn exchange_shared(&self, head: Head<'_>, body: Bytes) -> Result<Exchange, Error> {
+        let exchange = forward::exchange(&self.local, &head, Some(Payload::Shared(&body))).await?;
         Ok(Exchange { exchange })
     }
 

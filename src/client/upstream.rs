@@ -86,7 +86,7 @@ impl Upstream {
             options: self.options,
             request,
         };
-        send(&self.engine, shard, underway, call).await
+        send(&self.engine, &self.shared, shard, underway, call).await
     }
 
     /// Takes a connection for exclusive use as a byte stream. Works for every kind of upstream.
@@ -119,22 +119,24 @@ pub(crate) struct Addressed<B> {
 /// Carries a request to a shard, feeds it the body, and waits for the response's head.
 pub(crate) async fn send<D: Driver, B: Into<Body>>(
     engine: &EngineShared<D>,
+    upstream: &UpstreamShared,
     shard: usize,
     underway: Underway,
     call: Addressed<B>,
 ) -> Result<http::Response<Body>, Error> {
     let Addressed { options, request } = call;
     let (mut parts, body) = request.into_parts();
-    propagate(&mut parts, underway.upstream());
+    propagate(&mut parts, upstream);
     let (source, upload) = body.into().into_source().split();
-    let name = underway.upstream().name.clone();
-    let request = Request::Http(Box::new(parts), source);
+    let request = Request::Http(parts, source);
     let (call, answer) = Movable::new(underway, options, request);
     engine
         .submit_call(shard, call)
-        .map_err(|error| error.at_upstream(&name))?;
-    let (response, upload) = answer.head(upload).await?;
-    Ok(response.map(|body| Body::from_remote(body, upload)))
+        .map_err(|error| error.at_upstream(&upstream.name))?;
+    let (response, upload) = answer.head(upload, upstream).await?;
+    Ok(response
+        .into_http()
+        .map(|body| Body::from_remote(body, upload)))
 }
 
 /// Asks a shard for a connection, and waits for it.

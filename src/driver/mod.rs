@@ -13,6 +13,7 @@
 //!
 //! Nothing reaches the kernel before [`Driver::enter`], unless the submission queue fills up.
 
+mod send_buffer;
 #[cfg(any(test, feature = "simulation"))]
 pub mod sim;
 pub mod socket;
@@ -20,13 +21,14 @@ pub mod uring;
 
 use crate::endpoint::Endpoint;
 use crate::slab::Key;
-use bytes::Bytes;
 use socket::SocketOptions;
 use std::io;
 use std::ops::Deref;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use send_buffer::{PIECES_MAX, SendBuffer};
 
 /// The kernel, or its stand-in, as one shard sees it. Sockets are named by the shard's own keys.
 pub trait Driver: 'static {
@@ -192,68 +194,6 @@ pub enum Received<B> {
     Stopped,
     /// The connection failed.
     Failed(io::Error),
-}
-
-/// Bytes to send, owned by the driver while the kernel may read them.
-#[derive(Debug)]
-pub struct SendBuffer {
-    data: SendData,
-    sent: usize,
-}
-
-#[derive(Debug)]
-enum SendData {
-    Block(Vec<u8>),
-    Shared(Bytes),
-}
-
-impl SendBuffer {
-    /// What is left to send.
-    pub fn remaining(&self) -> &[u8] {
-        let all: &[u8] = match &self.data {
-            SendData::Block(block) => block,
-            SendData::Shared(bytes) => bytes,
-        };
-        &all[self.sent..]
-    }
-
-    /// Marks `n` more bytes as sent.
-    ///
-    /// # Panics
-    /// If fewer are left.
-    pub fn advance(&mut self, n: usize) {
-        assert!(n <= self.remaining().len(), "more sent than there was");
-        self.sent += n;
-    }
-
-    /// The block, empty, to be used again; `None` if the bytes were somebody else's.
-    pub fn into_block(self) -> Option<Vec<u8>> {
-        match self.data {
-            SendData::Block(mut block) => {
-                block.clear();
-                Some(block)
-            }
-            SendData::Shared(_) => None,
-        }
-    }
-}
-
-impl From<Vec<u8>> for SendBuffer {
-    fn from(block: Vec<u8>) -> SendBuffer {
-        SendBuffer {
-            data: SendData::Block(block),
-            sent: 0,
-        }
-    }
-}
-
-impl From<Bytes> for SendBuffer {
-    fn from(bytes: Bytes) -> SendBuffer {
-        SendBuffer {
-            data: SendData::Shared(bytes),
-            sent: 0,
-        }
-    }
 }
 
 /// What a driver counts, since its start.

@@ -1,7 +1,7 @@
 //! What a connection still has to send.
 //!
-//! Owns: blocks of bytes in order. Never: sends; the shard hands one block at a time to the driver, so
-//! that two sends can never cross.
+//! Owns: blocks of bytes in order, with what is shared within them. Never: sends; the shard hands one block at a time to
+//! the driver, so that two sends can never cross.
 
 use crate::driver::SendBuffer;
 use bytes::Bytes;
@@ -19,8 +19,8 @@ const BLOCK_FULL: usize = 16 * 1024;
 
 /// Bytes on their way out.
 pub(crate) struct Outbound {
-    /// The block being filled; behind everything in `queue`.
-    open: Vec<u8>,
+    /// What is being filled; behind everything in `queue`.
+    open: SendBuffer,
     queue: VecDeque<SendBuffer>,
     /// What is still to be encrypted, behind everything else: large bodies, a piece at a time.
     held: VecDeque<Bytes>,
@@ -36,7 +36,7 @@ pub(crate) struct Outbound {
 impl Outbound {
     pub(crate) fn new() -> Outbound {
         Outbound {
-            open: Vec::new(),
+            open: SendBuffer::default(),
             queue: VecDeque::new(),
             held: VecDeque::new(),
             held_bytes: 0,
@@ -53,7 +53,7 @@ impl Outbound {
 
     /// Where the next byte will be, counted as [`handed`](Outbound::handed) is.
     pub(crate) fn position(&self) -> u64 {
-        let queued = self.queue.iter().map(|buffer| buffer.remaining().len());
+        let queued = self.queue.iter().map(SendBuffer::len);
         self.handed + (queued.sum::<usize>() + self.open.len()) as u64
     }
 
@@ -97,27 +97,23 @@ impl Outbound {
         blocks: &mut Vec<Vec<u8>>,
         fill: impl FnOnce(&mut Vec<u8>) -> R,
     ) -> R {
-        if self.open.capacity() == 0 {
-            self.open = blocks.pop().unwrap_or_else(|| Vec::with_capacity(1024));
+        let block = self.open.block();
+        if block.capacity() == 0 {
+            *block = blocks.pop().unwrap_or_else(|| Vec::with_capacity(1024));
         }
-        let before = self.open.len();
-        let result = fill(&mut self.open);
-        debug_assert!(self.open.len() >= before, "only ever appended to");
-        self.pending += self.open.len() - before;
-        if self.open.len() >= BLOCK_FULL {
-            self.close_block();
+        let before = block.len();
+        let result = fill(block);
+        debug_assert!(block.len() >= before, "only ever appended to");
+        self.pending += block.len() - before;
+        if block.len() >= BLOCK_FULL {
+            self.close();
         }
         result
     }
 
     /// Takes the last `n` appended bytes back.
     pub(crate) fn take_back(&mut self, n: usize) {
-        let keep = self
-            .open
-            .len()
-            .checked_sub(n)
-            .expect("taken back more than was appended");
-        self.open.truncate(keep);
+        self.open.take_back(n);
         self.pending -= n;
     }
 
@@ -127,9 +123,11 @@ impl Outbound {
             self.append(blocks, |block| block.extend_from_slice(&bytes));
             return;
         }
-        self.close_block();
+        if !self.open.takes_shared() {
+            self.close();
+        }
         self.pending += bytes.len();
-        self.queue.push_back(SendBuffer::from(bytes));
+        self.open.share(bytes);
     }
 
     /// The next block to send, if any.
@@ -137,7 +135,7 @@ impl Outbound {
         if let Some(buffer) = self.queue.pop_front() {
             return Some(buffer);
         }
-        (!self.open.is_empty()).then(|| SendBuffer::from(std::mem::take(&mut self.open)))
+        (!self.open.is_empty()).then(|| std::mem::take(&mut self.open))
     }
 
     /// The kernel took `n` bytes.
@@ -151,7 +149,7 @@ impl Outbound {
         self.queue.clear();
         self.held.clear();
         self.held_bytes = 0;
-        recycle(blocks, std::mem::take(&mut self.open));
+        recycle(blocks, std::mem::take(&mut self.open).into_block());
         self.pending = 0;
     }
 
@@ -163,13 +161,12 @@ impl Outbound {
             "at rest with {} bytes to send",
             self.pending
         );
-        recycle(blocks, std::mem::take(&mut self.open));
+        recycle(blocks, std::mem::take(&mut self.open).into_block());
     }
 
-    fn close_block(&mut self) {
+    fn close(&mut self) {
         if !self.open.is_empty() {
-            self.queue
-                .push_back(SendBuffer::from(std::mem::take(&mut self.open)));
+            self.queue.push_back(std::mem::take(&mut self.open));
         }
     }
 }
@@ -196,13 +193,14 @@ mod tests {
         out.append_shared(&mut blocks, Bytes::from_static(b"small"));
         out.append_shared(&mut blocks, Bytes::from(vec![b'x'; 5000]));
         out.append_shared(&mut blocks, Bytes::from_static(b"tail"));
-        assert_eq!(out.pending(), 4 + 5 + 5000 + 4);
+        out.append_shared(&mut blocks, Bytes::from(vec![b'y'; 6000]));
+        assert_eq!(out.pending(), 4 + 5 + 5000 + 4 + 6000);
         let mut sent = Vec::new();
         while let Some(buffer) = out.next() {
-            sent.push(buffer.remaining().len());
-            out.sent(buffer.remaining().len());
+            sent.push(buffer.pieces().map(<[u8]>::len));
+            out.sent(buffer.len());
         }
-        assert_eq!(sent, [9, 5000, 4]);
+        assert_eq!(sent, [[9, 5000, 4], [0, 6000, 0]]);
         assert!(out.is_empty());
     }
 
@@ -218,7 +216,7 @@ mod tests {
         }
         assert_eq!(taken, ROOM);
         while let Some(buffer) = out.next() {
-            out.sent(buffer.remaining().len());
+            out.sent(buffer.len());
         }
         assert!(out.has_held() && out.take_held().is_some());
         out.abandon(&mut blocks, std::io::ErrorKind::BrokenPipe);
@@ -239,6 +237,6 @@ mod tests {
         let (mut out, mut blocks) = (Outbound::new(), Vec::new());
         out.append(&mut blocks, |block| block.extend_from_slice(b"abc"));
         out.take_back(2);
-        assert_eq!(out.next().unwrap().remaining(), b"a");
+        assert_eq!(out.next().unwrap().pieces().concat(), b"a");
     }
 }

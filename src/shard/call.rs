@@ -5,7 +5,6 @@ use super::bytes_in::Piece;
 use super::exchange::{Exchange, malformed};
 use super::lease::Lease;
 use super::local::LocalUpstream;
-use super::serve::RawHead;
 use super::terms::Terms;
 use super::upload::{Source, Upload};
 use crate::driver::Driver;
@@ -29,6 +28,9 @@ pub(crate) struct LocalBody<D: Driver> {
     upload_error: Option<Error>,
     trailers_given: bool,
 }
+
+/// A body for which room is made with its head's, whether any of it is there or not.
+const SMALL: usize = 4096;
 
 /// How much of a body has been read.
 pub(super) enum Extent {
@@ -54,18 +56,41 @@ impl<D: Driver> Exchange<D> {
     }
 }
 
+/// A body of the low-level exchange.
+#[derive(Clone, Copy)]
+pub(crate) enum Payload<'a> {
+    /// Copied behind the head.
+    Borrowed(&'a [u8]),
+    /// Sent from where it is.
+    Shared(&'a Bytes),
+}
+
+impl<'a> Payload<'a> {
+    fn bytes(self) -> &'a [u8] {
+        match self {
+            Payload::Borrowed(bytes) => bytes,
+            Payload::Shared(bytes) => bytes,
+        }
+    }
+}
+
 /// Sends `head` with `body` and waits for the response's head. Tries again where that is safe. `first` is
 /// what it has got for its first attempt, if it has asked already.
 pub(super) async fn exchange<D: Driver>(
     upstream: &LocalUpstream<D>,
     head: &Head<'_>,
-    body: Option<&[u8]>,
+    body: Option<Payload<'_>>,
     terms: &Terms,
     first: Option<Result<Lease<D>, Error>>,
 ) -> Result<Exchange<D>, Error> {
     let (framing, facts) = framed(head, body);
-    let encode = |out: &mut Vec<u8>| encode_whole(out, upstream, head, body, framing);
-    attempts(upstream, facts, encode, terms, first).await
+    let (copied, shared) = match body {
+        None => (&[][..], None),
+        Some(Payload::Borrowed(bytes)) => (bytes, None),
+        Some(Payload::Shared(bytes)) => (&[][..], Some(bytes)),
+    };
+    let encode = |out: &mut Vec<u8>| encode_whole(out, upstream, head, copied, framing);
+    attempts(upstream, facts, encode, shared, terms, first).await
 }
 
 /// A request of the low-level exchange, for another shard: all its bytes, and what its response depends
@@ -80,10 +105,11 @@ impl Encoded {
     pub(super) fn new<D: Driver>(
         upstream: &LocalUpstream<D>,
         head: &Head<'_>,
-        body: Option<&[u8]>,
+        body: Option<Payload<'_>>,
     ) -> Result<Encoded, Error> {
         let (framing, facts) = framed(head, body);
         let mut bytes = Vec::new();
+        let body = body.map_or(&[][..], Payload::bytes);
         encode_whole(&mut bytes, upstream, head, body, framing)
             .map_err(|error| malformed(upstream, error))?;
         Ok(Encoded {
@@ -109,33 +135,24 @@ impl Encoded {
     }
 }
 
-/// As [`exchange`], for a caller on another shard: the response has its head among its extensions, as a
-/// [`RawHead`].
+/// As [`exchange`], for a caller on another shard.
 pub(super) async fn run_encoded<D: Driver>(
     upstream: &LocalUpstream<D>,
     request: &Encoded,
     terms: &Terms,
     first: Option<Result<Lease<D>, Error>>,
-) -> Result<http::Response<LocalBody<D>>, Error> {
+) -> Result<LocalBody<D>, Error> {
     let encode = |out: &mut Vec<u8>| {
         out.extend_from_slice(&request.bytes);
         Ok(())
     };
-    let exchange = attempts(upstream, request.facts, encode, terms, first).await?;
-    let head = RawHead {
-        head: exchange.raw_head(),
-        content_length: exchange.content_length(),
-    };
-    let trip = exchange.trip();
-    let mut response = http::Response::new(LocalBody::new(exchange, None));
-    response.extensions_mut().insert(head);
-    response.extensions_mut().insert(trip);
-    Ok(response)
+    let exchange = attempts(upstream, request.facts, encode, None, terms, first).await?;
+    Ok(LocalBody::new(exchange, None))
 }
 
-fn framed(head: &Head<'_>, body: Option<&[u8]>) -> (RequestBody, RequestFacts) {
+fn framed(head: &Head<'_>, body: Option<Payload<'_>>) -> (RequestBody, RequestFacts) {
     let framing = body.map_or(RequestBody::None, |body| {
-        RequestBody::Length(body.len() as u64)
+        RequestBody::Length(body.bytes().len() as u64)
     });
     let facts = RequestFacts {
         expects_continue: false,
@@ -148,11 +165,11 @@ fn encode_whole<D: Driver>(
     out: &mut Vec<u8>,
     upstream: &LocalUpstream<D>,
     head: &Head<'_>,
-    body: Option<&[u8]>,
+    body: &[u8],
     framing: RequestBody,
 ) -> Result<(), HeadError> {
     encode_head(out, head, &upstream.shared().host, framing)?;
-    out.extend_from_slice(body.unwrap_or_default());
+    out.extend_from_slice(body);
     Ok(())
 }
 
@@ -162,6 +179,7 @@ async fn attempts<D: Driver>(
     upstream: &LocalUpstream<D>,
     facts: RequestFacts,
     encode: impl Fn(&mut Vec<u8>) -> Result<(), HeadError> + Copy,
+    body: Option<&Bytes>,
     terms: &Terms,
     mut first: Option<Result<Lease<D>, Error>>,
 ) -> Result<Exchange<D>, Error> {
@@ -173,8 +191,13 @@ async fn attempts<D: Driver>(
         };
         let (error, failure) = match opened {
             Ok(mut exchange) => {
+                let body = body.cloned().map(|body| exchange.write_body_shared(body));
                 exchange.send();
-                match exchange.response().await {
+                let answered = match body.transpose() {
+                    Ok(_) => exchange.response().await,
+                    Err(error) => Err(error),
+                };
+                match answered {
                     Ok(()) if exchange.came_too_early() => {
                         again = exchange.not_early();
                         continue;
@@ -199,18 +222,17 @@ async fn attempts<D: Driver>(
 /// Sends a request by its terms and waits for the response's head; `first` is what it has got for its first attempt, if it has asked already.
 pub(super) async fn run<D: Driver>(
     upstream: &LocalUpstream<D>,
-    parts: http::request::Parts,
+    parts: &http::request::Parts,
     mut source: Source,
     terms: &Terms,
     mut first: Option<Result<Lease<D>, Error>>,
-) -> Result<http::Response<LocalBody<D>>, Error> {
+) -> Result<LocalBody<D>, Error> {
     let mut again = Again::first();
     let method = MethodKind::of_http(&parts.method);
     loop {
         let framing = source.framing();
         let facts = RequestFacts::of_http(&parts.method, &parts.headers, framing);
-        let encode =
-            |out: &mut Vec<u8>| encode_parts(out, &parts, &upstream.shared().host, framing);
+        let encode = |out: &mut Vec<u8>| encode_parts(out, parts, &upstream.shared().host, framing);
         let opened = match first.take() {
             Some(first) => Exchange::first(upstream, first, facts, encode, terms),
             None => Box::pin(Exchange::open(upstream, facts, encode, terms, again)).await,
@@ -276,13 +298,11 @@ async fn send<D: Driver>(exchange: &mut Exchange<D>, upload: &mut Upload<D>) -> 
     .await
 }
 
-fn respond<D: Driver>(exchange: Exchange<D>, upload: Upload<D>) -> http::Response<LocalBody<D>> {
-    let mut response = exchange.head().to_http();
-    response.extensions_mut().insert(exchange.trip());
+fn respond<D: Driver>(exchange: Exchange<D>, upload: Upload<D>) -> LocalBody<D> {
     // A final response instead of 100 (Continue): the peer does not want the body.
     let refused = upload.is_held() && !exchange.was_continued();
     let upload = (!upload.is_done() && !refused && !exchange.is_complete()).then_some(upload);
-    response.map(|()| LocalBody::new(exchange, upload))
+    LocalBody::new(exchange, upload)
 }
 
 fn encode_parts(
@@ -321,6 +341,24 @@ impl<D: Driver> LocalBody<D> {
             upload_error: None,
             trailers_given: false,
         }
+    }
+
+    /// With the response's head, and how it went.
+    pub(super) fn into_http(self) -> http::Response<LocalBody<D>> {
+        let mut response = self.exchange.head().to_http();
+        response.extensions_mut().insert(self.exchange.trip());
+        response.map(|()| self)
+    }
+
+    /// How it went.
+    pub(super) fn trip(&self) -> Trip {
+        self.exchange.trip()
+    }
+
+    /// The response's head as it was received, and its length.
+    pub(super) fn copy_head(&self) -> (Vec<u8>, usize) {
+        let head = self.exchange.head_bytes();
+        (head.to_vec(), head.len())
     }
 
     /// The next piece of the body, `None` after its end.
@@ -367,31 +405,41 @@ impl<D: Driver> LocalBody<D> {
         self.exchange.trailers()
     }
 
-    /// What has arrived of the body and fits `room`, and whether that is all of it.
+    /// The head as it was received and its length; behind it what has arrived of the body and fits `room`, and
+    /// whether that is all of it.
     pub(super) fn read_ready(
         &mut self,
         cx: &mut TaskContext<'_>,
         room: usize,
-    ) -> (Vec<u8>, Extent) {
-        let mut ready = Vec::new();
-        while ready.len() < room {
+    ) -> (Vec<u8>, usize, Extent) {
+        let known = self.exchange.remaining().unwrap_or(0).min(room as u64) as usize;
+        let head = self.exchange.head_bytes();
+        // To the byte, as a rule: what has no spare room becomes `Bytes` as it is.
+        let at_once = if known <= SMALL { known } else { 0 };
+        let mut ready = Vec::with_capacity(head.len() + at_once);
+        ready.extend_from_slice(head);
+        let head = ready.len();
+        let extent = loop {
+            if ready.len() - head >= room {
+                break None;
+            }
             match self.poll_piece(cx) {
                 Poll::Ready(Ok(Some(piece))) => {
-                    if ready.is_empty() {
-                        let all = self.exchange.content_length().unwrap_or(0).min(room as u64);
-                        ready.reserve_exact(piece.len().max(all as usize));
+                    if ready.len() == head {
+                        ready.reserve_exact(piece.len().max(known));
                     }
                     ready.extend_from_slice(&piece);
                 }
-                Poll::Ready(Ok(None)) => return (ready, Extent::Whole),
-                Poll::Ready(Err(error)) => return (ready, Extent::Broken(error)),
-                Poll::Pending => break,
+                Poll::Ready(Ok(None)) => break Some(Extent::Whole),
+                Poll::Ready(Err(error)) => break Some(Extent::Broken(error)),
+                Poll::Pending => break None,
             }
-        }
-        match self.exchange.is_complete() {
-            true => (ready, Extent::Whole),
-            false => (ready, Extent::Part),
-        }
+        };
+        let extent = extent.unwrap_or(match self.exchange.is_complete() {
+            true => Extent::Whole,
+            false => Extent::Part,
+        });
+        (ready, head, extent)
     }
 
     /// Whether the connection speaks another protocol from here on.

@@ -3,10 +3,11 @@
 //! Owns: the request's body, polled by the caller's own future, and the response's pieces as they come.
 //! Never: knows what runs the call.
 
+use super::answer::RemoteResponse;
 use super::doorbell::Place;
 use super::entrance::Entrance;
 use super::pipe::{Cut, PipeReceiver, PipeSender, pipe};
-use super::serve::{PIPE_ROOM, RemoteBody};
+use super::serve::PIPE_ROOM;
 use super::upload::{BoxedBody, Source, body_failed};
 use super::upstream::UpstreamShared;
 use crate::error::{Error, RequestSent};
@@ -38,20 +39,14 @@ impl Source {
 
 /// The answer to a call, while it is awaited.
 pub(crate) struct Answer {
-    answer: oneshot::Receiver<Result<http::Response<RemoteBody>, Error>>,
-    upstream: Arc<str>,
+    answer: oneshot::Receiver<Result<RemoteResponse, Error>>,
     place: Place,
 }
 
 impl Answer {
-    pub(crate) fn new(
-        answer: oneshot::Receiver<Result<http::Response<RemoteBody>, Error>>,
-        upstream: &UpstreamShared,
-    ) -> Answer {
-        let upstream = upstream.name.clone();
+    pub(crate) fn new(answer: oneshot::Receiver<Result<RemoteResponse, Error>>) -> Answer {
         Answer {
             answer,
-            upstream,
             place: Place::default(),
         }
     }
@@ -61,7 +56,8 @@ impl Answer {
     pub(crate) async fn head(
         mut self,
         mut upload: Option<RemoteUpload>,
-    ) -> Result<(http::Response<RemoteBody>, Option<RemoteUpload>), Error> {
+        upstream: &UpstreamShared,
+    ) -> Result<(RemoteResponse, Option<RemoteUpload>), Error> {
         let answer = poll_fn(|cx| {
             if upload
                 .as_mut()
@@ -76,7 +72,7 @@ impl Answer {
                 // The shard broke down in the middle of the call, and cannot say any more how far it got.
                 Poll::Ready(Err(oneshot::Canceled)) => {
                     let error = Error::draining().after_sending(RequestSent::Whole, false);
-                    Poll::Ready(Err(error.at_upstream(&self.upstream)))
+                    Poll::Ready(Err(error.at_upstream(&upstream.name)))
                 }
             }
         });
@@ -85,7 +81,7 @@ impl Answer {
 
     /// The answer, if it is there.
     #[cfg(test)]
-    pub(crate) fn try_head(&mut self) -> Option<Result<http::Response<RemoteBody>, Error>> {
+    pub(crate) fn try_head(&mut self) -> Option<Result<RemoteResponse, Error>> {
         match self.answer.try_recv() {
             Ok(answer) => answer,
             Err(oneshot::Canceled) => Some(Err(Error::draining())),

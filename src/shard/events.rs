@@ -254,7 +254,7 @@ impl<D: Driver> Core<D> {
             (_, Ok(n)) => {
                 connection.sent += n as u64;
                 connection.outbound.sent(n);
-                if !buffer.remaining().is_empty() {
+                if !buffer.is_empty() {
                     // A short send is legal: go on where it stopped.
                     connection.operations.send = true;
                     self.driver.send(key, buffer);
@@ -281,9 +281,7 @@ impl<D: Driver> Core<D> {
                 }
             }
         }
-        if let Some(block) = buffer.into_block() {
-            super::bytes_out::recycle(&mut self.blocks, block);
-        }
+        super::bytes_out::recycle(&mut self.blocks, buffer.into_block());
         self.write_replies(key);
         self.flush(key);
         self.after_operation(key);
@@ -309,7 +307,7 @@ impl<D: Driver> Core<D> {
         }
         if let Some(buffer) = connection.outbound.next() {
             connection.operations.send = true;
-            connection.outbound.handed += buffer.remaining().len() as u64;
+            connection.outbound.handed += buffer.len() as u64;
             self.driver.send(key, buffer);
         }
     }

@@ -207,12 +207,12 @@ impl<D: Driver> Exchange<D> {
     /// The response's head, as received. Before [`poll_head`](Exchange::poll_head) is done there is
     /// an empty one.
     pub(crate) fn head(&self) -> ResponseHead<'_> {
-        ResponseHead::new(self.head.as_deref().unwrap_or_default())
+        ResponseHead::new(self.head_bytes())
     }
 
-    /// The same on the heap.
-    pub(crate) fn raw_head(&self) -> Bytes {
-        self.head.as_ref().map(Piece::to_bytes).unwrap_or_default()
+    /// The same in bytes.
+    pub(super) fn head_bytes(&self) -> &[u8] {
+        self.head.as_deref().unwrap_or_default()
     }
 
     pub(crate) fn content_length(&self) -> Option<u64> {

@@ -4,8 +4,9 @@
 //! Owns: the one decision, at a call's beginning, and the face that responses from here and from elsewhere
 //! have in common. Never: costs a call that finds a connection free here more than that decision.
 
+use super::answer::RemoteResponse;
 use super::bytes_in::Piece;
-use super::call::{self, Encoded, LocalBody};
+use super::call::{self, Encoded, LocalBody, Payload};
 use super::crossing::RemoteUpload;
 use super::exchange::Exchange as LocalExchange;
 use super::forwarded::Forwarded;
@@ -14,7 +15,6 @@ use super::lease::Lease;
 use super::local::LocalUpstream;
 use super::mailbox::Work;
 use super::propagation::propagate;
-use super::serve::RemoteBody;
 use super::sharing::movable::{Movable, Request, Underway};
 use super::sharing::moving::{Moved, Moving};
 use super::terms::Terms;
@@ -40,7 +40,7 @@ pub(crate) enum Exchange<D: Driver> {
 pub(crate) fn exchange<'a, D: Driver>(
     upstream: &'a LocalUpstream<D>,
     head: &'a Head<'a>,
-    body: Option<&'a [u8]>,
+    body: Option<Payload<'a>>,
 ) -> impl Future<Output = Result<Exchange<D>, Error>> {
     let span = trace::request(trace::Caller::default(), || {
         let method = MethodKind::of(head.method());
@@ -52,7 +52,7 @@ pub(crate) fn exchange<'a, D: Driver>(
 async fn exchange_within<D: Driver>(
     upstream: &LocalUpstream<D>,
     head: &Head<'_>,
-    body: Option<&[u8]>,
+    body: Option<Payload<'_>>,
 ) -> Result<Exchange<D>, Error> {
     call::check_http(upstream)?;
     let terms = Terms::begin(upstream, CallOptions::default(), head.is_idempotent())?;
@@ -116,11 +116,11 @@ async fn call_within<D: Driver>(
         }
         Place::Away(to) => {
             let (crossing, upload) = source.split();
-            let request = Request::Http(Box::new(parts), crossing);
+            let request = Request::Http(parts, crossing);
             match Box::pin(away(upstream, to, request, upload, terms)).await? {
                 Away::Answered(response, upload) => {
                     let forwarded = |body| Body::Forwarded(Box::new(Forwarded::new(body, upload)));
-                    return Ok(response.map(forwarded));
+                    return Ok(response.into_http().map(forwarded));
                 }
                 Away::Back(request, upload, first) => {
                     (parts, source) = request.into_http();
@@ -130,8 +130,8 @@ async fn call_within<D: Driver>(
             }
         }
     };
-    let response = call::run(upstream, parts, source, &terms, first).await?;
-    Ok(response.map(Body::Here))
+    let body = call::run(upstream, &parts, source, &terms, first).await?;
+    Ok(body.into_http().map(Body::Here))
 }
 
 /// Whether the connection may become a raw stream. Such a call stays: what it leads to belongs to the shard
@@ -144,7 +144,7 @@ fn may_upgrade(parts: &http::request::Parts, source: &Source) -> bool {
 /// What became of a call that did not begin here at once.
 enum Away<D: Driver> {
     /// Another shard has run it. What is left of its body comes along.
-    Answered(http::Response<RemoteBody>, Option<RemoteUpload>),
+    Answered(RemoteResponse, Option<RemoteUpload>),
     /// It begins here after all, by what it has got. Nothing was taken of its body.
     Back(Request, Option<RemoteUpload>, Result<Lease<D>, Error>),
 }
@@ -162,7 +162,6 @@ async fn away<D: Driver>(
     let underway = Underway::new(&mailbox, upstream.shared());
     let (mut call, answer) = Movable::new(underway, upstream.options, request);
     call.terms = Some(terms);
-    let call = Box::new(call);
     match to {
         Some(_) => {
             let sent = mailbox.submit(Work::Call(call));
@@ -174,7 +173,9 @@ async fn away<D: Driver>(
                 Moved::Stayed(call, first) => {
                     upstream.begin_call();
                     let Movable {
-                        request, caller, ..
+                        request,
+                        mut caller,
+                        ..
                     } = *call;
                     // The one who waits for its answer is here.
                     drop(caller.begin());
@@ -184,7 +185,7 @@ async fn away<D: Driver>(
             }
         }
     }
-    let (response, upload) = answer.head(upload).await?;
+    let (response, upload) = answer.head(upload, upstream.shared()).await?;
     Ok(Away::Answered(response, upload))
 }
 

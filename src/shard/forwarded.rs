@@ -3,9 +3,9 @@
 //! Owns: the response as far as it has come. Never: tries again, or watches the time: the shard that
 //! runs the call does both.
 
+use super::answer::{RemoteBody, RemoteResponse};
 use super::bytes_in::Piece;
 use super::crossing::{Incoming, RemoteUpload};
-use super::serve::{RawHead, RemoteBody};
 use super::transport::gone;
 use crate::driver::ReceivedBuffer;
 use crate::error::Error;
@@ -18,7 +18,8 @@ use std::task::{Context as TaskContext, Poll, ready};
 /// A response from another shard.
 pub(crate) struct Forwarded {
     /// Of a low-level exchange; a call has given it away with the rest of the response.
-    head: Option<RawHead>,
+    head: Bytes,
+    content_length: Option<u64>,
     trip: Option<Trip>,
     rest: Rest,
     trailers: Option<HeaderMap>,
@@ -36,14 +37,12 @@ enum Rest {
 
 impl Forwarded {
     /// The response to a request in bytes.
-    pub(super) fn exchange(
-        response: http::Response<RemoteBody>,
-        upload: Option<RemoteUpload>,
-    ) -> Forwarded {
-        let (mut parts, body) = response.into_parts();
+    pub(super) fn exchange(response: RemoteResponse, upload: Option<RemoteUpload>) -> Forwarded {
+        let (head, content_length, trip, body) = response.into_raw();
         Forwarded {
-            head: parts.extensions.remove(),
-            trip: parts.extensions.remove(),
+            head,
+            content_length,
+            trip: Some(trip),
             ..Forwarded::new(body, upload)
         }
     }
@@ -58,7 +57,8 @@ impl Forwarded {
             RemoteBody::Upgraded(_) => Rest::Failed,
         };
         Forwarded {
-            head: None,
+            head: Bytes::new(),
+            content_length: None,
             trip: None,
             rest,
             trailers: None,
@@ -66,11 +66,11 @@ impl Forwarded {
     }
 
     pub(super) fn head(&self) -> ResponseHead<'_> {
-        ResponseHead::new(self.head.as_ref().map_or(&[], |head| &head.head))
+        ResponseHead::new(&self.head)
     }
 
     pub(super) fn content_length(&self) -> Option<u64> {
-        self.head.as_ref()?.content_length
+        self.content_length
     }
 
     pub(super) fn trip(&self) -> Option<&Trip> {

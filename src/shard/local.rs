@@ -110,10 +110,26 @@ impl<D: Driver> LocalShard<D> {
     }
 
     pub(crate) fn upstream(&self, shared: Arc<UpstreamShared>) -> LocalUpstream<D> {
-        let (key, policy) = self.core.borrow_mut().upstream_with_policy(&shared);
+        self.upstream_by(&shared, CallOptions::default())
+    }
+
+    /// For those whom the mailbox has let in, and who say `options`.
+    pub(super) fn upstream_for_outside(
+        &self,
+        shared: &Arc<UpstreamShared>,
+        options: CallOptions,
+    ) -> LocalUpstream<D> {
+        LocalUpstream {
+            outside: true,
+            ..self.upstream_by(shared, options)
+        }
+    }
+
+    fn upstream_by(&self, shared: &Arc<UpstreamShared>, options: CallOptions) -> LocalUpstream<D> {
+        let (key, policy) = self.core.borrow_mut().upstream_with_policy(shared);
         LocalUpstream {
             shard: self.clone(),
-            options: CallOptions::default(),
+            options,
             outside: false,
             key: Cell::new(key),
             policy,
@@ -202,14 +218,6 @@ impl<D: Driver> LocalUpstream<D> {
         }
     }
 
-    /// This handle, for those whom the mailbox has let in.
-    pub(super) fn for_outside(self) -> LocalUpstream<D> {
-        LocalUpstream {
-            outside: true,
-            ..self
-        }
-    }
-
     /// Counts a call that begins now.
     pub(super) fn begin_call(&self) {
         let mut core = self.shard.core.borrow_mut();
@@ -223,10 +231,14 @@ impl<D: Driver> LocalUpstream<D> {
     /// [`Draining`](ErrorKind::Draining) if it may not begin any more.
     pub(crate) fn let_in(&self) -> Result<Time, Error> {
         let core = self.shard.core.borrow();
-        match core.draining && !self.outside {
-            true => Err(self.name_error(Error::draining())),
-            false => Ok(core.now()),
+        if !core.draining || self.outside {
+            return Ok(core.now());
         }
+        drop(core);
+        let mut core = self.shard.core.borrow_mut();
+        let key = self.key(&mut core);
+        core.count_turned_away(key);
+        Err(self.name_error(Error::draining()))
     }
 
     /// The pause before a call's `retry`-th retry.

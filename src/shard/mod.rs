@@ -14,6 +14,7 @@
 mod account;
 mod addresses;
 mod again;
+pub(crate) mod answer;
 mod audit;
 #[cfg(any(test, feature = "simulation"))]
 mod by_hand;

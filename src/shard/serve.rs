@@ -4,14 +4,15 @@
 //! Never: polls anything of the caller's. Its request body and its reading of the response happen on its
 //! own thread; the pieces meet in bounded pipes.
 
+use super::answer::{RemoteBody, RemoteResponse};
 use super::call::{self, Extent, LocalBody, copied};
-use super::entrance::Entrance;
 use super::local::LocalShard;
-use super::pipe::{PipeReceiver, PipeSender, pipe};
-use super::serve_lease::{RemoteLease, carry, remote_lease};
-use super::sharing::movable::{Movable, Reply, Request, Underway};
+use super::pipe::{PipeSender, pipe};
+use super::serve_lease::{carry, remote_lease};
+use super::sharing::movable::{Movable, Reply, Request};
 use super::sharing::moving::{Granted, Moved, Moving};
 use super::sharing::taking::Taken;
+use super::upload::Source;
 use crate::driver::Driver;
 use crate::error::Error;
 use crate::protocol::http1::MethodKind;
@@ -21,7 +22,6 @@ use futures_channel::oneshot;
 use http_body::Frame;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::Poll;
 
 /// Pieces of a body that may wait between the shard and its reader, either way: at 16 KiB a piece
@@ -30,27 +30,6 @@ pub(crate) const PIPE_ROOM: usize = 16;
 
 /// A body up to this long that has arrived with its head crosses together with it.
 const INLINE_MAX: usize = 64 * 1024;
-
-/// A response's head as it was received: among the extensions of a response whose request came in bytes.
-#[derive(Clone)]
-pub(crate) struct RawHead {
-    pub(crate) head: Bytes,
-    pub(crate) content_length: Option<u64>,
-}
-
-/// A response's body, as it crosses to the caller.
-pub(crate) enum RemoteBody {
-    /// All of it.
-    Whole(Bytes),
-    /// What follows, how long it is if that is known, and where it comes from.
-    Pieces(
-        PipeReceiver<Result<Frame<Bytes>, Error>>,
-        Option<u64>,
-        Arc<Entrance>,
-    ),
-    /// There is none: the connection became a raw stream.
-    Upgraded(RemoteLease),
-}
 
 /// Takes up a call from another thread.
 pub(super) fn begin<D: Driver>(shard: &LocalShard<D>, call: Box<Movable>) {
@@ -81,8 +60,7 @@ async fn serve<D: Driver>(
     mut call: Box<Movable>,
     granted: Option<Granted<D>>,
 ) {
-    let upstream = shard.upstream(call.caller.upstream().clone()).for_outside();
-    let upstream = upstream.with_options(call.options);
+    let upstream = shard.upstream_for_outside(call.caller.upstream(), call.options);
     if let Err(error) = call::check_http(&upstream) {
         return call.caller.fail(error);
     }
@@ -92,91 +70,85 @@ async fn serve<D: Driver>(
     };
     let patience = terms.wait_until(terms.begun);
     let moving = Moving::new(&upstream, terms.class, patience, call, granted);
-    let (call, first) = match moving.await {
-        Moved::Stayed(call, first) => (*call, first),
+    let (mut call, first) = match moving.await {
+        Moved::Stayed(call, first) => (call, first),
         Moved::Gone => return,
     };
     upstream.begin_call();
-    let (mut reply, underway) = call.caller.begin();
+    let mut reply = call.caller.begin();
     let running = async {
-        match call.request {
+        match &mut call.request {
             Request::Http(parts, source) => {
-                call::run(&upstream, *parts, source, &terms, Some(first)).await
+                let source = std::mem::replace(source, Source::Empty);
+                call::run(&upstream, parts, source, &terms, Some(first)).await
             }
             Request::Encoded(request) => {
-                call::run_encoded(&upstream, &request, &terms, Some(first)).await
+                call::run_encoded(&upstream, request, &terms, Some(first)).await
             }
         }
     };
     let answer = unless_gone(reply.sender(), running).await;
-    let (parts, body) = match answer {
+    let body = match answer {
         None => return,
         Some(Err(error)) => {
-            drop(underway);
+            reply.over();
             // A caller who has gone in the meantime does not mind.
-            let _ = reply.send(Err(error));
+            reply.send(Err(error));
             return;
         }
-        Some(Ok(response)) => response.into_parts(),
+        Some(Ok(body)) => body,
     };
     // What is rare is on the heap, so that every call's task is smaller.
     if body.is_upgraded() {
-        return Box::pin(give_upgraded(parts, body, reply, underway)).await;
+        return Box::pin(give_upgraded(body, reply)).await;
     }
-    give_body(parts, body, reply, underway).await;
+    give_body(body, call, reply).await;
 }
 
-/// Hands the head over, with the whole body if it is there already; else pumps the rest.
-async fn give_body<D: Driver>(
-    parts: http::response::Parts,
-    mut body: LocalBody<D>,
-    reply: Reply,
-    underway: Underway,
-) {
-    let length = body.content_length();
-    let ready = poll_fn(|cx| Poll::Ready(body.read_ready(cx, INLINE_MAX))).await;
-    let (first, extent) = ready;
-    let first = Bytes::from(first);
-    // Whether the caller is there to take it.
-    let answer = |body| {
-        let response = http::Response::from_parts(parts, body);
-        reply.send(Ok(response)).is_ok()
-    };
+/// Hands the head over, with the whole body if it is there already; else pumps the rest. The call goes back with it.
+async fn give_body<D: Driver>(mut body: LocalBody<D>, call: Box<Movable>, mut reply: Reply) {
+    let (length, trip) = (body.content_length(), body.trip());
+    let (bytes, head, extent) = poll_fn(|cx| Poll::Ready(body.read_ready(cx, INLINE_MAX))).await;
     let (trailers, extent) = match extent {
         Extent::Whole => match body.take_trailers() {
             // As a rule: nothing is made for what is to follow.
             None => {
                 // Not after the reply: who has the whole answer may count on the call being over.
-                drop(underway);
-                answer(RemoteBody::Whole(first));
+                reply.over();
+                let response = RemoteResponse::new(bytes.into(), head, length, trip, None);
+                reply.send(Ok(response.with(call)));
                 return;
             }
             trailers => (trailers, Extent::Whole),
         },
         other => (None, other),
     };
+    let mut bytes = Bytes::from(bytes);
+    let first = bytes.split_off(head);
     let (mut sender, receiver) = pipe(PIPE_ROOM);
-    let pieces = RemoteBody::Pieces(receiver, length, underway.entrance().clone());
+    let pieces = RemoteBody::Pieces(receiver, length, reply.entrance().clone());
     if !first.is_empty() {
         sender.send(Ok(Frame::data(first)));
     }
+    let response = RemoteResponse::new(bytes, head, length, trip, Some(pieces)).with(call);
     match extent {
         Extent::Whole => {
-            drop(underway);
+            reply.over();
             if let Some(trailers) = trailers {
                 sender.send_last(Ok(Frame::trailers(trailers)));
             }
-            answer(pieces);
+            reply.send(Ok(response));
         }
         Extent::Broken(error) => {
-            drop(underway);
+            reply.over();
             // The head is good, and so is what came before this: as if it had come later.
             sender.send_last(Err(error));
-            answer(pieces);
+            reply.send(Ok(response));
         }
         Extent::Part => {
-            if answer(pieces) {
-                Box::pin(pump(body, sender, underway)).await;
+            // Whether the caller is there to take it.
+            if reply.send(Ok(response)) {
+                Box::pin(pump(body, sender, reply)).await;
             }
         }
     }
@@ -186,7 +158,7 @@ async fn give_body<D: Driver>(
 async fn pump<D: Driver>(
     mut body: LocalBody<D>,
     mut pipe: PipeSender<Result<Frame<Bytes>, Error>>,
-    underway: Underway,
+    mut reply: Reply,
 ) {
     loop {
         // Room first: what was read from the connection has a place to go.
@@ -198,7 +170,7 @@ async fn pump<D: Driver>(
             Some(Ok(())) => {}
             Some(Err(_)) => return,
             None => {
-                drop(underway);
+                reply.over();
                 return last_word(body, pipe);
             }
         }
@@ -219,12 +191,12 @@ async fn pump<D: Driver>(
                     }
                     pipe.send(Ok(Frame::trailers(trailers)));
                 }
-                drop(underway);
+                reply.over();
                 pipe.finish();
                 return;
             }
             Some(Err(error)) => {
-                drop(underway);
+                reply.over();
                 pipe.send(Err(error));
                 return;
             }
@@ -241,41 +213,34 @@ fn last_word<D: Driver>(mut body: LocalBody<D>, pipe: PipeSender<Result<Frame<By
     }
 }
 
-async fn give_upgraded<D: Driver>(
-    parts: http::response::Parts,
-    body: LocalBody<D>,
-    reply: Reply,
-    underway: Underway,
-) {
-    let patience = body.timeout();
+async fn give_upgraded<D: Driver>(body: LocalBody<D>, mut reply: Reply) {
+    let (patience, length, trip) = (body.timeout(), body.content_length(), body.trip());
+    let (bytes, head) = body.copy_head();
+    let response = |rest| RemoteResponse::new(bytes.into(), head, length, trip, rest);
     let Some(lease) = body.into_upgraded() else {
-        let _ = reply.send(Ok(http::Response::from_parts(
-            parts,
-            RemoteBody::Whole(Bytes::new()),
-        )));
+        reply.send(Ok(response(None)));
         return;
     };
     let (remote, ends) = remote_lease(true);
-    if reply
-        .send(Ok(http::Response::from_parts(
-            parts,
-            RemoteBody::Upgraded(remote),
-        )))
-        .is_ok()
-    {
+    if reply.send(Ok(response(Some(RemoteBody::Upgraded(remote))))) {
         carry(lease, ends, patience).await;
     }
-    drop(underway);
 }
 
-/// Runs `future` to its end, unless whoever waits for `reply` goes before.
+/// Runs `future` to its end, unless whoever waits for `reply` goes before. By a task's own waker, which stays the same:
+/// it is left there once.
 pub(super) async fn unless_gone<T, F: Future>(
     reply: &mut oneshot::Sender<T>,
     future: F,
 ) -> Option<F::Output> {
     let mut future = pin!(future);
+    let mut waits = false;
     poll_fn(|cx| {
-        if reply.poll_canceled(cx).is_ready() {
+        let gone = match std::mem::replace(&mut waits, true) {
+            false => reply.poll_canceled(cx).is_ready(),
+            true => reply.is_canceled(),
+        };
+        if gone {
             return Poll::Ready(None);
         }
         future.as_mut().poll(cx).map(Some)

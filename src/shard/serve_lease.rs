@@ -30,8 +30,7 @@ pub(crate) async fn checkout<D: Driver>(
     mut remote: RemoteCheckout,
     underway: Underway,
 ) {
-    let upstream = shard.upstream(underway.upstream().clone()).for_outside();
-    let upstream = upstream.with_options(remote.options);
+    let upstream = shard.upstream_for_outside(underway.upstream(), remote.options);
     let patience = upstream.policy().call_timeout;
     let checkout = async { upstream.lease()?.await };
     let answer = unless_gone(&mut remote.reply, checkout).await;

@@ -387,7 +387,8 @@ impl Engine {
             options: CallOptions::default(),
             request,
         };
-        Call::new(async move { send(&shared, shard, underway, call).await })
+        let upstream = underway.upstream().clone();
+        Call::new(async move { send(&shared, &upstream, shard, underway, call).await })
     }
 }
 

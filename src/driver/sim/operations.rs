@@ -78,7 +78,7 @@ impl Sim {
     }
 
     fn begin_send(&mut self, key: Key, id: OperationId, buffer: SendBuffer) {
-        self.tell(key, || format!("send {} bytes", buffer.remaining().len()));
+        self.tell(key, || format!("send {} bytes", buffer.len()));
         if let Some(error) = self.dice.submit_error() {
             // As the kernel's answers are read: interrupted before the first byte, nothing is wrong.
             let result = match error.raw_os_error() {
@@ -172,7 +172,7 @@ impl Sim {
             }
         };
         let window = match self.network.window(connection) {
-            Ok(0) if !buffer.remaining().is_empty() => {
+            Ok(0) if !buffer.is_empty() => {
                 socket.sending = Some((id, buffer));
                 return;
             }
@@ -182,11 +182,12 @@ impl Sim {
                 return;
             }
         };
-        let mut taken = buffer.remaining().len().min(window);
+        let mut taken = buffer.len().min(window);
         if taken > 1 && self.dice.roll(Fault::ShortSend) {
             taken = self.dice.part(taken - 1);
         }
-        self.network.send(connection, &buffer.remaining()[..taken]);
+        self.network
+            .send(connection, &buffer.pieces().concat()[..taken]);
         buffer.advance(taken);
         self.complete(sent(key, buffer, Ok(taken)));
     }

@@ -5,7 +5,7 @@
 //! project is in here.
 //!
 //! - [`ring`]: the queues and the system call; - [`buffers`]: what the kernel receives into;
-//! - [`sockets`]: what is in flight, and completions as events; - [`token`]: the names of operations;
+//! - [`sockets`]: what is in flight, and completions as events; - [`token`]: the names of operations; - [`vectored`]: sends of several pieces;
 //! - [`spin`] and [`pulse`]: before a sleep; - [`signal`]: the end of a sleep; - [`messages`]: from ring to ring; - [`probe`] and [`refusal`]: what the kernel can do, or why not.
 
 mod buffers;
@@ -19,6 +19,7 @@ mod signal;
 mod sockets;
 mod spin;
 mod token;
+mod vectored;
 
 #[cfg(test)]
 mod tests;
@@ -244,7 +245,7 @@ impl Driver for Uring {
     }
 
     fn send(&mut self, key: Key, buffer: SendBuffer) {
-        // SAFETY: the table keeps the buffer until the completion.
+        // SAFETY: the table keeps the buffer, and the list of its pieces, until the completion.
         unsafe { self.ring.push(self.sockets.send(key, buffer)) };
     }
 

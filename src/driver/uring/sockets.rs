@@ -8,6 +8,7 @@
 
 use super::buffers::{Buffers, GROUP, RingBuffer};
 use super::token::{Kind, Token};
+use super::vectored::Vectored;
 use crate::driver::{Event, Received, Scope, SendBuffer};
 use crate::slab::Key;
 use arrayvec::ArrayVec;
@@ -24,11 +25,20 @@ use std::rc::Rc;
 /// lengths of 2³¹ and more with EINVAL.
 const SEND_MAX: usize = 1 << 30;
 
+/// How many lists of pieces are kept.
+const SPARE_MAX: usize = 256;
+
 /// One entry, or one for each operation where the kernel cannot cancel by descriptor.
 pub(super) type CancelEntries = ArrayVec<squeue::Entry, 3>;
 
 pub(super) struct Sockets {
     slots: Vec<Slot>,
+    /// For the next sends of several pieces.
+    #[expect(
+        clippy::vec_box,
+        reason = "the kernel reads them where they are, wherever the boxes go"
+    )]
+    spare: Vec<Box<Vectored>>,
     /// Whether the kernel cancels all operations on a descriptor at once (5.19).
     cancel_by_descriptor: bool,
     /// Operations without their final completion, over all sockets.
@@ -51,6 +61,8 @@ struct Slot {
     address: Option<Box<SockAddr>>,
     /// What the kernel sends from. Moving this leaves the bytes where they are, on the heap.
     sending: Option<SendBuffer>,
+    /// How the kernel finds its pieces, where there are several.
+    vectored: Option<Box<Vectored>>,
 }
 
 pub(super) enum Descriptor {
@@ -72,6 +84,7 @@ const VACANT: Slot = Slot {
     descriptor: Descriptor::Vacant,
     address: None,
     sending: None,
+    vectored: None,
 };
 
 /// A send never raises SIGPIPE, and goes on by itself until all is sent (5.19).
@@ -81,6 +94,7 @@ impl Sockets {
     pub(super) fn new(cancel_by_descriptor: bool) -> Sockets {
         Sockets {
             slots: Vec::new(),
+            spare: Vec::new(),
             cancel_by_descriptor,
             in_flight: 0,
             open: 0,
@@ -139,13 +153,27 @@ impl Sockets {
 
     #[inline]
     pub(super) fn send(&mut self, key: Key, buffer: SendBuffer) -> squeue::Entry {
+        let spare = match buffer.is_in_pieces() {
+            true => Some(self.spare.pop().unwrap_or_else(Vectored::new)),
+            false => None,
+        };
         let (slot, descriptor) = self.begin(key, SEND);
-        let bytes = slot.sending.insert(buffer).remaining();
-        let len = bytes.len().min(SEND_MAX) as u32;
-        opcode::Send::new(descriptor, bytes.as_ptr(), len)
-            .flags(SEND_FLAGS)
-            .build()
-            .user_data(Token::new(Kind::Send, key).pack())
+        slot.vectored = spare;
+        let pieces = slot.sending.insert(buffer).pieces();
+        let entry = match &mut slot.vectored {
+            Some(vectored) => opcode::SendMsg::new(descriptor, vectored.name(pieces, SEND_MAX))
+                .flags(SEND_FLAGS as u32)
+                .build(),
+            None => {
+                let mut there = pieces.into_iter().filter(|piece| !piece.is_empty());
+                let bytes = there.next().unwrap_or_default();
+                let len = bytes.len().min(SEND_MAX) as u32;
+                opcode::Send::new(descriptor, bytes.as_ptr(), len)
+                    .flags(SEND_FLAGS)
+                    .build()
+            }
+        };
+        entry.user_data(Token::new(Kind::Send, key).pack())
     }
 
     pub(super) fn cancel(&mut self, key: Key, scope: Scope) -> CancelEntries {
@@ -263,6 +291,11 @@ impl Sockets {
                     .sending
                     .take()
                     .expect("a send in flight has its buffer");
+                if let Some(vectored) = slot.vectored.take()
+                    && self.spare.len() < SPARE_MAX
+                {
+                    self.spare.push(vectored);
+                }
                 let result = sent(result);
                 buffer.advance(*result.as_ref().unwrap_or(&0));
                 events.push(Event::Sent {

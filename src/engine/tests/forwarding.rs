@@ -9,6 +9,7 @@ use crate::client::body::Body;
 use crate::config::{CallOptions, Class};
 use crate::error::{Error, ErrorKind, Phase, RequestSent};
 use crate::protocol::http1::Head;
+use crate::shard::call::Payload;
 use crate::shard::forward;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request};
@@ -294,7 +295,7 @@ fn a_response_may_be_dropped_half_read() {
     let done = Task::new(&rig, guest, |upstream| async move {
         let body = vec![b'a'; 500_000];
         let head = Head::put("/x");
-        let exchange = forward::exchange(&upstream, &head, Some(&body)).await;
+        let exchange = forward::exchange(&upstream, &head, Some(Payload::Borrowed(&body))).await;
         let mut exchange = exchange.expect("a head");
         let chunk = exchange.chunk().await.expect("a chunk");
         chunk.is_some()
@@ -312,7 +313,7 @@ fn who_does_not_read_holds_the_peer_back() {
     let held = Task::new(&rig, guest, |upstream| async move {
         let body = vec![b'a'; 8_000_000];
         let head = Head::put("/x");
-        let exchange = forward::exchange(&upstream, &head, Some(&body)).await;
+        let exchange = forward::exchange(&upstream, &head, Some(Payload::Borrowed(&body))).await;
         let _exchange = exchange.expect("a head");
         pending::<()>().await;
     });

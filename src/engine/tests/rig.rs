@@ -11,12 +11,12 @@ use crate::engine::EngineShared;
 use crate::error::Error;
 use crate::lifecycle::LifecycleSubscriber;
 use crate::random::Random;
+use crate::shard::answer::RemoteBody;
 use crate::shard::crossing::Answer;
 use crate::shard::figures::ShardFigures;
 use crate::shard::lookup::{NoNames, Resolver};
 use crate::shard::lost;
 use crate::shard::mailbox::Control;
-use crate::shard::serve::RemoteBody;
 use crate::shard::serve_lease::{self, RemoteCheckout, RemoteLease};
 use crate::shard::sharing::movable::{Movable, Request, Underway};
 use crate::shard::upload::Source;
@@ -226,7 +226,7 @@ impl Rig {
 
     fn send(&self, shard: usize, underway: Underway, request: http::Request<()>) -> Call {
         let (parts, ()) = request.into_parts();
-        let request = Request::Http(Box::new(parts), Source::Empty);
+        let request = Request::Http(parts, Source::Empty);
         let (call, answer) = Movable::new(underway, CallOptions::default(), request);
         let submitted = self.shared.submit_call(shard, call);
         let given = submitted
@@ -292,6 +292,8 @@ impl Rig {
         // The old one has to be gone before its successor begins.
         self.shards.remove(shard);
         self.shared.on_shard_lost(shard);
+        let now = self.shared.now();
+        self.shared.told.keep(shard, tally.figures(shard, now));
         let driver = self.network.driver(64);
         let mut successor = Shard::new(self.shared.successor(shard, driver, tally));
         successor.begin_with(self.shared.restore(shard));
@@ -337,7 +339,7 @@ impl Call {
     pub(super) fn is_answered(&mut self) -> bool {
         if self.given.is_none() {
             self.given = self.answer.try_head().map(|answer| match answer {
-                Ok(response) => Outcome::of(response),
+                Ok(response) => Outcome::of(response.into_http()),
                 Err(error) => Outcome::Failed(Box::new(error)),
             });
         }

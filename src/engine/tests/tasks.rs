@@ -6,6 +6,7 @@ use crate::client::body::Body;
 use crate::driver::sim::{Answers, Network, Peer, Sim};
 use crate::error::Error;
 use crate::protocol::http1::Head;
+use crate::shard::call::Payload;
 use crate::shard::forward;
 use crate::shard::local::LocalUpstream;
 use crate::trip::Trip;
@@ -84,7 +85,7 @@ pub(super) async fn exchange(
     head: Head<'_>,
     body: Option<&[u8]>,
 ) -> Result<Whole, Error> {
-    let mut exchange = forward::exchange(&upstream, &head, body).await?;
+    let mut exchange = forward::exchange(&upstream, &head, body.map(Payload::Borrowed)).await?;
     let mut read = Vec::new();
     let length = exchange.content_length();
     while let Some(chunk) = exchange.chunk().await? {

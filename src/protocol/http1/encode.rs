@@ -6,8 +6,7 @@
 //! user-agent), or leaves part of a head behind when it fails.
 
 use super::request::{Head, HeadError, RequestBody};
-use super::scan::{token_end, visible_end};
-use super::syntax::{is_host, is_named, is_token, is_value, parse_decimal, trim};
+use super::syntax::{is_host, is_named, is_target, is_token, is_value, parse_decimal, trim};
 use arrayvec::ArrayVec;
 use http::HeaderMap;
 
@@ -105,14 +104,17 @@ fn encode_line(
     own_host: bool,
     host: &Host,
 ) -> Result<(), HeadError> {
-    let start = out.len();
     match method {
         "GET" => out.extend_from_slice(b"GET "),
         "POST" => out.extend_from_slice(b"POST "),
-        _ => {
+        _ if is_token(method.as_bytes()) => {
             out.extend_from_slice(method.as_bytes());
             out.push(b' ');
         }
+        _ => return Err(HeadError::Method),
+    }
+    if !is_target(target.as_bytes()) {
+        return Err(HeadError::Target);
     }
     out.extend_from_slice(target.as_bytes());
     let version = match own_host {
@@ -120,15 +122,6 @@ fn encode_line(
         false => host.line.as_deref().ok_or(HeadError::Host)?,
     };
     out.extend_from_slice(version);
-    // Checked where spaces end them, and there are bytes enough behind.
-    let method_end = start + method.len();
-    if method.is_empty() || token_end(out, start) != method_end {
-        return Err(HeadError::Method);
-    }
-    let target_end = method_end + 1 + target.len();
-    if target.is_empty() || visible_end(out, method_end + 1) != target_end {
-        return Err(HeadError::Target);
-    }
     Ok(())
 }
 

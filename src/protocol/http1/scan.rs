@@ -21,17 +21,11 @@ pub(super) fn token_end(bytes: &[u8], mut at: usize) -> usize {
     }
 }
 
-/// The index of the first byte from `at` on that is not visible ASCII, or where `bytes` end.
-#[inline]
-pub(super) fn visible_end(bytes: &[u8], at: usize) -> usize {
-    first_in(bytes, at, |word| controls(word, b'!') | (word & HIGHS))
-}
-
 /// The index of the first control character from `at` on, but for tabs, or where `bytes` end.
 #[inline]
 pub(super) fn text_end(bytes: &[u8], mut at: usize) -> usize {
     loop {
-        at = first_in(bytes, at, |word| controls(word, b' '));
+        at = first_in(bytes, at, controls);
         if bytes.get(at) != Some(&b'\t') {
             return at;
         }
@@ -51,30 +45,34 @@ const fn letters_and_hyphens(word: u64) -> u64 {
     ((from_a & !past_z) | !not_hyphen) & !word & HIGHS
 }
 
-/// The lowest high bit that is set belongs to the first ASCII byte that is below `least`, or DEL. Those above it may be
+/// The lowest high bit that is set belongs to the first control character. Those above it may be
 /// wrong: a difference borrows.
 #[inline]
-const fn controls(word: u64, least: u8) -> u64 {
-    let below = word.wrapping_sub(ONES * least as u64);
+const fn controls(word: u64) -> u64 {
+    let below = word.wrapping_sub(ONES * b' ' as u64);
     // Of ASCII, one alone becomes 0x80 by adding one.
     let delete = (word & !HIGHS) + ONES;
     (below | delete) & !word & HIGHS
 }
 
-/// The index of the first byte from `at` on that `mark` sets the high bit of; eight at a time, the first one lowest. What is
-/// missing at the end is zeros, which it must mark.
+/// The index of the first byte from `at` on that `mark` sets the high bit of, eight at a time.
 #[inline]
 fn first_in(bytes: &[u8], mut at: usize, mark: impl Fn(u64) -> u64) -> usize {
-    let mut rest = bytes.get(at..).unwrap_or_default();
     loop {
-        let (marks, next) = match rest.split_first_chunk() {
-            Some((&word, next)) => (mark(u64::from_le_bytes(word)), next),
-            None => (mark(last_word(bytes, at)), &[][..]),
-        };
+        let marks = mark(word_at(bytes, at));
         if marks != 0 {
             return at + (marks.trailing_zeros() / 8) as usize;
         }
-        (rest, at) = (next, at + 8);
+        at += 8;
+    }
+}
+
+/// Eight bytes from `at` on, the first one lowest. What is missing at the end is zeros, which every search marks.
+#[inline]
+fn word_at(bytes: &[u8], at: usize) -> u64 {
+    match bytes.get(at..).and_then(<[u8]>::first_chunk) {
+        Some(&word) => u64::from_le_bytes(word),
+        None => last_word(bytes, at),
     }
 }
 
@@ -99,10 +97,6 @@ fn last_word(bytes: &[u8], at: usize) -> u64 {
 mod tests {
     use super::*;
 
-    fn is_visible(b: &u8) -> bool {
-        b.is_ascii_graphic()
-    }
-
     fn is_text(b: u8) -> bool {
         (b >= b' ' && b != 0x7f) || b == b'\t'
     }
@@ -125,18 +119,12 @@ mod tests {
                         bytes.extend_from_slice(after);
                         for from in [0, before / 2, before] {
                             let not_token = |b: &u8| !is_token_byte(*b);
-                            let not_visible = |b: &u8| !is_visible(b);
                             let not_text = |b: &u8| !is_text(*b);
                             let expected = |is_end: &dyn Fn(&u8) -> bool| {
                                 let found = bytes[from..].iter().position(is_end);
                                 found.map_or(bytes.len(), |n| from + n)
                             };
                             assert_eq!(token_end(&bytes, from), expected(&not_token), "{bytes:?}");
-                            assert_eq!(
-                                visible_end(&bytes, from),
-                                expected(&not_visible),
-                                "{bytes:?}"
-                            );
                             assert_eq!(text_end(&bytes, from), expected(&not_text), "{bytes:?}");
                         }
                     }

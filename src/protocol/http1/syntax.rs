@@ -73,6 +73,14 @@ const fn visible_but(others: &[u8]) -> [bool; 256] {
     table
 }
 
+/// A request target, of whichever form: visible ASCII, and some of it.
+pub(super) fn is_target(bytes: &[u8]) -> bool {
+    !bytes.is_empty()
+        && bytes
+            .iter()
+            .fold(true, |good, b| good & b.is_ascii_graphic())
+}
+
 /// A field value (RFC 9110 §5.5): anything but control characters; tabs are fine. Without a branch,
 /// so that the compiler can take many bytes at once.
 pub(super) fn is_value(bytes: &[u8]) -> bool {

@@ -6,12 +6,12 @@
 use crate::config::CallOptions;
 use crate::driver::Driver;
 use crate::error::{Error, RequestSent};
+use crate::shard::answer::RemoteResponse;
 use crate::shard::call::Encoded;
 use crate::shard::crossing::Answer;
 use crate::shard::entrance::Entrance;
 use crate::shard::local::LocalUpstream;
 use crate::shard::mailbox::Mailbox;
-use crate::shard::serve::RemoteBody;
 use crate::shard::terms::Terms;
 use crate::shard::upload::Source;
 use crate::shard::upstream::UpstreamShared;
@@ -21,24 +21,30 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context as TaskContext, Poll};
 
-type Sender = oneshot::Sender<Result<http::Response<RemoteBody>, Error>>;
+type Sender = oneshot::Sender<Result<RemoteResponse, Error>>;
 
 /// How the answer of a call that has begun gets to its caller. Dropped before that, it tells that the shard
 /// broke down in the middle of the call, and cannot say any more how far it got.
 pub(crate) struct Reply {
     sender: Option<Sender>,
-    entrance: Arc<Entrance>,
-    upstream: Arc<str>,
+    underway: Underway,
 }
 
 impl Reply {
-    /// Answers. An error if the caller has gone.
-    pub(crate) fn send(
-        mut self,
-        answer: Result<http::Response<RemoteBody>, Error>,
-    ) -> Result<(), ()> {
+    /// Answers; false if the caller has gone. With the whole of it the call is [over](Reply::over) before.
+    pub(crate) fn send(&mut self, answer: Result<RemoteResponse, Error>) -> bool {
         let sender = self.sender.take().expect("it is sent once");
-        sender.send(answer).map_err(drop)
+        sender.send(answer).is_ok()
+    }
+
+    /// The call is not under way any more.
+    pub(crate) fn over(&mut self) {
+        self.underway.end();
+    }
+
+    /// Where the call is counted.
+    pub(crate) fn entrance(&self) -> &Arc<Entrance> {
+        &self.underway.entrance
     }
 
     pub(crate) fn sender(&mut self) -> &mut Sender {
@@ -49,10 +55,11 @@ impl Reply {
 impl Drop for Reply {
     fn drop(&mut self) {
         if let Some(sender) = self.sender.take().filter(|sender| !sender.is_canceled()) {
-            let error = self.entrance.refusal();
+            self.underway.end();
+            let error = self.underway.entrance.refusal();
             let error = error.after_sending(RequestSent::Whole, false);
             // A caller who has gone in the meantime does not mind.
-            let _ = sender.send(Err(error.at_upstream(&self.upstream)));
+            let _ = sender.send(Err(error.at_upstream(&self.underway.upstream.name)));
         }
     }
 }
@@ -72,8 +79,12 @@ pub(crate) struct Movable {
 }
 
 /// A request that can cross to another thread.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one a call, and to box it is to allocate"
+)]
 pub(crate) enum Request {
-    Http(Box<http::request::Parts>, Source),
+    Http(http::request::Parts, Source),
     /// Of the low-level exchange.
     Encoded(Encoded),
 }
@@ -89,7 +100,7 @@ impl Request {
     /// One that came with the `http` crate's types, as it came.
     pub(in crate::shard) fn into_http(self) -> (http::request::Parts, Source) {
         match self {
-            Request::Http(parts, source) => (*parts, source),
+            Request::Http(parts, source) => (parts, source),
             Request::Encoded(_) => unreachable!("a request stays of its kind"),
         }
     }
@@ -125,18 +136,17 @@ impl Movable {
         underway: Underway,
         options: CallOptions,
         request: Request,
-    ) -> (Movable, Answer) {
+    ) -> (Box<Movable>, Answer) {
         let (reply, answer) = oneshot::channel();
-        let answer = Answer::new(answer, underway.upstream());
-        let call = Movable {
+        let call = Box::new(Movable {
             options,
             request,
             caller: Caller::new(reply, underway),
             terms: None,
             passed_on: false,
             within: trace::Caller::current(),
-        };
-        (call, answer)
+        });
+        (call, Answer::new(answer))
     }
 
     /// What it goes by: the settings of the shard, and the moment, that it came in at.
@@ -166,6 +176,7 @@ pub(crate) struct Underway {
     entrance: Arc<Entrance>,
     upstream: Arc<UpstreamShared>,
     what: What,
+    ended: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -180,22 +191,26 @@ impl Caller {
     }
 
     /// The call begins: what becomes of it is told by whoever runs it.
-    pub(crate) fn begin(mut self) -> (Reply, Underway) {
+    pub(crate) fn begin(&mut self) -> Reply {
         let (sender, underway) = self.0.take().expect("it is taken once");
-        let reply = Reply {
+        Reply {
             sender: Some(sender),
-            entrance: underway.entrance.clone(),
-            upstream: underway.upstream.name.clone(),
-        };
-        (reply, underway)
+            underway,
+        }
     }
 
     /// The call cannot be made.
-    pub(crate) fn fail(mut self, error: Error) {
+    pub(crate) fn fail(&mut self, error: Error) {
         let (reply, underway) = self.0.take().expect("it is taken once");
         drop(underway);
         // A caller who has gone in the meantime does not mind.
         let _ = reply.send(Err(error));
+    }
+
+    /// Whether the caller is gone already.
+    pub(crate) fn is_gone(&self) -> bool {
+        let (reply, _) = self.0.as_ref().expect("it is taken with the caller");
+        reply.is_canceled()
     }
 
     /// Waits until the caller is gone.
@@ -253,6 +268,7 @@ impl Underway {
             entrance,
             upstream: upstream.clone(),
             what,
+            ended: false,
         };
         underway.count().fetch_add(1, Ordering::Relaxed);
         underway
@@ -260,11 +276,6 @@ impl Underway {
 
     pub(crate) fn upstream(&self) -> &Arc<UpstreamShared> {
         &self.upstream
-    }
-
-    /// Of the shard that it is counted at.
-    pub(crate) fn entrance(&self) -> &Arc<Entrance> {
-        &self.entrance
     }
 
     fn count(&self) -> &AtomicUsize {
@@ -286,12 +297,18 @@ impl Underway {
         };
         before.move_call(&self.entrance);
     }
+
+    fn end(&mut self) {
+        if !std::mem::replace(&mut self.ended, true) {
+            self.count().fetch_sub(1, Ordering::Relaxed);
+            // Last: whoever sees that nothing is under way finds nothing counted.
+            self.entrance.end_call();
+        }
+    }
 }
 
 impl Drop for Underway {
     fn drop(&mut self) {
-        self.count().fetch_sub(1, Ordering::Relaxed);
-        // Last: whoever sees that nothing is under way finds nothing counted.
-        self.entrance.end_call();
+        self.end();
     }
 }

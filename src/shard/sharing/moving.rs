@@ -97,7 +97,7 @@ impl<'a, D: Driver> Moving<'a, D> {
         let mut core = self.upstream.shard.core.borrow_mut();
         match std::mem::replace(&mut self.at, At::Done) {
             At::Begin(mut call) => {
-                if call.caller.poll_gone(cx).is_ready() {
+                if call.caller.is_gone() {
                     return Poll::Ready(Asked::Lost(Some(call)));
                 }
                 let wish = Wish {
@@ -110,7 +110,14 @@ impl<'a, D: Driver> Moving<'a, D> {
                 };
                 let waiter = match core.hit(wish.upstream, wish.class) {
                     Ok(Some(grant)) => return Poll::Ready(Asked::Answered(call, Ok(grant))),
-                    Err(error) => return Poll::Ready(Asked::Answered(call, Err(error))),
+                    Err(error) => {
+                        core.count_turned_away(wish.upstream);
+                        return Poll::Ready(Asked::Answered(call, Err(error)));
+                    }
+                    // It waits: from now on its caller may go.
+                    Ok(None) if call.caller.poll_gone(cx).is_ready() => {
+                        return Poll::Ready(Asked::Lost(Some(call)));
+                    }
                     Ok(None) => core.wait(wish, Stake::Here(call), cx.waker()),
                 };
                 // The pool may have answered at once.
@@ -121,9 +128,9 @@ impl<'a, D: Driver> Moving<'a, D> {
                 self.at = At::Waiting(waiter);
                 Poll::Pending
             }
-            At::Granted(mut call, mut granted) => {
+            At::Granted(call, mut granted) => {
                 let grant = granted.grant.take().expect("it is taken once");
-                if call.caller.poll_gone(cx).is_ready() {
+                if call.caller.is_gone() {
                     core.give_back(grant);
                     return Poll::Ready(Asked::Lost(Some(call)));
                 }
@@ -176,7 +183,12 @@ impl<D: Driver> Future for Moving<'_, D> {
                     self.at = At::Begin(call);
                     continue;
                 }
-                Ok(_) => Err(nothing_usable()),
+                Ok(_) => {
+                    let mut core = upstream.shard.core.borrow_mut();
+                    let key = upstream.key(&mut core);
+                    core.count_nothing_usable(key);
+                    Err(nothing_usable())
+                }
                 Err(error) => Err(error),
             };
             let lease = lease.map_err(|error| upstream.name_error(error));

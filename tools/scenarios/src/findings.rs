@@ -335,6 +335,8 @@ impl Findings {
                 "unit": one.unit.name(),
                 "value": one.value,
                 "bound": one.bound.json(),
+                "value_text": one.unit.show(one.value),
+                "bound_text": one.bound.show(one.unit),
                 "holds": one.holds(),
             })
         });
@@ -433,6 +435,8 @@ mod tests {
         assert!(json["figures"]["slowest_caller"]["values"]["one_each"].is_null());
         assert_eq!(json["series"]["dials_in_100_ms"]["values"][1], 3.0);
         assert_eq!(json["criteria"][0]["bound"]["at_most"], 6.0);
+        assert_eq!(json["criteria"][0]["bound_text"], "at most 6");
+        assert_eq!(json["criteria"][0]["value_text"], "6");
         assert_eq!(json["outcome"], "PASS");
     }
 }

@@ -3,6 +3,7 @@
 //! Every value that can be refused is refused here, before anything starts, so that a usage
 //! error is exit code 2 and never a failed run. Nothing here acts, except that a CA is read.
 
+mod all;
 mod serve;
 mod trials;
 
@@ -20,6 +21,7 @@ use crate::load::WayIn;
 use crate::report::OutputOptions;
 use crate::words::DURATION_MAX;
 
+pub(crate) use all::AllOptions;
 pub(crate) use serve::ServeOptions;
 pub(crate) use trials::{CallOptions, CurveOptions, FindMaxOptions, TrialOptions};
 
@@ -68,6 +70,7 @@ impl Default for Command {
         Self::Scenario(ScenarioOptions {
             name: Some("demo".to_owned()),
             file: None,
+            all: AllOptions::default(),
             print: false,
             outputs: OutputOptions::default(),
             duration: None,
@@ -133,6 +136,8 @@ pub(crate) struct ScenarioOptions {
     /// Run the scenario of this file instead
     #[arg(long, value_name = "FILE", conflicts_with = "name")]
     pub(crate) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) all: AllOptions,
     /// Print the file of a scenario that has one, and run nothing
     #[arg(long, requires = "name")]
     pub(crate) print: bool,
@@ -451,6 +456,9 @@ mod tests {
             "stress scenario demo --duration 0ms",
             "stress scenario one-pool --rounds 0",
             "stress scenario moves --calls 0",
+            "stress scenario demo --all",
+            "stress scenario --all --json -",
+            "stress scenario --markdown",
             "stress scenario moves --calls 99999999999",
             "stress run http://h/ --agents h",
             "stress run http://h/ --agents h:1,",

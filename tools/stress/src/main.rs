@@ -132,6 +132,9 @@ fn plan_of(options: RunOptions) -> LoadPlan {
 
 /// Runs a scenario: of the registry, or of a file; or lists the registry where none is named.
 fn scenario(options: ScenarioOptions) -> Result<ExitCode, Failure> {
+    if options.all.all {
+        return scenario::all::run(&options.all);
+    }
     let named = match (&options.file, &options.name) {
         (Some(file), _) => Named::File(Box::new(scenario::read_file(file)?)),
         (None, Some(name)) => scenario::find(name)?,

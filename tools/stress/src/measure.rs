@@ -79,9 +79,14 @@ impl Patience {
         self.waited.div_f64(self.turns.max(1) as f64)
     }
 
+    /// How long it wanted a core, whether or not it had one.
+    pub(crate) fn wanted(self) -> Duration {
+        self.ran + self.waited
+    }
+
     /// The share of the time in which it wanted a core that it had none; 0 if it never wanted one.
     pub(crate) fn starved(self) -> f64 {
-        let wanted = (self.ran + self.waited).as_secs_f64();
+        let wanted = self.wanted().as_secs_f64();
         if wanted > 0.0 {
             self.waited.as_secs_f64() / wanted
         } else {
@@ -113,19 +118,20 @@ impl Threads {
         Self(told.collect())
     }
 
-    /// What came to all of them since `earlier`, and how long the busiest ran.
-    pub(crate) fn since(&self, earlier: &Self) -> (Patience, Duration) {
+    /// What came to all of them since `earlier`, and to the one that had the least time to spare.
+    pub(crate) fn since(&self, earlier: &Self) -> (Patience, Patience) {
         let each = self.0.iter().map(|(number, now)| {
             let before = earlier.0.get(number).copied().unwrap_or_default();
             now.since(before)
         });
-        each.fold((Patience::default(), Duration::ZERO), |(sum, most), one| {
+        each.fold(<(Patience, Patience)>::default(), |(sum, most), one| {
             let sum = Patience {
                 ran: sum.ran + one.ran,
                 waited: sum.waited + one.waited,
                 turns: sum.turns + one.turns,
             };
-            (sum, most.max(one.ran))
+            let is_busier = one.wanted() > most.wanted();
+            (sum, if is_busier { one } else { most })
         })
     }
 }
@@ -192,11 +198,12 @@ mod tests {
     }
 
     #[test]
-    fn the_busiest_thread_is_the_one_that_ran_longest() {
-        let of = |threads: &[(&str, u64)]| {
-            let all = threads.iter().map(|(number, ran)| {
+    fn the_busiest_thread_is_the_one_that_wanted_a_core_longest() {
+        let of = |threads: &[(&str, u64, u64)]| {
+            let all = threads.iter().map(|(number, ran, waited)| {
                 let patience = Patience {
                     ran: Duration::from_millis(*ran),
+                    waited: Duration::from_millis(*waited),
                     ..Patience::default()
                 };
                 (OsString::from(number), patience)
@@ -204,10 +211,14 @@ mod tests {
             Threads(all.collect())
         };
         // One ended, and one began.
-        let (sum, most) =
-            of(&[("1", 900), ("2", 50), ("4", 7)]).since(&of(&[("1", 890), ("2", 10), ("3", 70)]));
+        let (sum, most) = of(&[("1", 900, 80), ("2", 50, 3), ("4", 7, 0)]).since(&of(&[
+            ("1", 890, 10),
+            ("2", 10, 0),
+            ("3", 70, 0),
+        ]));
         assert_eq!(sum.ran, Duration::from_millis(57));
-        assert_eq!(most, Duration::from_millis(40));
+        assert_eq!(most.ran, Duration::from_millis(10));
+        assert_eq!(most.wanted(), Duration::from_millis(80));
     }
 
     #[test]

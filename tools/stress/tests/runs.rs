@@ -5,7 +5,7 @@ mod common;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStderr, Output, Stdio};
 
-use common::{Served, assert_code, ended_with, fine, json, run, stress, words};
+use common::{Served, assert_calls_shown, assert_code, ended_with, fine, json, run, stress, words};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -73,6 +73,32 @@ fn a_scenario_with_criteria_says_what_they_came_to() {
     );
     assert_eq!(report["figures"]["callers"]["values"]["ours"], 50.0);
     assert!(words(&output).contains("connections opened"));
+    assert_calls_shown(&output);
+}
+
+#[test]
+fn all_scenarios_are_told_in_one_table() {
+    let output = run("scenario --all --markdown --only spike,steady");
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    let rows: Vec<&str> = table.lines().skip(2).collect();
+    assert!(
+        rows.len() == 2 && rows[0].starts_with("| `spike` |"),
+        "{table}"
+    );
+    assert!(rows[1].starts_with("| `steady` |"), "{table}");
+    assert!(rows[1].contains("<br>hit_rate ("), "{table}");
+    // How quick this machine is just now is not asked.
+    let is = |verdict: &str| rows.iter().any(|row| row.contains(&format!("| {verdict}")));
+    let code = if is("FAIL") {
+        1
+    } else if is("INVALID") {
+        3
+    } else {
+        0
+    };
+    assert_eq!(output.status.code(), Some(code), "{table}");
+    let unknown = run("scenario --all --only no-such");
+    assert_eq!(unknown.status.code(), Some(2));
 }
 
 #[test]

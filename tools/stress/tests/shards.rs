@@ -2,10 +2,10 @@
 
 mod common;
 
-use common::{json, run, words};
+use common::{assert_calls_shown, json, run, words};
 use serde_json::Value;
 
-/// Runs it, and sees that its exit code is what its outcome says.
+/// Runs it, and sees that its exit code is what its outcome says, and that whoever watched saw its calls.
 fn outcome(line: &str) -> (String, Value) {
     let output = run(line);
     let report = json(&output);
@@ -14,6 +14,7 @@ fn outcome(line: &str) -> (String, Value) {
     let code = codes.iter().find(|(name, _)| *name == outcome);
     let code = code.map(|(_, code)| *code);
     assert_eq!(code, output.status.code(), "{}", words(&output));
+    assert_calls_shown(&output);
     (outcome, report)
 }
 

@@ -38,6 +38,10 @@ pub(crate) struct Options {
     /// Rounds; in each, every client runs once
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u64).range(1..=ROUNDS_MAX))]
     pub(crate) rounds: u64,
+    /// Of all scenarios one round, then of all the next, rather than one scenario after the other: for ratios between
+    /// scenarios
+    #[arg(long)]
+    pub(crate) interleave: bool,
     /// Seconds that a client is measured in each round
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=SECONDS_MAX))]
     pub(crate) seconds: u64,

@@ -71,8 +71,14 @@ fn run(options: &Options) -> Result<bool, Failure> {
     show(to_stderr, &report::heading(&host, &plan))?;
     let (peers, mut all) = (options.peers(), Vec::new());
     let shows_progress = io::stderr().is_terminal();
-    for scenario in options.scenarios() {
-        let compared = rounds::compare(&plan, scenario, &peers, |round, peer| {
+    let scenarios = options.scenarios();
+    // All at once, or one after the other.
+    let at_once = match options.interleave {
+        true => scenarios.len().max(1),
+        false => 1,
+    };
+    for some in scenarios.chunks(at_once) {
+        let compared = rounds::compare(&plan, some, &peers, |scenario, round, peer| {
             if shows_progress {
                 let (name, round) = (scenario.name, round + 1);
                 eprint!(
@@ -84,8 +90,13 @@ fn run(options: &Options) -> Result<bool, Failure> {
         if shows_progress {
             eprint!("\r\x1b[K");
         }
-        show(to_stderr, &report::table(&compared))?;
-        all.push(compared);
+        for one in &compared {
+            show(to_stderr, &report::table(one))?;
+        }
+        all.extend(compared);
+    }
+    if let Some(paired) = report::idle_over_h1(&all) {
+        show(to_stderr, &paired.to_string())?;
     }
     if let Some(json) = json {
         json.write(&report::json(&host, &plan, &all))?;

@@ -43,48 +43,70 @@ pub(crate) struct Plan {
     pub(crate) directory: PathBuf,
 }
 
-/// Runs all rounds of one scenario, against a backend of its own.
+/// Runs all rounds of these scenarios against one backend: of each scenario one, then of each the next, so that
+/// those of one round stand beside each other.
 pub(crate) fn compare(
     plan: &Plan,
-    scenario: &'static Scenario,
+    scenarios: &[&'static Scenario],
     peers: &[&'static Peer],
-    mut progress: impl FnMut(u64, &'static Peer),
-) -> Result<Compared, Failure> {
+    mut progress: impl FnMut(&'static Scenario, u64, &'static Peer),
+) -> Result<Vec<Compared>, Failure> {
     let mut backend = Backend::start(plan)?;
-    let mut compared = Compared {
-        scenario,
-        rounds: Vec::new(),
-        skipped: Vec::new(),
-        failed: Vec::new(),
-    };
-    let short = lacks_descriptors(scenario, backend.listening.descriptors);
-    for peer in peers {
-        match short.clone().or_else(|| (peer.refuses)(scenario)) {
-            Some(why) => compared.skipped.push((*peer, why)),
-            None => compared.rounds.push((*peer, Vec::new())),
+    let limit = backend.listening.descriptors;
+    let begin = |scenario: &&'static Scenario| Compared::begin(scenario, peers, limit);
+    let mut all: Vec<Compared> = scenarios.iter().map(begin).collect();
+    for round in 0..plan.rounds {
+        for place in 0..all.len() {
+            let turn = (place + round as usize) % all.len();
+            all[turn].round(plan, round, &mut backend, &mut progress)?;
         }
     }
-    for round in 0..plan.rounds {
-        let taking_part = compared.rounds.len();
+    Ok(all)
+}
+
+impl Compared {
+    fn begin(scenario: &'static Scenario, peers: &[&'static Peer], descriptors: u64) -> Compared {
+        let (mut rounds, mut skipped) = (Vec::new(), Vec::new());
+        let short = lacks_descriptors(scenario, descriptors);
+        for peer in peers {
+            match short.clone().or_else(|| peer.lacks(scenario)) {
+                Some(why) => skipped.push((*peer, why)),
+                None => rounds.push((*peer, Vec::new())),
+            }
+        }
+        Compared {
+            scenario,
+            rounds,
+            skipped,
+            failed: Vec::new(),
+        }
+    }
+
+    /// Runs every client once.
+    fn round(
+        &mut self,
+        plan: &Plan,
+        round: u64,
+        backend: &mut Backend,
+        progress: &mut impl FnMut(&'static Scenario, u64, &'static Peer),
+    ) -> Result<(), Failure> {
+        let taking_part = self.rounds.len();
         for place in 0..taking_part {
             // Everybody comes first once: what is slow about a place is nobody's alone.
             let turn = (place + round as usize) % taking_part;
-            let (peer, rounds) = &mut compared.rounds[turn];
-            if compared
-                .failed
-                .iter()
-                .any(|(failed, _)| failed.name == peer.name)
-            {
+            let (peer, rounds) = &mut self.rounds[turn];
+            let mut failed = self.failed.iter();
+            if failed.any(|(failed, _)| failed.name == peer.name) {
                 continue;
             }
-            progress(round, peer);
-            match one_round(plan, scenario, peer, &mut backend)? {
+            progress(self.scenario, round, peer);
+            match one_round(plan, self.scenario, peer, backend)? {
                 Ok(round) => rounds.push(round),
-                Err(why) => compared.failed.push((*peer, why)),
+                Err(why) => self.failed.push((*peer, why)),
             }
         }
+        Ok(())
     }
-    Ok(compared)
 }
 
 /// What the client and the backend both need, if it is not to be had.

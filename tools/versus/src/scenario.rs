@@ -26,6 +26,8 @@ pub(crate) struct Scenario {
     pub(crate) pace: Pace,
     /// Connections that are open beside, and carry nothing while measured.
     pub(crate) idle: usize,
+    /// Upstreams that calls go to in turn, all of them the one backend.
+    pub(crate) upstreams: usize,
 }
 
 /// One request and its response.
@@ -106,7 +108,12 @@ impl Work {
 impl Scenario {
     /// Connections that a client may have open at once.
     pub(crate) const fn connections(&self) -> usize {
-        self.callers + self.idle
+        let in_turn = if self.upstreams > self.callers {
+            self.upstreams
+        } else {
+            self.callers
+        };
+        in_turn + self.idle
     }
 
     /// Whether a connection carries more than one request.
@@ -124,6 +131,7 @@ const H1: Scenario = Scenario {
     place: Place::Home,
     pace: Pace::Closed,
     idle: 0,
+    upstreams: 1,
 };
 
 /// All of them, in the order in which they run.
@@ -188,6 +196,24 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "idle",
         about: "64 active connections beside 10,000 idle ones",
         idle: 10_000,
+        ..H1
+    },
+    Scenario {
+        name: "upstreams-100",
+        about: "64 callers, 100 upstreams in turn, a connection to each",
+        upstreams: 100,
+        ..H1
+    },
+    Scenario {
+        name: "upstreams-1k",
+        about: "64 callers, 1,000 upstreams in turn, a connection to each",
+        upstreams: 1_000,
+        ..H1
+    },
+    Scenario {
+        name: "upstreams-10k",
+        about: "64 callers, 10,000 upstreams in turn, a connection to each",
+        upstreams: 10_000,
         ..H1
     },
     Scenario {

@@ -110,7 +110,7 @@ impl Bench {
         self.driver.send(key, SendBuffer::from(bytes.to_vec()));
         let (buffer, result) = self.sent(key);
         assert_eq!(result.unwrap(), bytes.len());
-        assert!(buffer.remaining().is_empty());
+        assert!(buffer.is_empty());
     }
 
     /// Receives until `len` bytes are there, arming again whenever receiving ends.

@@ -27,6 +27,8 @@ const LOOK: Duration = Duration::from_millis(50);
 const PINGS: u32 = 10;
 /// How far ahead the beginning lies, beside twice the longest round trip: all have to know of it before.
 const AHEAD: Duration = Duration::from_millis(200);
+/// What was heard and not yet dealt with.
+const SAID_MAX: usize = 1024;
 /// Agents whose windows open further apart than this part of an interval do not load at the same time, interval by interval.
 const APART_MAX: f64 = 0.1;
 
@@ -48,15 +50,6 @@ pub(crate) fn conduct(
     progress: &Progress,
     interrupt: &Interrupt,
 ) -> Result<LoadResult, Failure> {
-    conduct_within(run, progress, interrupt, LIMITS)
-}
-
-fn conduct_within(
-    run: &Conducted<'_>,
-    progress: &Progress,
-    interrupt: &Interrupt,
-    limits: Limits,
-) -> Result<LoadResult, Failure> {
     let of = run.agents.len();
     let shares = share::out(run.words, of).map_err(|e| Failure::Usage(e.to_string()))?;
     let ca = run.ca.map(|pem| String::from_utf8_lossy(pem).into_owned());
@@ -71,8 +64,8 @@ fn conduct_within(
     });
     let broken = |whys: Vec<String>| Failure::Run(whys.join("\n"));
     // Those that are ready already go home when their streams are dropped.
-    let streams = greet::all(guests.collect(), token().as_deref(), limits).map_err(broken)?;
-    let mut orchestra = Orchestra::new(run.agents, streams, limits).map_err(|e| broken(vec![e]))?;
+    let streams = greet::all(guests.collect(), token().as_deref(), LIMITS).map_err(broken)?;
+    let mut orchestra = Orchestra::new(run.agents, streams, LIMITS).map_err(|e| broken(vec![e]))?;
     let began = orchestra
         .begin(interrupt)
         .map_err(|why| broken(vec![why]))?;
@@ -131,7 +124,7 @@ struct Player {
     /// When its clock was last asked for.
     asked: Instant,
     /// What came of its part, as soon as that is known.
-    outcome: Option<Result<Reported, String>>,
+    outcome: Option<Result<Box<Reported>, String>>,
 }
 
 struct Reported {
@@ -140,11 +133,42 @@ struct Reported {
     opened: Nanos,
 }
 
-/// What an agent said, and when.
+/// What was heard of an agent, and when.
 struct Said {
     player: usize,
     at: Instant,
-    what: Result<Answer, WireError>,
+    what: Heard,
+}
+
+enum Heard {
+    Answer(Answer),
+    /// The last that it has to say.
+    Report(Box<Reported>),
+    /// Nothing more comes.
+    Lost(String),
+}
+
+impl Heard {
+    /// Of the next message. A report is read where it comes in, so that nothing else waits for that.
+    fn of(message: Result<Answer, WireError>) -> Self {
+        match message {
+            Ok(Answer::Report {
+                json,
+                began_ns,
+                opened_ns,
+            }) => match Kept::read(&json, None) {
+                Ok(kept) => Self::Report(Box::new(Reported {
+                    kept,
+                    began: began_ns,
+                    opened: opened_ns,
+                })),
+                Err(error) => Self::Lost(error.to_string()),
+            },
+            Ok(Answer::Failed { why }) => Self::Lost(why),
+            Ok(answer) => Self::Answer(answer),
+            Err(error) => Self::Lost(error.to_string()),
+        }
+    }
 }
 
 /// All agents, and what they say.
@@ -167,7 +191,7 @@ impl Drop for Player {
 
 impl Orchestra {
     fn new(names: &[String], streams: Vec<TcpStream>, limits: Limits) -> Result<Self, String> {
-        let (sender, said) = mpsc::channel();
+        let (sender, said) = mpsc::sync_channel(SAID_MAX);
         let mut players = Vec::new();
         for (player, (name, stream)) in names.iter().zip(streams).enumerate() {
             let own = stream
@@ -176,16 +200,11 @@ impl Orchestra {
             let sender = sender.clone();
             thread::spawn(move || {
                 loop {
-                    let what = wire::receive(&own, ANSWER_MAX, limits.silence);
-                    let is_last = matches!(
-                        what,
-                        Err(_) | Ok(Answer::Report { .. } | Answer::Failed { .. })
-                    );
-                    let said = Said {
-                        player,
-                        at: Instant::now(),
-                        what,
-                    };
+                    let message = wire::receive(&own, ANSWER_MAX, limits.silence);
+                    let at = Instant::now();
+                    let what = Heard::of(message);
+                    let is_last = !matches!(what, Heard::Answer(_));
+                    let said = Said { player, at, what };
                     if sender.send(said).is_err() || is_last {
                         return;
                     }
@@ -253,13 +272,14 @@ impl Orchestra {
             let Some(said) = self.next() else { continue };
             let player = &mut self.players[said.player];
             let why = match said.what {
-                Ok(Answer::Beat { .. }) => continue,
-                Ok(answer) if is_enough(player, &answer, said.at) => {
+                Heard::Answer(Answer::Beat { .. }) => continue,
+                Heard::Answer(answer) if is_enough(player, &answer, said.at) => {
                     waited_for.retain(|other| *other != said.player);
                     continue;
                 }
-                Ok(answer) => refusal(answer),
-                Err(error) => error.to_string(),
+                Heard::Answer(answer) => refusal(answer),
+                Heard::Report(_) => "it reports what it has not begun".to_owned(),
+                Heard::Lost(why) => why,
             };
             return Err(format!("agent {}: {why}", player.name));
         }
@@ -317,24 +337,13 @@ impl Orchestra {
                 continue;
             }
             player.outcome = match said.what {
-                Ok(Answer::Beat { ok, failed }) => {
+                Heard::Answer(Answer::Beat { ok, failed }) => {
                     progress.add(ok, failed);
                     None
                 }
-                Ok(Answer::Report {
-                    json,
-                    began_ns,
-                    opened_ns,
-                }) => Some(match Kept::read(&json, None) {
-                    Ok(kept) => Ok(Reported {
-                        kept,
-                        began: began_ns,
-                        opened: opened_ns,
-                    }),
-                    Err(error) => Err(error.to_string()),
-                }),
-                Ok(answer) => Some(Err(refusal(answer))),
-                Err(error) => Some(Err(error.to_string())),
+                Heard::Answer(answer) => Some(Err(refusal(answer))),
+                Heard::Report(report) => Some(Ok(report)),
+                Heard::Lost(why) => Some(Err(why)),
             };
         }
     }

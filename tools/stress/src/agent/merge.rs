@@ -54,7 +54,7 @@ pub(super) fn all(parts: &[(String, LoadResult)]) -> Option<LoadResult> {
     Some(sum)
 }
 
-/// Intervals by their number: each began as its agent's window opened, and that was at the same moment but for the way of a message.
+/// Intervals by their number: each began as its agent's window opened. How far apart that was the conductor knows.
 fn over_time(parts: &[&Series]) -> Series {
     let count = parts.iter().map(|part| part.samples.len()).max();
     let samples = (0..count.unwrap_or(0)).map(|number| {

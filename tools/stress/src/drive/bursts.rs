@@ -22,6 +22,7 @@ use super::fuse::Chance;
 use super::{refused, upstream_at};
 use crate::interrupt::Interrupt;
 use crate::load::DriveError;
+use crate::progress::Progress;
 
 /// How often a burst begins outside; on each shard as many times as rarely as there are shards.
 const BEAT: Duration = Duration::from_millis(2);
@@ -76,8 +77,19 @@ impl Burst {
         }
     }
 
+    fn failed_total(&self) -> u64 {
+        self.failed.values().sum()
+    }
+
     fn under_way(&self) -> u64 {
-        self.begun - self.answered - self.failed.values().sum::<u64>()
+        self.begun - self.answered - self.failed_total()
+    }
+
+    /// Tells what has ended since it was `told`.
+    fn tell(&self, told: &mut (u64, u64), progress: &Progress) {
+        let now = (self.answered, self.failed_total());
+        progress.add(now.0 - told.0, now.1 - told.1);
+        *told = now;
     }
 
     /// What others have counted, too.
@@ -97,7 +109,10 @@ impl Burst {
 }
 
 /// Carries it out.
-pub(crate) fn bursts(plan: &Bursts<'_>, interrupt: &Interrupt) -> Result<Burst, DriveError> {
+pub(crate) fn bursts(
+    plan: &Bursts<'_>,
+    (progress, interrupt): (&Progress, &Interrupt),
+) -> Result<Burst, DriveError> {
     let engine = Arc::new(Engine::start(configure(plan)?).map_err(refused)?);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -114,9 +129,15 @@ pub(crate) fn bursts(plan: &Bursts<'_>, interrupt: &Interrupt) -> Result<Burst, 
     let descriptors = Descriptors::watch(plan.to).map_err(DriveError::broken)?;
     let (lasts, shards) = (plan.lasts, plan.shards as u32);
     let targets = plan.to.len();
-    let tasks = engine.spawn_on_each(move |shard| on_shard(shard, targets, shards, lasts));
+    let shown = progress.clone();
+    let tasks =
+        engine.spawn_on_each(move |shard| on_shard(shard, targets, (shards, lasts), shown.clone()));
     let local = LocalSet::new();
-    local.spawn_local(look(Rc::clone(&scene), Arc::clone(&engine)));
+    local.spawn_local(look(
+        Rc::clone(&scene),
+        Arc::clone(&engine),
+        progress.clone(),
+    ));
     local.block_on(&runtime, perform(Rc::clone(&scene), lasts, interrupt));
     for told in block_on(tasks) {
         let counted = told.and_then(|told| told).map_err(DriveError::broken)?;
@@ -201,8 +222,8 @@ async fn call(scene: Rc<Scene>, to: usize) {
 async fn on_shard(
     shard: Shard,
     targets: usize,
-    shards: u32,
-    lasts: Duration,
+    (shards, lasts): (u32, Duration),
+    progress: Progress,
 ) -> Result<Burst, Error> {
     let names = (0..targets).map(name);
     let upstreams: Result<Vec<on_shard::Upstream>, Error> =
@@ -210,6 +231,7 @@ async fn on_shard(
     let upstreams: Vec<Rc<on_shard::Upstream>> = upstreams?.into_iter().map(Rc::new).collect();
     let (begun, mut chance) = (Instant::now(), Chance(shard.index() as u64 + 100));
     let seen = Rc::new(RefCell::new(Burst::default()));
+    let mut told = (0, 0);
     while begun.elapsed() < lasts {
         let (to, calls) = draw(&mut chance, targets);
         for _ in 0..calls {
@@ -220,6 +242,7 @@ async fn on_shard(
                 seen.borrow_mut().end(outcome);
             });
         }
+        seen.borrow().tell(&mut told, &progress);
         shard.sleep(BEAT * shards).await;
     }
     while seen.borrow().under_way() > 0 {
@@ -247,13 +270,15 @@ async fn get(upstream: &Upstream) -> Result<Duration, Error> {
 }
 
 /// Looks at the engine's counts again and again.
-async fn look(scene: Rc<Scene>, engine: Arc<Engine>) {
+async fn look(scene: Rc<Scene>, engine: Arc<Engine>, progress: Progress) {
+    let mut told = (0, 0);
     while let Ok(snapshot) = engine.snapshot().await {
         let permits = snapshot.upstreams.values().map(|one| one.permits).max();
         scene
             .seen
             .borrow_mut()
             .note(permits.unwrap_or(0), snapshot.now.sockets);
+        scene.seen.borrow().tell(&mut told, &progress);
         tokio::time::sleep(LOOK).await;
     }
 }

@@ -5,7 +5,7 @@
 //! that takes the place of a lost one goes on with the calls that are due.
 
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ use ringpool::{Engine, Error, block_on};
 use super::{UPSTREAM, reach, refused, snapshot, upstream_at, wait};
 use crate::interrupt::Interrupt;
 use crate::load::DriveError;
+use crate::progress::Progress;
 
 /// Connections of each of the two shards, warm; no more may be opened.
 pub(crate) const CONNECTIONS_EACH: u32 = 32;
@@ -73,18 +74,21 @@ pub(crate) struct Ran {
 }
 
 /// Carries it out.
-pub(crate) fn enter(plan: &Entering<'_>, interrupt: &Interrupt) -> Result<Ran, DriveError> {
+pub(crate) fn enter(
+    plan: &Entering<'_>,
+    (progress, interrupt): (&Progress, &Interrupt),
+) -> Result<Ran, DriveError> {
     let engine = Engine::start(configure(plan)?).map_err(refused)?;
     reach(&engine, interrupt)?;
     let before = snapshot(&engine)?;
     let begun = Instant::now();
     let record = Arc::new(Record::new(begun, plan));
-    let kept = record.clone();
+    let (kept, progress) = (record.clone(), progress.clone());
     let tasks = engine.spawn_on_each(move |shard| {
-        let record = kept.clone();
+        let (record, progress) = (kept.clone(), progress.clone());
         async move {
             match shard.index() {
-                ENTRANCE => offer(shard, record).await,
+                ENTRANCE => offer(shard, record, progress).await,
                 _ => Ok(()),
             }
         }
@@ -140,6 +144,8 @@ struct Record {
     begun: AtomicU64,
     /// Only the entrance's thread writes, and after its end the driver reads: it is never waited for.
     calls: Mutex<Vec<Entered>>,
+    /// Of them those that were told to whoever watches.
+    told: AtomicUsize,
 }
 
 impl Record {
@@ -150,6 +156,7 @@ impl Record {
             lasts: plan.lasts,
             begun: AtomicU64::new(0),
             calls: Mutex::default(),
+            told: AtomicUsize::new(0),
         }
     }
 
@@ -160,6 +167,16 @@ impl Record {
         calls.push(call);
     }
 
+    /// Tells what has ended since the last time.
+    fn tell(&self, progress: &Progress) {
+        let calls = self.calls.lock();
+        let calls = calls.unwrap_or_else(PoisonError::into_inner);
+        let told = self.told.swap(calls.len(), Ordering::Relaxed);
+        let news = &calls[told..];
+        let ok = news.iter().filter(|call| call.outcome.is_ok()).count();
+        progress.add(ok as u64, (news.len() - ok) as u64);
+    }
+
     fn take(&self) -> Vec<Entered> {
         let calls = self.calls.lock();
         let mut calls = calls.unwrap_or_else(PoisonError::into_inner);
@@ -168,7 +185,7 @@ impl Record {
 }
 
 /// Begins what is due until the time is over.
-async fn offer(shard: Shard, record: Arc<Record>) -> Result<(), Error> {
+async fn offer(shard: Shard, record: Arc<Record>, progress: Progress) -> Result<(), Error> {
     let upstream = Rc::new(shard.upstream(UPSTREAM)?);
     let mut count = record.begun.load(Ordering::Relaxed);
     while record.began.elapsed() < record.lasts {
@@ -179,6 +196,7 @@ async fn offer(shard: Shard, record: Arc<Record>) -> Result<(), Error> {
             count += 1;
         }
         record.begun.store(count, Ordering::Relaxed);
+        record.tell(&progress);
         shard.sleep(TICK).await;
     }
     Ok(())

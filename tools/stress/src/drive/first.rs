@@ -16,6 +16,7 @@ use tokio::task::{LocalSet, spawn_local};
 use super::{UPSTREAM, reach, refused, snapshot, upstream_at, wait};
 use crate::interrupt::Interrupt;
 use crate::load::DriveError;
+use crate::progress::Progress;
 
 /// Nobody is refused, or gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -54,7 +55,7 @@ pub(crate) struct Crowd {
 /// Starts an engine and sends the bursts, one after the other.
 pub(crate) fn from_start(
     plan: &FromStart<'_>,
-    interrupt: &Interrupt,
+    (progress, interrupt): (&Progress, &Interrupt),
 ) -> Result<Vec<Crowd>, DriveError> {
     let mut target = UpstreamConfig {
         connections_max: plan.connections,
@@ -91,6 +92,8 @@ pub(crate) fn from_start(
         let before = handshakes(&snapshot(&engine)?);
         let local = LocalSet::new();
         let mut burst = local.block_on(&runtime, burst(&upstream, plan.calls));
+        let answered = burst.latencies.len();
+        progress.add(answered as u64, (plan.calls - answered) as u64);
         burst.handshakes = handshakes(&snapshot(&engine)?) - before;
         bursts.push(burst);
         if interrupt.requested() {

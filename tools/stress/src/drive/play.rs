@@ -24,6 +24,7 @@ use super::{UPSTREAM, reach, refused, snapshot, upstream_at};
 use crate::arrivals::Timetable;
 use crate::interrupt::Interrupt;
 use crate::load::DriveError;
+use crate::progress::Progress;
 
 /// How often the engine's counts are looked at.
 const LOOK: Duration = Duration::from_millis(10);
@@ -81,7 +82,7 @@ pub(crate) struct Played {
 /// paced calls end with it.
 pub(crate) fn play<T>(
     play: &Play<'_>,
-    interrupt: &Interrupt,
+    (progress, interrupt): (&Progress, &Interrupt),
     meanwhile: impl FnOnce(Instant) -> T,
 ) -> Result<(Played, T), DriveError> {
     let settings = (play.settings)(upstream_at(&play.url, play.ca)?);
@@ -110,6 +111,7 @@ pub(crate) fn play<T>(
         upstream: engine.upstream(UPSTREAM).map_err(DriveError::broken)?,
         engine: Arc::clone(&engine),
         begun,
+        progress: progress.clone(),
     };
     let thread = thread::Builder::new()
         .name("callers".to_owned())
@@ -142,6 +144,7 @@ struct Callers {
     engine: Arc<Engine>,
     upstream: Upstream,
     begun: Instant,
+    progress: Progress,
 }
 
 /// What the tasks of that thread share.
@@ -167,7 +170,7 @@ impl Callers {
             under_way: Cell::new(0),
         });
         let local = LocalSet::new();
-        local.spawn_local(look(Rc::clone(&scene), self.engine));
+        local.spawn_local(look(Rc::clone(&scene), self.engine, self.progress));
         local.block_on(&runtime, perform(Rc::clone(&scene), start));
         let mut shots = scene.shots.take();
         shots.sort_by_key(|shot| shot.intended);
@@ -243,8 +246,9 @@ async fn get(upstream: &Upstream, class: Class) -> Result<Outcome, Error> {
     })
 }
 
-/// Copies the engine's counts again and again, as long as it answers.
-async fn look(scene: Rc<Scene>, engine: Arc<Engine>) {
+/// Copies the engine's counts again and again, as long as it answers, and tells what has ended meanwhile.
+async fn look(scene: Rc<Scene>, engine: Arc<Engine>, progress: Progress) {
+    let mut told = 0;
     while let Ok(snapshot) = engine.snapshot().await {
         let figures = snapshot.upstreams.get(UPSTREAM).cloned();
         let figures = figures.unwrap_or_default();
@@ -254,6 +258,13 @@ async fn look(scene: Rc<Scene>, engine: Arc<Engine>) {
             flying: figures.dialing,
             open: figures.idle + figures.leased,
         });
+        {
+            let shots = scene.shots.borrow();
+            let news = &shots[told..];
+            let ok = news.iter().filter(|shot| shot.is_answered()).count();
+            progress.add(ok as u64, (news.len() - ok) as u64);
+            told = shots.len();
+        }
         tokio::time::sleep(LOOK).await;
     }
 }

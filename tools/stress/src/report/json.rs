@@ -5,7 +5,7 @@ use scenarios::Findings;
 use serde_json::{Map, Value, json};
 
 use super::{Phase, Report};
-use crate::load::LoadPlan;
+use crate::load::{LoadPlan, LoadResult};
 use crate::record;
 use crate::traffic::{CallPlan, PhaseLoad, PhasePlan, UpstreamPlan};
 
@@ -62,6 +62,7 @@ fn figures(phase: &Phase) -> Map<String, Value> {
             "p999": result.latency_us(0.999),
             "max": result.latency_us(1.0),
         },
+        "lag_us": lag(result),
         "cpu_us_per_request": {
             "user": result.us_per_request(result.cpu.user),
             "system": result.us_per_request(result.cpu.system),
@@ -96,6 +97,15 @@ fn figures(phase: &Phase) -> Map<String, Value> {
             figures
         }
         other => Map::from_iter([("figures".to_owned(), other)]),
+    }
+}
+
+/// How late the tool itself was; null where it could not be.
+fn lag(result: &LoadResult) -> Value {
+    let at = |quantile| result.lag.value_at_quantile(quantile) as f64 / 1e3;
+    match result.lag.is_empty() {
+        true => Value::Null,
+        false => json!({ "p50": at(0.5), "p99": at(0.99), "max": at(1.0) }),
     }
 }
 

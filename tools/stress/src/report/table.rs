@@ -65,6 +65,14 @@ const ROWS: &[Row] = &[
         Some((|r| r.latency_us(1.0), false)),
     ),
     row(
+        "tool's own lag, p99",
+        |r| match r.lag.is_empty() {
+            true => NONE.into(),
+            false => time(r.lag.value_at_quantile(0.99) as f64 / 1e3),
+        },
+        None,
+    ),
+    row(
         "client CPU/request, user",
         |r| cpu(user(r)),
         Some((user, false)),
@@ -260,14 +268,15 @@ fn percent(share: f64) -> String {
 }
 
 fn latency(result: &LoadResult, quantile: f64) -> String {
-    result.latency_us(quantile).map_or(NONE.into(), |us| {
-        let duration = Duration::from_nanos((us * 1e3) as u64);
-        match duration.as_micros() {
-            0..1_000 => format!("{us:.0} µs"),
-            1_000..1_000_000 => format!("{:.2} ms", us / 1e3),
-            _ => format!("{:.2} s", us / 1e6),
-        }
-    })
+    result.latency_us(quantile).map_or(NONE.into(), time)
+}
+
+fn time(us: f64) -> String {
+    match Duration::from_nanos((us * 1e3) as u64).as_micros() {
+        0..1_000 => format!("{us:.0} µs"),
+        1_000..1_000_000 => format!("{:.2} ms", us / 1e3),
+        _ => format!("{:.2} s", us / 1e6),
+    }
 }
 
 fn seconds(seconds: f64) -> String {

@@ -76,10 +76,10 @@ impl<'a> Beside<'a> {
             plan: self.plan(threads),
             result: LoadResult::default(),
         };
-        let shown = self
-            .stage
-            .progress
-            .phase(&phase.title(), WARMUP + self.duration);
+        let shown = self.stage.progress.phase(
+            &format!("{}, counted at its end", phase.title()),
+            WARMUP + self.duration,
+        );
         let reports = floor::run_on_threads(&run, threads);
         self.backend.check()?;
         let reports = reports.map_err(|e| Failure::Run(format!("the floor could not run: {e}")))?;

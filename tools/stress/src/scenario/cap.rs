@@ -37,7 +37,7 @@ fn run(stage: &Stage) -> Result<Report, Failure> {
         engine_connections_max: ENGINE_CAP,
         lasts: LASTS,
     };
-    let burst = drive::bursts(&plan, &stage.interrupt)?;
+    let burst = drive::bursts(&plan, stage.watched())?;
     drop(shown);
     let mut findings = judge(&burst, peer.counted());
     if stage.interrupt.requested() {

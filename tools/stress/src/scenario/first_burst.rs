@@ -57,7 +57,7 @@ fn run(stage: &Stage) -> Result<Report, Failure> {
                 bursts: BURSTS,
                 rest: None,
             };
-            rounds.push(drive::from_start(&plan, &stage.interrupt)?);
+            rounds.push(drive::from_start(&plan, stage.watched())?);
         }
         backend.check()?;
         if stage.interrupt.requested() {
@@ -76,7 +76,7 @@ fn run(stage: &Stage) -> Result<Report, Failure> {
             bursts: 1,
             rest: Some(REST),
         },
-        &stage.interrupt,
+        stage.watched(),
     )?;
     drop(shown);
     backend.check()?;

@@ -50,7 +50,7 @@ fn run(stage: &Stage) -> Result<Report, Failure> {
             lasts: LASTS,
             panic: Some((shard, AFTER)),
         };
-        let ran = drive::enter(&plan, &stage.interrupt);
+        let ran = drive::enter(&plan, stage.watched());
         drop(shown);
         ran
     };

@@ -1,5 +1,6 @@
 //! The registry of scenarios. Later work adds a file here and a line to [`SCENARIOS`].
 
+pub(crate) mod all;
 mod beside;
 mod cap;
 mod demo;
@@ -84,6 +85,13 @@ pub(crate) struct Stage {
     pub(crate) calls: Option<u64>,
     pub(crate) progress: Progress,
     pub(crate) interrupt: Interrupt,
+}
+
+impl Stage {
+    /// Where calls are counted for whoever watches, and how the user ends them.
+    fn watched(&self) -> (&Progress, &Interrupt) {
+        (&self.progress, &self.interrupt)
+    }
 }
 
 impl Scenario {
@@ -180,11 +188,15 @@ pub(crate) fn find(name: &str) -> Result<Named, Failure> {
     match shipped::FILES.iter().find(|file| file.0 == name) {
         Some((name, text)) => Planned::read(name, "the shipped file", text)
             .map(|planned| Named::File(Box::new(planned))),
-        None => Err(Failure::Usage(format!(
-            "there is no scenario `{name}`; those that exist:\n{}",
-            list()
-        ))),
+        None => Err(unknown(name)),
     }
+}
+
+fn unknown(name: &str) -> Failure {
+    Failure::Usage(format!(
+        "there is no scenario `{name}`; those that exist:\n{}",
+        list()
+    ))
 }
 
 /// The scenario of a file.
@@ -200,13 +212,17 @@ pub(crate) fn read_file(path: &Path) -> Result<Planned, Failure> {
 
 /// The names and what they mean, one a line.
 pub(crate) fn list() -> String {
+    let line = |(name, about)| format!("{name:<19} {about}\n");
+    names().into_iter().map(line).collect()
+}
+
+/// The names of all that ship, and what they mean.
+fn names() -> Vec<(&'static str, String)> {
     let code = SCENARIOS.iter().map(|s| (s.name, s.about.to_owned()));
     let files = shipped::FILES
         .iter()
         .map(|(name, text)| (*name, planned::about(text)));
-    code.chain(files)
-        .map(|(name, about)| format!("{name:<19} {about}\n"))
-        .collect()
+    code.chain(files).collect()
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ fn run(stage: &Stage) -> Result<Report, Failure> {
         },
     };
     let shown = stage.progress.phase("outage", BEFORE + DOWN + AFTER);
-    let (played, befallen) = drive::play(&play, &stage.interrupt, |begun| {
+    let (played, befallen) = drive::play(&play, stage.watched(), |begun| {
         befall(backend, begun, stage)
     })?;
     drop(shown);

@@ -89,7 +89,7 @@ fn load(url: &str, rate: f64, class: fn(usize) -> Class, stage: &Stage) -> Resul
         calls: Calls::Paced { rate, class },
     };
     let shown = stage.progress.phase("overload", LASTS);
-    let (played, ()) = drive::play(&play, &stage.interrupt, |_| {
+    let (played, ()) = drive::play(&play, stage.watched(), |_| {
         drive::wait(LASTS, &stage.interrupt);
     })?;
     drop(shown);

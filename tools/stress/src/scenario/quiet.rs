@@ -39,7 +39,7 @@ fn run(stage: &Stage) -> Result<Report, Failure> {
         },
     };
     let shown = stage.progress.phase("quiet", LASTS);
-    let (played, ()) = drive::play(&play, &stage.interrupt, |_| {
+    let (played, ()) = drive::play(&play, stage.watched(), |_| {
         drive::wait(LASTS, &stage.interrupt);
     })?;
     drop(shown);

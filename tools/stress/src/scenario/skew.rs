@@ -77,7 +77,7 @@ fn sides(stage: &Stage, handshake: Duration, sharings: &[Sharing]) -> Result<Vec
             lasts: LASTS,
             panic: None,
         };
-        runs.push(drive::enter(&plan, &stage.interrupt)?);
+        runs.push(drive::enter(&plan, stage.watched())?);
         drop(shown);
         backend.check()?;
     }

@@ -61,7 +61,7 @@ impl Rounds {
                     warm,
                     calls: Calls::AtOnce(callers),
                 };
-                drive::play(&play, &stage.interrupt, |_| ()).map(|(played, ())| played)
+                drive::play(&play, stage.watched(), |_| ()).map(|(played, ())| played)
             };
             let round = [play(&spike::settings)?, play(&eager)?];
             backend.check()?;

@@ -81,6 +81,17 @@ fn runs(report: &Value) -> impl Iterator<Item = &Value> {
     phases.into_iter().flat_map(|all| all.values()).chain(alone)
 }
 
+/// Of the lines that were shown, one a second, some told of calls; if there was any.
+pub(crate) fn assert_calls_shown(output: &Output) {
+    let said = words(output);
+    let shown: Vec<&str> = said
+        .lines()
+        .filter(|line| line.contains(" requests/s"))
+        .collect();
+    let is_some = |line: &&str| !line.contains("  0 requests/s");
+    assert!(shown.is_empty() || shown.iter().any(is_some), "{said}");
+}
+
 /// `stress serve` on free ports.
 pub(crate) struct Served {
     pub(crate) child: Child,

@@ -70,7 +70,8 @@ pub(crate) fn count(
     for scenario in &options.scenarios {
         for peer in &options.peers {
             let mut backend = Backend::start(plan)?;
-            let refused = (peer.refuses)(scenario)
+            let refused = peer
+                .lacks(scenario)
                 .or_else(|| lacks_descriptors(scenario, backend.listening.descriptors));
             let outcome = match refused {
                 Some(why) => Err(why),

@@ -23,7 +23,7 @@ pub(super) const PEER: Peer = Peer {
 /// One request in so many is told of where instructions are counted.
 const MARKED_EVERY: u64 = 64;
 
-fn refuses(scenario: &Scenario) -> Option<String> {
+pub(super) fn refuses(scenario: &Scenario) -> Option<String> {
     let lacks = |what: &str| Some(what.to_owned());
     // That nobody calls it is the point: it stands beside calls from tokio as well.
     let scenario = &Scenario {
@@ -48,6 +48,11 @@ fn refuses(scenario: &Scenario) -> Option<String> {
 }
 
 fn run(options: &ClientOptions) -> Result<Outcome, String> {
+    run_as(options, Variant::default())
+}
+
+/// Runs the loop as `variant`.
+pub(super) fn run_as(options: &ClientOptions, variant: Variant) -> Result<Outcome, String> {
     let scenario = options.scenario;
     let mut bytes = request(scenario).into_bytes();
     bytes.extend_from_slice(&UPLOAD[..scenario.work.request_body()]);
@@ -64,7 +69,7 @@ fn run(options: &ClientOptions) -> Result<Outcome, String> {
         warmup: measure::WARMUP,
         until: Until::Elapsed(Duration::from_secs(options.seconds)),
         core: None,
-        variant: Variant::default(),
+        variant,
     };
     // It tells of those that it times alone: as few as do for the marks.
     let every = options.marked.map_or(TIMED_EVERY, |_| MARKED_EVERY);

@@ -1,6 +1,6 @@
 //! ringpool on the shard with `http` types: `call` instead of the low-level exchange.
 
-use super::ringpool::{UPLOAD, on_shard};
+use super::ringpool::{InTurn, UPLOAD, on_shard};
 use super::{Peer, expect};
 use crate::caller::Caller;
 use crate::cli::ClientOptions;
@@ -8,8 +8,9 @@ use crate::scenario::{Place, Scenario};
 use bytes::Bytes;
 use http::{Request, Uri};
 use http_body_util::BodyExt;
-use ringpool::on_shard::{Shard, Upstream};
+use ringpool::on_shard::Shard;
 use std::future::Future;
+use std::rc::Rc;
 use std::time::Duration;
 
 pub(super) const PEER: Peer = Peer {
@@ -24,16 +25,16 @@ pub(super) const PEER: Peer = Peer {
 struct WithHttp {
     scenario: &'static Scenario,
     shard: Shard,
-    upstream: Upstream,
+    upstreams: Rc<InTurn>,
     uri: Uri,
 }
 
 impl WithHttp {
-    fn new(options: &ClientOptions, shard: &Shard, upstream: &Upstream) -> WithHttp {
+    fn new(options: &ClientOptions, shard: &Shard, upstreams: &Rc<InTurn>) -> WithHttp {
         WithHttp {
             scenario: options.scenario,
             shard: shard.clone(),
-            upstream: upstream.clone(),
+            upstreams: upstreams.clone(),
             uri: Uri::from_static(options.scenario.work.path()),
         }
     }
@@ -47,7 +48,7 @@ impl Caller for WithHttp {
             .uri(self.uri.clone());
         let body = Bytes::from_static(&UPLOAD[..work.request_body()]);
         let request = request.body(body).map_err(|why| why.to_string())?;
-        let called = self.upstream.call(request).await;
+        let called = self.upstreams.take().call(request).await;
         let (head, mut frames) = called.map_err(|why| why.to_string())?.into_parts();
         let mut body = 0;
         while let Some(frame) = frames.frame().await {

@@ -26,6 +26,7 @@ pub(crate) fn render(host: &Host, plan: &Plan, compared: &[Compared]) -> String 
         "scenarios": scenarios,
         // Ours against ours: what idle connections cost those that are not.
         "idle_over_h1": beside_idle(compared),
+        "idle_over_h1_paired": super::idle_over_h1(compared),
     });
     format!("{report:#}\n")
 }

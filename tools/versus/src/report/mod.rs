@@ -3,9 +3,11 @@
 //! Owns: figures out of rounds. Never: leaves anybody out silently.
 
 mod json;
+mod paired;
 mod table;
 
 pub(crate) use json::render as json;
+pub(crate) use paired::idle_over_h1;
 pub(crate) use table::{heading, render as table};
 
 use crate::measure::Outcome;

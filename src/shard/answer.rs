@@ -1,0 +1,101 @@
+//! A response on its way to a caller on another thread.
+//!
+//! Owns: the head as it was received, and behind it the body where all of that is there, in one piece of memory. Never:
+//! makes the `http` crate's types before it is across: what they allocate would be made on one thread and freed on
+//! another, which allocators are slow at.
+
+use super::entrance::Entrance;
+use super::pipe::PipeReceiver;
+use super::serve_lease::RemoteLease;
+use super::sharing::movable::Movable;
+use crate::error::Error;
+use crate::protocol::http1::ResponseHead;
+use crate::trip::Trip;
+use bytes::{Buf, Bytes};
+use http_body::Frame;
+use std::sync::Arc;
+
+/// A response, as it crosses to the caller.
+pub(crate) struct RemoteResponse {
+    bytes: Bytes,
+    /// How much of `bytes` is the head.
+    head: usize,
+    /// What its head says of the body.
+    pub(crate) content_length: Option<u64>,
+    pub(crate) trip: Trip,
+    /// What follows the head; `None`: all of it is in `bytes`.
+    rest: Option<RemoteBody>,
+    /// What it answers: made by its caller's thread, it is given up there.
+    call: Option<Box<Movable>>,
+}
+
+/// A response's body, as it crosses to the caller.
+pub(crate) enum RemoteBody {
+    /// All of it.
+    Whole(Bytes),
+    /// What follows, how long it is if that is known, and where it comes from.
+    Pieces(
+        PipeReceiver<Result<Frame<Bytes>, Error>>,
+        Option<u64>,
+        Arc<Entrance>,
+    ),
+    /// There is none: the connection became a raw stream.
+    Upgraded(RemoteLease),
+}
+
+impl RemoteResponse {
+    /// The first `head` of `bytes` are a head; behind it is the body, all of it unless there is a `rest`.
+    pub(super) fn new(
+        bytes: Bytes,
+        head: usize,
+        content_length: Option<u64>,
+        trip: Trip,
+        rest: Option<RemoteBody>,
+    ) -> RemoteResponse {
+        assert!(head <= bytes.len(), "the head is there");
+        RemoteResponse {
+            bytes,
+            head,
+            content_length,
+            trip,
+            rest,
+            call: None,
+        }
+    }
+
+    /// With the call that it answers.
+    pub(super) fn with(self, call: Box<Movable>) -> RemoteResponse {
+        RemoteResponse {
+            call: Some(call),
+            ..self
+        }
+    }
+
+    /// As it was received.
+    pub(crate) fn head(&self) -> ResponseHead<'_> {
+        ResponseHead::new(&self.bytes[..self.head])
+    }
+
+    /// Its head with the `http` crate's types, and its body.
+    pub(crate) fn into_http(mut self) -> http::Response<RemoteBody> {
+        drop(self.call.take());
+        let mut response = self.head().to_http();
+        response.extensions_mut().insert(self.trip);
+        let body = behind(self.bytes, self.head, self.rest);
+        response.map(|()| body)
+    }
+
+    /// Its head as it was received, what that says of the body's length, and the body.
+    pub(super) fn into_raw(self) -> (Bytes, Option<u64>, Trip, RemoteBody) {
+        let head = self.bytes.slice(..self.head);
+        let body = behind(self.bytes, self.head, self.rest);
+        (head, self.content_length, self.trip, body)
+    }
+}
+
+fn behind(mut bytes: Bytes, head: usize, rest: Option<RemoteBody>) -> RemoteBody {
+    rest.unwrap_or_else(|| {
+        bytes.advance(head);
+        RemoteBody::Whole(bytes)
+    })
+}
