@@ -176,12 +176,15 @@ pub(crate) struct ShowOptions {
 /// `stress compare`.
 #[derive(Debug, Args)]
 pub(crate) struct CompareOptions {
-    /// What `--json` wrote before; several, separated by commas, are runs of one kind
+    /// What `--json` wrote before; several, separated by commas or by a pattern like 'before-*.json', are runs of one kind
     #[arg(value_delimiter = ',', num_args = 1, required = true)]
-    pub(crate) before: Vec<PathBuf>,
+    pub(crate) before: Vec<String>,
     /// The same after
     #[arg(value_delimiter = ',', num_args = 1, required = true)]
-    pub(crate) after: Vec<PathBuf>,
+    pub(crate) after: Vec<String>,
+    /// The nth run before was made in turn with the nth after: compare pairs, of which four are needed
+    #[arg(long)]
+    pub(crate) pairs: bool,
     /// Which phase, if they were scenarios
     #[arg(long, value_name = "KEY")]
     pub(crate) phase: Option<String>,

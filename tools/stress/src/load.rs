@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use clap::ValueEnum;
 use hdrhistogram::Histogram;
 
+use crate::contacts::Contacts;
 use crate::failure::Failure;
 use crate::measure::CpuTime;
 use crate::member::Member;
@@ -101,7 +102,7 @@ pub(crate) struct LoadResult {
     pub(crate) service: Histogram<u64>,
     /// How late requests were sent though a caller was free: the tool's own lag. Empty in a closed loop.
     pub(crate) lag: Histogram<u64>,
-    /// The window over time; its samples add up to the figures here.
+    /// The window over time; its samples, with what came late, add up to the figures here.
     pub(crate) series: Series,
     /// Where the run's random numbers begin, if it has any.
     pub(crate) seed: Option<u64>,
@@ -143,6 +144,8 @@ pub(crate) struct LoadResult {
     pub(crate) handshake_seconds_avoided: f64,
     /// Connections opened, from the start of the load, the warm-up included.
     pub(crate) connections_opened: u64,
+    /// The engine's dealings with servers, from the start of the load.
+    pub(crate) contacts: Contacts,
     /// Whether the user ended it early.
     pub(crate) interrupted: bool,
 }
@@ -174,6 +177,7 @@ impl Default for LoadResult {
             handshakes_resumed: 0,
             handshake_seconds_avoided: 0.0,
             connections_opened: 0,
+            contacts: Contacts::default(),
             interrupted: false,
         }
     }
@@ -186,7 +190,7 @@ impl LoadResult {
     }
 
     /// What ended within the window; all that is counted where that is not told apart.
-    fn carried(&self) -> Carried {
+    pub(crate) fn carried(&self) -> Carried {
         self.carried.unwrap_or_else(|| Carried {
             ok: self.ok,
             failed: self.failed_total(),

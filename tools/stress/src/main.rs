@@ -11,6 +11,7 @@ mod certificates;
 mod chance;
 mod cli;
 mod compare;
+mod contacts;
 mod curve;
 mod doctor;
 mod drive;

@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::contacts::Contacts;
 use crate::failure::Failure;
 use crate::load::{Carried, LoadResult};
 use crate::measure::CpuTime;
@@ -21,7 +22,9 @@ use crate::packed::{self, Packed};
 use crate::series::{Counters, PoolState, SAMPLES_MAX, Sample, Series};
 
 /// Of the key `record`.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
+/// What came after the window is in the last sample.
+const VERSION_LATE_IN_LAST: u64 = 1;
 
 /// A run that was kept.
 #[derive(Clone, Debug)]
@@ -59,6 +62,9 @@ struct Record {
 struct Samples {
     interval_ns: u64,
     samples: Vec<One>,
+    /// What came after the window.
+    #[serde(default)]
+    late: Option<One>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -83,6 +89,9 @@ struct Figures {
     handshakes: Handshakes,
     handshake_seconds_avoided: f64,
     connections_opened: u64,
+    /// Older reports do not tell them.
+    #[serde(default)]
+    contacts: Contacts,
     #[serde(default)]
     seed: Option<u64>,
     /// Agents, if there were any.
@@ -145,6 +154,7 @@ pub(crate) fn of(result: &LoadResult) -> Value {
         series: Samples {
             interval_ns: nanoseconds(result.series.interval),
             samples: result.series.samples.iter().map(One::of).collect(),
+            late: result.series.late.as_ref().map(One::of),
         },
     };
     json!(record)
@@ -208,7 +218,7 @@ pub(crate) fn text_of(path: &Path) -> Result<String, Failure> {
 impl Figures {
     fn result(self) -> Result<LoadResult, NoRun> {
         let record = self.record;
-        if record.version != VERSION {
+        if ![VERSION_LATE_IN_LAST, VERSION].contains(&record.version) {
             let version = record.version;
             return Err(NoRun(format!("version {version} of records is unknown")));
         }
@@ -228,6 +238,7 @@ impl Figures {
             series: Series {
                 interval: Duration::from_nanos(record.series.interval_ns),
                 samples: samples?,
+                late: record.series.late.map(One::read).transpose()?,
             },
             seed: self.seed,
             members: self.agents,
@@ -255,6 +266,7 @@ impl Figures {
             handshakes_resumed: self.handshakes.resumed,
             handshake_seconds_avoided: self.handshake_seconds_avoided,
             connections_opened: self.connections_opened,
+            contacts: self.contacts,
             interrupted: self.interrupted,
         })
     }

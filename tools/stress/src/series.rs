@@ -22,7 +22,13 @@ pub(crate) struct Series {
     pub(crate) interval: Duration,
     /// They follow one another without a gap.
     pub(crate) samples: Vec<Sample>,
+    /// Requests of the window that ended after it: of no length, from its end. `None` in records of an older version, where the
+    /// last sample has them.
+    pub(crate) late: Option<Sample>,
 }
+
+/// The number of what came after the window, in place of an interval's.
+pub(crate) const LATE: usize = usize::MAX;
 
 /// What one interval saw.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -31,7 +37,7 @@ pub(crate) struct Sample {
     pub(crate) start: Duration,
     /// How long it was.
     pub(crate) length: Duration,
-    /// Requests of the window that ended in it, well; in the last one those too that ended after the window.
+    /// Requests of the window that ended in it, well.
     pub(crate) ok: u64,
     /// Those that failed, by kind of error.
     pub(crate) failed: BTreeMap<String, u64>,
@@ -135,7 +141,8 @@ pub(crate) enum Seen {
 }
 
 impl Series {
-    /// Puts together what was `seen` in which interval of a window of `elapsed`. What comes after the last belongs to it.
+    /// Puts together what was `seen` in which interval of a window of `elapsed`. What lies beyond the last belongs to it, unless
+    /// it is [`LATE`].
     pub(crate) fn assemble(interval: Duration, elapsed: Duration, seen: &[(usize, Seen)]) -> Self {
         if interval.is_zero() || elapsed.is_zero() {
             return Self::default();
@@ -154,9 +161,16 @@ impl Series {
                 ..Sample::default()
             })
             .collect();
-        let mut latencies = vec![None; count];
+        samples.push(Sample {
+            start: elapsed,
+            ..Sample::default()
+        });
+        let mut latencies = vec![None; count + 1];
         for (number, seen) in seen {
-            let number = (*number).min(count - 1);
+            let number = match *number {
+                LATE => count,
+                number => number.min(count - 1),
+            };
             match seen {
                 Seen::Requests {
                     ok,
@@ -176,7 +190,19 @@ impl Series {
         for (sample, latency) in samples.iter_mut().zip(latencies) {
             sample.latency = latency.as_ref().map_or_else(Packed::default, Packed::of);
         }
-        Self { interval, samples }
+        let late = samples.pop();
+        Self {
+            interval,
+            samples,
+            late,
+        }
+    }
+
+    /// The samples, and behind them what came late, if anything did.
+    pub(crate) fn with_late(&self) -> impl Iterator<Item = &Sample> {
+        let late = self.late.iter();
+        let any = late.filter(|late| late.ended_total() > 0);
+        self.samples.iter().chain(any)
     }
 }
 
@@ -186,6 +212,11 @@ impl Sample {
         for (kind, count) in failed {
             *self.failed.entry((*kind).to_owned()).or_default() += count;
         }
+    }
+
+    /// Requests that ended, well or not.
+    pub(crate) fn ended_total(&self) -> u64 {
+        self.ok + self.failed.values().sum::<u64>()
     }
 
     fn engine(&mut self, pool: PoolState, counters: Counters, cpu: CpuTime) {
@@ -224,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_threads_saw_adds_up_and_what_came_late_is_in_the_last() {
+    fn what_threads_saw_adds_up_and_what_came_late_is_apart() {
         let ms = Duration::from_millis;
         let counters = |hits| Counters {
             hits,
@@ -243,6 +274,7 @@ mod tests {
             (1, requests(7, 0)),
             (0, requests(2, 2)),
             (9, requests(1, 0)),
+            (LATE, requests(3, 1)),
             (0, engine(3)),
             (2, engine(4)),
         ];
@@ -255,6 +287,10 @@ mod tests {
         assert_eq!(series.samples[1].pool, None, "nobody asked");
         assert_eq!(series.samples[2].counters, counters(4));
         assert_eq!(series.samples[2].pool.map(|pool| pool.idle), Some(4));
+        let late = series.late.as_ref().expect("it is told");
+        assert_eq!((late.start, late.length), (ms(290), Duration::ZERO));
+        assert_eq!((late.ok, late.ended_total()), (3, 4));
+        assert_eq!(series.with_late().count(), 4);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `stress compare` from the outside, and the evidence that it is neither blind nor nervous.
+//! `stress compare` from the outside. That it is neither blind nor nervous is `trials`'s.
 
 mod common;
 
@@ -48,19 +48,26 @@ fn judge(file: &Path, invalid: serde_json::Value) {
     std::fs::write(file, report.to_string()).expect("a file");
 }
 
-/// What differs, by the tool's own word.
-fn different(before: &Path, after: &Path) -> Vec<String> {
+#[test]
+fn a_server_that_falls_silent_fails_a_limit_and_is_named() {
+    let runs = Runs::new("silent");
+    let (a, b) = (runs.file("a.json"), runs.file("b.json"));
+    let (whole, hole) = (
+        Served::start("--delay 2ms"),
+        Served::start("--delay 2ms --fault stall@0s..1200ms/3s"),
+    );
+    for (served, file) in [(&whole, &a), (&hole, &b)] {
+        load(served, "--connections 8 --duration 3s --warmup 0s", file);
+        judge(file, serde_json::json!([]));
+    }
     let output = run(&format!(
-        "compare {} {} --json",
-        before.display(),
-        after.display()
+        "compare {} {} --fail-on throughput:-50%,p50:+1000%",
+        a.display(),
+        b.display()
     ));
-    let said = json(&output);
-    let metrics = said["metrics"].as_object().expect("metrics").iter();
-    metrics
-        .filter(|(_, one)| one["judgement"] != "same")
-        .map(|(name, one)| format!("{name} {:+.1} %", 100.0 * one["change"].as_f64().unwrap()))
-        .collect()
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}{}", words(&output));
+    assert!(said.contains("ANSWERS: none in"), "{said}");
 }
 
 #[test]
@@ -96,60 +103,28 @@ fn a_limit_that_is_surely_exceeded_is_exit_code_1() {
         Some(0),
         "it is better"
     );
-    let blind = compare(&a, &b, "p999:+5%");
-    assert_eq!(
-        blind.status.code(),
-        Some(2),
-        "it cannot tell: {}",
-        words(&blind)
-    );
+    let blind = compare(&a, &a, "p999:+5%");
+    assert_eq!(blind.status.code(), Some(2), "it cannot tell");
+    let why = words(&blind);
+    assert!(why.contains("p999 could not be compared: a block"), "{why}");
+    let pattern = runs.file("[a]*.json");
+    let pattern = run(&format!(
+        "compare {} {} --json",
+        pattern.display(),
+        b.display()
+    ));
+    assert_eq!(json(&pattern)["runs"], serde_json::json!([1, 1]));
+    let none = run(&format!("compare {}*.none {}", a.display(), b.display()));
+    assert_eq!(none.status.code(), Some(2));
+    let why = words(&none);
+    assert!(why.contains("there is no such file"), "{why}");
+    let pairs = run(&format!("compare {} {} --pairs", a.display(), b.display()));
+    assert_eq!(pairs.status.code(), Some(2));
+    let why = words(&pairs);
+    assert!(why.contains("4 of each"), "{why}");
     judge(&b, serde_json::json!(["the tool was late"]));
     let void = compare(&a, &b, "p50:+5%");
     assert_eq!(void.status.code(), Some(3), "it does not count");
     let nothing = run(&format!("compare {} /dev/null", a.display()));
     assert_eq!(nothing.status.code(), Some(2), "{}", words(&nothing));
-}
-
-/// Trials of one build against itself, STRESS_TRIALS of them (100), and against a backend that is 10 % slower, STRESS_SLOW of them (20).
-/// Each run is compared with the one before it. A run that the tool itself calls INVALID is made again, ten times in all.
-/// `docs/stress-report.md` tells what came of it.
-#[test]
-#[ignore = "a quarter of an hour: run it by name, on a machine that does nothing else"]
-fn trials() {
-    let number = |name, default: usize| {
-        std::env::var(name).map_or(default, |number| number.parse().expect("a number"))
-    };
-    let (trials, slow_trials) = (number("STRESS_TRIALS", 100), number("STRESS_SLOW", 20));
-    let options = "--connections 64 --duration 6s --warmup 100ms";
-    let runs = Runs::new("trials");
-    let (usual, slow) = (Served::start("--delay 10ms"), Served::start("--delay 11ms"));
-    let mut spare = 10_usize;
-    let mut valid = |served: &Served, file: &Path| {
-        while !load(served, options, file) {
-            spare = spare.checked_sub(1).expect("the machine is too busy");
-        }
-    };
-    let [mut before, mut after, other] =
-        ["a.json", "b.json", "slow.json"].map(|name| runs.file(name));
-    valid(&usual, &before);
-    let (mut alarms, mut found) = (0_usize, 0_usize);
-    for trial in 0..trials {
-        valid(&usual, &after);
-        let alarm = different(&before, &after);
-        alarms += usize::from(!alarm.is_empty());
-        eprintln!("{trial}: itself {alarm:?}");
-        if trial < slow_trials {
-            valid(&slow, &other);
-            let change = different(&after, &other);
-            found += usize::from(change.iter().any(|one| one.starts_with("p50")));
-            eprintln!("{trial}: slower {change:?}");
-        }
-        std::mem::swap(&mut before, &mut after);
-    }
-    eprintln!("false alarms: {alarms} of {trials}; 10 % slower found: {found} of {slow_trials}");
-    assert!(
-        alarms * 25 <= trials.max(25),
-        "{alarms} false alarms of {trials}"
-    );
-    assert_eq!(found, slow_trials, "those that are slower and were found");
 }

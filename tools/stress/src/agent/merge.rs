@@ -44,6 +44,7 @@ pub(super) fn all(parts: &[(String, LoadResult)]) -> Option<LoadResult> {
         sum.handshakes_resumed += part.handshakes_resumed;
         sum.handshake_seconds_avoided += part.handshake_seconds_avoided;
         sum.connections_opened += part.connections_opened;
+        sum.contacts.add(&part.contacts);
         sum.interrupted |= part.interrupted;
         let named = part.invalid.iter().map(|why| format!("{name}: {why}"));
         sum.invalid.extend(named);
@@ -60,6 +61,7 @@ fn over_time(parts: &[&Series]) -> Series {
         let all = parts.iter().filter_map(|part| part.samples.get(number));
         together(&all.collect::<Vec<_>>())
     });
+    let late: Option<Vec<&Sample>> = parts.iter().map(|part| part.late.as_ref()).collect();
     Series {
         interval: parts
             .iter()
@@ -67,6 +69,7 @@ fn over_time(parts: &[&Series]) -> Series {
             .max()
             .unwrap_or_default(),
         samples: samples.collect(),
+        late: late.map(|late| together(&late)),
     }
 }
 
@@ -136,7 +139,7 @@ mod tests {
         );
         assert_eq!(sum.series.samples.len(), 6, "as many as the longer has");
         let mut by_samples = measure::latencies();
-        for sample in &sum.series.samples {
+        for sample in sum.series.with_late() {
             sample.latency.add_to(&mut by_samples);
         }
         assert_eq!(by_samples, expected);

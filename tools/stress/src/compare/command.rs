@@ -1,14 +1,12 @@
-//! `stress compare`: reads the runs, says what could make them incomparable, and shows the comparison.
+//! `stress compare`: finds and reads the runs, and shows how they compare.
 //!
-//! Owns the exit code: 1 where a limit is surely exceeded, 3 where a run does not count. Never: judges.
+//! Owns the exit code: 1 where a limit is surely exceeded or answers stayed away, 2 where a limit could not be judged, 3 where a run does not count. Never: judges.
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use serde_json::Value;
-
-use super::{Comparison, TooShort, json, table};
+use super::{Comparison, differ, json, table};
 use crate::cli::CompareOptions;
 use crate::failure::{EXIT_MACHINE, EXIT_REQUESTS_FAILED, Failure};
 use crate::load::LoadResult;
@@ -16,15 +14,14 @@ use crate::progress::colour_wanted;
 use crate::record::Kept;
 use crate::report;
 
-/// What of a plan may differ without a word: where the backend was.
-const PLACES: [&str; 1] = ["url"];
-/// Facts of the host that change what is measured.
-const FACTS: [&str; 5] = ["kernel", "cpu", "cores", "governor", "boost"];
+/// More runs on one side than anybody makes; each may take megabytes.
+const RUNS_MAX: usize = 200;
 
 /// Carries it out.
 pub(crate) fn run(options: &CompareOptions) -> Result<ExitCode, Failure> {
-    let read = |paths: &[PathBuf]| -> Result<Vec<Kept>, Failure> {
+    let read = |patterns: &[String]| -> Result<Vec<Kept>, Failure> {
         let phase = options.phase.as_deref();
+        let paths = files(patterns)?;
         paths.iter().map(|path| Kept::open(path, phase)).collect()
     };
     let (before, after) = (read(&options.before)?, read(&options.after)?);
@@ -33,13 +30,13 @@ pub(crate) fn run(options: &CompareOptions) -> Result<ExitCode, Failure> {
             .map(|one| &one.result)
             .collect::<Vec<&LoadResult>>()
     });
-    let comparison = Comparison::of(&a, &b).map_err(|TooShort| {
-        Failure::Usage("a run is too short to be compared: two seconds at least".to_owned())
-    })?;
+    let comparison = Comparison::of(&a, &b, options.pairs)
+        .map_err(|incomparable| Failure::Usage(incomparable.to_string()))?;
     let all: Vec<&Kept> = before.iter().chain(&after).collect();
-    let notes = notes(&all);
     let limits = options.fail_on.as_deref().unwrap_or_default();
     let exceeded = comparison.exceeded(limits);
+    let mut notes = differ::notes(&all);
+    notes.extend(comparison.undecidable(limits));
     if options.json {
         let told = json(&comparison, &exceeded, &notes);
         report::write(io::stdout(), &format!("{told:#}\n"))?;
@@ -51,91 +48,49 @@ pub(crate) fn run(options: &CompareOptions) -> Result<ExitCode, Failure> {
         }
         report::write(io::stdout(), &text)?;
     }
-    // What was not compared cannot have been found to be within its limit.
-    let unseen = limits
-        .iter()
-        .find(|limit| comparison.omitted.iter().any(|(m, _)| *m == limit.metric));
-    if let Some(limit) = unseen {
-        return Err(Failure::Usage(format!(
-            "{} could not be compared; the table says why",
-            limit.metric.key()
-        )));
-    }
     if all.iter().any(|one| !one.result.invalid.is_empty()) {
         return Ok(ExitCode::from(EXIT_MACHINE));
     }
-    Ok(if exceeded.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(EXIT_REQUESTS_FAILED)
-    })
+    if !exceeded.is_empty() || comparison.fell_silent(limits) {
+        return Ok(ExitCode::from(EXIT_REQUESTS_FAILED));
+    }
+    // What was not compared cannot have been found to be within its limit.
+    let unseen = limits.iter().find_map(|limit| {
+        let omitted = comparison.omitted.iter();
+        omitted.clone().find(|(metric, _)| *metric == limit.metric)
+    });
+    match unseen {
+        Some((metric, why)) => Err(Failure::Usage(format!(
+            "{} could not be compared: {why}",
+            metric.key()
+        ))),
+        None => Ok(ExitCode::SUCCESS),
+    }
 }
 
-/// What makes the runs hard to compare.
-fn notes(runs: &[&Kept]) -> Vec<String> {
-    let mut notes = Vec::new();
-    for run in runs {
-        for why in &run.result.invalid {
-            notes.push(format!("a run is INVALID: {why}"));
+/// The files of one side: each is a name, or a pattern such as `before-*.json`, whose files come in the order of their names.
+fn files(patterns: &[String]) -> Result<Vec<PathBuf>, Failure> {
+    let mut files = Vec::new();
+    for pattern in patterns {
+        let path = PathBuf::from(pattern);
+        if path.exists() {
+            files.push(path);
+            continue;
         }
-        if run.result.interrupted {
-            notes.push("a run was interrupted".to_owned());
+        let failed = |why: String| Failure::Usage(format!("{pattern}: {why}"));
+        let found = glob::glob(pattern).map_err(|e| failed(e.to_string()))?;
+        let found: Result<Vec<PathBuf>, _> = found.collect();
+        let found = found.map_err(|e| failed(e.to_string()))?;
+        if found.is_empty() {
+            return Err(failed("there is no such file".to_owned()));
         }
+        files.extend(found);
     }
-    let [first, others @ ..] = runs else {
-        return notes;
-    };
-    let mut differ = |what: &str, one: &Value, other: &Value, key: &str| {
-        let (one, other) = (&one[key], &other[key]);
-        if one != other {
-            notes.push(format!("{what} differ in {key}: {one} and {other}"));
-        }
-    };
-    for other in others {
-        for key in first
-            .plan
-            .as_object()
-            .into_iter()
-            .flat_map(|plan| plan.keys())
-        {
-            if !PLACES.contains(&key.as_str()) {
-                differ("the plans", &first.plan, &other.plan, key);
-            }
-        }
-        for key in FACTS {
-            differ("the hosts", &first.host, &other.host, key);
-        }
+    if files.len() > RUNS_MAX {
+        return Err(Failure::Usage(format!(
+            "{} runs on one side are more than {RUNS_MAX}",
+            files.len()
+        )));
     }
-    notes.dedup();
-    notes
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn what_differs_beside_the_build_is_told() {
-        let kept = |rate: f64, kernel: &str, url: &str| Kept {
-            title: "run".to_owned(),
-            result: LoadResult::default(),
-            plan: json!({ "rate": rate, "url": url }),
-            command: String::new(),
-            host: json!({ "kernel": kernel, "date": url }),
-        };
-        let (a, same) = (kept(1.0, "6.1", "http://a/"), kept(1.0, "6.1", "http://b/"));
-        assert!(notes(&[&a, &same]).is_empty());
-        let mut other = kept(2.0, "6.2", "http://a/");
-        other.result.invalid.push("late".to_owned());
-        let told = notes(&[&a, &other]);
-        assert_eq!(
-            told,
-            [
-                "a run is INVALID: late",
-                "the plans differ in rate: 1.0 and 2.0",
-                "the hosts differ in kernel: \"6.1\" and \"6.2\"",
-            ]
-        );
-    }
+    Ok(files)
 }

@@ -1,14 +1,13 @@
-//! What is compared of two runs, and each of it block by block.
+//! What is compared of runs.
 //!
-//! Owns the metrics, how they are called, and the estimate of one block. Never: judges.
+//! Owns the metrics, how they are called, what one is of a block and of whole runs, and how far it changes from run to run of one
+//! build. Never: judges.
 
-use hdrhistogram::Histogram;
-
+use super::block::Block;
 use crate::load::LoadResult;
 use crate::measure;
-use crate::series::Sample;
 
-/// A percentile is compared if each block has this many requests beyond it.
+/// A percentile of a block is known if so many requests lie beyond it.
 const BEYOND_MIN: f64 = 10.0;
 
 /// One figure of a run.
@@ -35,6 +34,15 @@ pub(crate) const METRICS: [Metric; 7] = [
     Metric::Cpu,
 ];
 
+/// Why a block has no value of a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unknown {
+    /// It has so many answers, and needs as many.
+    TooFew { has: u64, needs: u64 },
+    /// Nothing was asked in it.
+    Nothing,
+}
+
 impl Metric {
     /// For programs, and as the user writes it.
     pub(crate) fn key(self) -> &'static str {
@@ -47,54 +55,106 @@ impl Metric {
     }
 
     /// Whether more of it is worse.
-    pub(super) fn more_is_worse(self) -> bool {
+    pub(crate) fn more_is_worse(self) -> bool {
         self != Self::Throughput
     }
 
-    /// Whether it differs more from run to run than within one, so that two runs tell nothing of it.
+    /// Whether it differs more from run to run than within one, so that few runs tell nothing of it.
     pub(super) fn varies_by_run(self) -> bool {
         self == Self::Cpu
     }
 
     /// Whether changes are told as a factor; shares are told as a difference, since most are zero.
-    pub(super) fn is_ratio(self) -> bool {
+    pub(crate) fn is_ratio(self) -> bool {
         self != Self::Failed
     }
 
-    /// Of one block: the logarithm where changes are factors; `None` where the block does not have enough for it.
-    pub(super) fn of(self, block: &Block) -> Option<f64> {
-        let positive = |value: f64| (value > 0.0 && value.is_finite()).then(|| value.ln());
+    /// Smaller changes are of no account, though no chance *within* the runs would make them. Where each run is a block the spread
+    /// between runs is known, and this is the least that anybody cares for; else it is about what runs of one build differ by, one
+    /// standard deviation of them (`docs/stress-report.md` has the figures).
+    pub(super) fn grain(self, runs_are_blocks: bool) -> f64 {
         match self {
-            Self::Throughput => positive(block.ok as f64 / block.seconds),
+            Self::Failed => 0.000_1,
+            _ if runs_are_blocks => 0.01,
+            Self::Throughput => 0.02,
+            Self::Latency(_, quantile) if quantile <= 0.5 => 0.02,
+            Self::Latency(_, quantile) if quantile <= 0.9 => 0.04,
+            Self::Latency(..) | Self::Cpu => 0.15,
+        }
+    }
+
+    /// Of one block. Where nothing was answered, latency is the block's length: whoever waited then waited no less.
+    pub(super) fn of(self, block: &Block) -> Result<f64, Unknown> {
+        let asked = block.ok + block.failed;
+        match self {
+            Self::Throughput => Ok(block.ok as f64 / block.seconds),
+            Self::Latency(..) if block.is_silent() => Ok(block.seconds * 1e9),
             Self::Latency(_, quantile) => {
-                let beyond = block.latency.len() as f64 * (1.0 - quantile);
-                let enough = beyond >= BEYOND_MIN;
-                let value = || block.latency.value_at_quantile(quantile);
-                enough.then(value).and_then(|value| positive(value as f64))
+                let (has, needs) = (block.latency.len(), BEYOND_MIN / (1.0 - quantile));
+                if (has as f64) < needs * (1.0 - 1e-9) {
+                    let needs = needs.round() as u64;
+                    return Err(Unknown::TooFew { has, needs });
+                }
+                Ok(block.latency.value_at_quantile(quantile) as f64)
+            }
+            Self::Failed | Self::Cpu if asked == 0 => Err(Unknown::Nothing),
+            Self::Failed => Ok(block.failed as f64 / asked as f64),
+            Self::Cpu => Ok(block.cpu / asked as f64),
+        }
+    }
+
+    /// Of whole runs together, as each run's own report tells it; `None` where there is nothing to tell.
+    pub(super) fn of_runs(self, runs: &[&LoadResult]) -> Option<f64> {
+        let sum = |of: &dyn Fn(&LoadResult) -> f64| runs.iter().map(|run| of(run)).sum::<f64>();
+        let ratio = |above: f64, below: f64| (below > 0.0).then(|| above / below);
+        match self {
+            Self::Throughput => ratio(
+                sum(&|run| run.carried().ok as f64),
+                sum(&|run| run.elapsed.as_secs_f64()),
+            ),
+            Self::Latency(_, quantile) => {
+                let mut all = measure::latencies();
+                for run in runs {
+                    let added = all.add(&run.latency);
+                    debug_assert!(added.is_ok(), "all histograms have the same bounds");
+                }
+                (!all.is_empty()).then(|| all.value_at_quantile(quantile) as f64)
             }
             Self::Failed => {
-                let all = block.ok + block.failed;
-                (all > 0).then(|| block.failed as f64 / all as f64)
+                let failed = sum(&|run| run.failed_total() as f64);
+                ratio(failed, failed + sum(&|run| run.ok as f64))
             }
             Self::Cpu => {
-                let all = block.ok + block.failed;
-                (all > 0)
-                    .then(|| positive(block.cpu / all as f64))
-                    .flatten()
+                let ended = |run: &LoadResult| {
+                    let carried = run.carried();
+                    (carried.ok + carried.failed) as f64
+                };
+                let used = |run: &LoadResult| (run.cpu.user + run.cpu.system).as_secs_f64();
+                ratio(sum(&used), sum(&ended))
             }
         }
     }
 
-    /// What it is called in a table, and a value of it there.
-    pub(super) fn show(self, value: f64) -> (String, String) {
+    /// What it is called in a table.
+    pub(crate) fn name(self) -> String {
         match self {
-            Self::Throughput => ("requests/s".to_owned(), format!("{value:.0}")),
-            Self::Latency(name, _) => {
-                let name = name.replace("p999", "p99.9");
-                (format!("latency {name}"), microseconds(value / 1e3))
-            }
-            Self::Failed => ("failed".to_owned(), format!("{:.3} %", value * 100.0)),
-            Self::Cpu => ("client CPU/request".to_owned(), microseconds(value * 1e6)),
+            Self::Throughput => "requests/s".to_owned(),
+            Self::Latency(name, _) => format!("latency {}", name.replace("p999", "p99.9")),
+            Self::Failed => "failed".to_owned(),
+            Self::Cpu => "client CPU/request".to_owned(),
+        }
+    }
+
+    /// A value of it there.
+    pub(crate) fn show(self, value: Option<f64>) -> String {
+        let Some(value) = value else {
+            return "none".to_owned();
+        };
+        match self {
+            Self::Throughput => format!("{value:.0}"),
+            Self::Latency(..) => microseconds(value / 1e3),
+            Self::Failed => format!("{:.3} %", value * 100.0),
+            Self::Cpu => microseconds(value * 1e6),
         }
     }
 }
@@ -104,47 +164,5 @@ fn microseconds(us: f64) -> String {
         us if us < 1e3 => format!("{us:.1} µs"),
         us if us < 1e6 => format!("{:.2} ms", us / 1e3),
         us => format!("{:.2} s", us / 1e6),
-    }
-}
-
-/// Neighbouring intervals of one run.
-#[derive(Clone, Debug)]
-pub(super) struct Block {
-    ok: u64,
-    failed: u64,
-    seconds: f64,
-    latency: Histogram<u64>,
-    /// In seconds.
-    cpu: f64,
-}
-
-impl Block {
-    /// All of these samples together.
-    pub(super) fn of<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> Self {
-        let mut block = Self {
-            ok: 0,
-            failed: 0,
-            seconds: 0.0,
-            latency: measure::latencies(),
-            cpu: 0.0,
-        };
-        for sample in samples {
-            block.ok += sample.ok;
-            block.failed += sample.failed.values().sum::<u64>();
-            block.seconds += sample.length.as_secs_f64();
-            sample.latency.add_to(&mut block.latency);
-            block.cpu += (sample.cpu.user + sample.cpu.system).as_secs_f64();
-        }
-        block
-    }
-
-    /// `count` blocks of a run, as equal as may be; fewer if it has not as many samples.
-    pub(super) fn split(result: &LoadResult, count: usize) -> Vec<Self> {
-        let samples = &result.series.samples;
-        let count = count.min(samples.len()).max(1);
-        let edge = |nth: usize| nth * samples.len() / count;
-        (0..count)
-            .map(|nth| Self::of(&samples[edge(nth)..edge(nth + 1)]))
-            .collect()
     }
 }

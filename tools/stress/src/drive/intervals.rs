@@ -1,7 +1,7 @@
 //! What the callers of one thread see, interval by interval.
 //!
 //! Owns the interval that is under way, and those that are over, packed. A request belongs to the interval in which it
-//! ends. Never: allocates within an interval, or reads the clock.
+//! ends; all that comes after the window is one more, the late one. Never: allocates within an interval, or reads the clock.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use hdrhistogram::Histogram;
 use super::course::Course;
 use crate::measure;
 use crate::packed::Packed;
-use crate::series::{SAMPLES_MAX, Seen};
+use crate::series::{LATE, SAMPLES_MAX, Seen};
 
 /// Intervals are numbered from 0, the one that begins as the window opens.
 #[derive(Debug)]
@@ -46,6 +46,13 @@ impl Intervals {
 
     /// Goes on to the interval that `now` is in; what is over is added to `sum`.
     pub(super) fn move_to(&mut self, now: Instant, course: &Course, sum: &mut Histogram<u64>) {
+        if course.closed().is_some_and(|closed| now >= closed) {
+            if self.number != LATE {
+                self.settle(sum);
+                self.number = LATE;
+            }
+            return;
+        }
         if self.end.is_some_and(|end| now < end) {
             return;
         }

@@ -27,6 +27,7 @@ mod anywhere;
 mod bursts;
 mod caller;
 mod calls;
+mod contacts;
 mod course;
 mod descriptors;
 mod entering;
@@ -330,6 +331,7 @@ fn figures(part: Part, before: &Snapshot, after: &Snapshot, end: &Snapshot) -> L
         handshakes_resumed: end.handshakes_resumed,
         handshake_seconds_avoided: avoided.as_secs_f64(),
         connections_opened: end.connections_opened,
+        contacts: contacts::of(end),
         ..requests(part)
     }
 }

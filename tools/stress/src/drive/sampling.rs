@@ -12,7 +12,7 @@ use crate::interrupt::Interrupt;
 use crate::load::DriveError;
 use crate::measure::CpuTime;
 use crate::progress::Progress;
-use crate::series::{Counters, PoolState, Seen};
+use crate::series::{Counters, PoolState, SAMPLES_MAX, Seen};
 
 /// The engine since the window opened.
 pub(super) struct Sampling {
@@ -66,7 +66,8 @@ impl Sampling {
 
     /// The window has closed; all that was seen.
     pub(super) fn end(mut self, after: &Snapshot, progress: &Progress) -> Vec<(usize, Seen)> {
-        self.take(usize::MAX, after, progress);
+        // Whichever the last is.
+        self.take(SAMPLES_MAX, after, progress);
         self.seen
     }
 

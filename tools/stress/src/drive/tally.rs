@@ -278,6 +278,7 @@ impl Tally {
 mod tests {
     use super::*;
     use crate::progress::Progress;
+    use crate::series::LATE;
 
     const LONG: Duration = Duration::from_secs(3600);
 
@@ -314,6 +315,8 @@ mod tests {
         tally.end(2, at(50), Ok(()), &course);
         tally.give_up(at(60), &course);
         assert_eq!(tally.carried, Carried { ok: 2, failed: 1 });
+        let last = tally.seen().pop().map(|(number, _)| number);
+        assert_eq!(last, Some(LATE), "in no interval");
         assert_eq!(
             (tally.ok, tally.latency.len()),
             (2, 2),

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{Phase, Report};
 use crate::load::{LoadPlan, LoadResult};
 use crate::record;
-use crate::traffic::{PhaseLoad, PhasePlan};
+use crate::traffic::{CallPlan, PhaseLoad, PhasePlan, UpstreamPlan};
 
 /// The whole report as indented JSON, with a newline at its end.
 pub(super) fn render(report: &Report, host: &Host) -> String {
@@ -89,6 +89,7 @@ fn figures(phase: &Phase) -> Map<String, Value> {
         Value::Object(mut figures) => {
             figures.insert("seed".into(), json!(result.seed));
             figures.insert("invalid".into(), json!(result.invalid));
+            figures.insert("contacts".into(), json!(result.contacts));
             if !result.members.is_empty() {
                 figures.insert("agents".into(), json!(result.members));
             }
@@ -117,12 +118,24 @@ pub(super) fn plan(plan: &LoadPlan) -> Value {
         "seconds": plan.duration.as_secs_f64(),
         "warmup_seconds": plan.warmup.as_secs_f64(),
         "reuse": plan.reuse,
+        "warm": plan.warm,
+        "resume": plan.resume,
         "rate": plan.rate,
         "from": plan.way.name(),
         "arrivals": plan.rate.map(|_| plan.traffic.arrivals.name()),
         "callers": plan.traffic.callers.unwrap_or(plan.connections),
         "think": plan.traffic.think.to_string(),
+        "seed": plan.traffic.seed,
     });
+    if !plan.traffic.calls.is_empty() {
+        let calls = plan.traffic.calls.iter().map(call);
+        value["calls"] = calls.collect::<Vec<_>>().into();
+    }
+    if !plan.traffic.others.is_empty() {
+        let upstream = |one: &UpstreamPlan| json!({ "name": one.name, "url": one.url, "settings": one.settings });
+        let others = plan.traffic.others.iter().map(upstream);
+        value["upstreams"] = others.collect::<Vec<_>>().into();
+    }
     if !plan.traffic.phases.is_empty() {
         let phases = plan.traffic.phases.iter().map(phase);
         value["phases"] = phases.collect::<Vec<_>>().into();
@@ -131,6 +144,20 @@ pub(super) fn plan(plan: &LoadPlan) -> Value {
         value["settings"] = settings.clone().into();
     }
     value
+}
+
+/// A kind of call as a scenario file has it.
+fn call(call: &CallPlan) -> Value {
+    json!({
+        "name": call.name,
+        "upstream": call.upstream,
+        "weight": call.weight,
+        "path": call.path,
+        "size": call.size.map(|size| size.to_string()),
+        "upload": call.upload.map(|upload| upload.to_string()),
+        "churn": call.close,
+        "class": format!("{:?}", call.class).to_lowercase(),
+    })
 }
 
 /// A phase as a scenario file has it.
@@ -258,6 +285,7 @@ mod tests {
         result.members = vec![Member::lost("h:1".into(), "it went away".into())];
         result.carried = Some(Carried { ok: 990, failed: 1 });
         result.seed = Some(u64::MAX);
+        result.contacts.close("uses", 3);
         result.series.interval = Duration::from_millis(250);
         result.series.samples = vec![Sample {
             start: Duration::from_nanos(1),
@@ -275,6 +303,12 @@ mod tests {
             },
             cpu: result.cpu,
         }];
+        result.series.late = Some(Sample {
+            start: result.elapsed,
+            ok: 3,
+            latency: Packed::of(&result.latency),
+            ..Sample::default()
+        });
         let host = Host::look();
         let text = render(&Report::of_run(run), &host);
         let kept = Kept::read(&text, None).expect("it is a run");

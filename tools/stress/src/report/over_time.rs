@@ -14,11 +14,11 @@ const COLUMNS: &str = "phase,start_s,length_s,ok,failed,rate_rps,p50_us,p90_us,p
      waiters,connections,sockets,hits,misses,waits,dials,dials_failed,opened,handshakes_full,handshakes_resumed,evictions,\
      cpu_user_s,cpu_system_s";
 
-/// One line for each interval; a figure that is not known is empty.
+/// One line for each interval, and one of no length for what came after the window; a figure that is not known is empty.
 pub(super) fn csv(views: &[View<'_>]) -> String {
     let mut text = format!("{COLUMNS}\n");
     for view in views {
-        for sample in &view.result.series.samples {
+        for sample in view.result.series.with_late() {
             let latency = sample.latency.unpack();
             let at = |quantile: f64| match latency.is_empty() {
                 true => String::new(),
@@ -90,7 +90,7 @@ pub(super) fn hlog(views: &[View<'_>], command: &str) -> Vec<u8> {
         } else {
             None
         };
-        for sample in &view.result.series.samples {
+        for sample in view.result.series.with_late() {
             writer
                 .write_histogram(
                     &sample.latency.unpack(),

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::facts::Facts;
+use crate::contacts::Contacts;
 
 /// Upstreams that are reviewed, at most.
 const UPSTREAMS_MAX: usize = 256;
@@ -29,7 +30,13 @@ pub(super) fn read(text: &str) -> Result<BTreeMap<String, Facts>, NoMetrics> {
         let Some(upstream) = label("upstream") else {
             continue;
         };
-        if !name.starts_with("ringpool_pool_") {
+        let known = [
+            "ringpool_pool_",
+            "ringpool_endpoint_",
+            "ringpool_dns_",
+            "dns_",
+        ];
+        if !known.iter().any(|prefix| name.starts_with(prefix)) {
             continue;
         }
         if upstreams.len() == UPSTREAMS_MAX && !upstreams.contains_key(upstream) {
@@ -78,13 +85,41 @@ pub(super) fn read(text: &str) -> Result<BTreeMap<String, Facts>, NoMetrics> {
             "ringpool_pool_handshake_avoided_seconds_total" => {
                 facts.seconds_avoided += value.max(0.0);
             }
-            _ => {}
+            _ => contacts(&mut facts.contacts, name, &label, value.max(0.0)),
         }
     }
     if upstreams.is_empty() {
         return Err(NoMetrics);
     }
     Ok(upstreams)
+}
+
+/// What is told of look-ups, closes and endpoints.
+fn contacts<'a>(
+    contacts: &mut Contacts,
+    name: &str,
+    label: &impl Fn(&str) -> Option<&'a str>,
+    value: f64,
+) {
+    let count = value as u64;
+    match name {
+        "dns_lookup_duration_seconds_count" => contacts.lookups.count += count,
+        "dns_lookup_duration_seconds_sum" => contacts.lookups.seconds += value,
+        "ringpool_dns_lookup_failures_total" => contacts.lookups_failed = count,
+        "ringpool_pool_connection_closed_total" => {
+            contacts.close(label("reason").unwrap_or_default(), count);
+        }
+        _ => {
+            let at = label("endpoint").and_then(|address| contacts.endpoint(address));
+            match (name, at) {
+                ("ringpool_endpoint_dials_total", Some(at)) => at.dials = count,
+                ("ringpool_endpoint_dial_failures_total", Some(at)) => at.dials_failed = count,
+                ("ringpool_endpoint_use_time_seconds_count", Some(at)) => at.held.count = count,
+                ("ringpool_endpoint_use_time_seconds_sum", Some(at)) => at.held.seconds = value,
+                (_, _) => {}
+            }
+        }
+    }
 }
 
 type Labels<'a> = Vec<(&'a str, String)>;
@@ -155,6 +190,11 @@ ringpool_pool_dials_total{upstream="a"} 60
 ringpool_pool_connection_phase_time_seconds_count{upstream="a",phase="tls_full"} 58
 ringpool_pool_handshake_avoided_seconds_total{upstream="a",by="reuse"} 1.5
 ringpool_pool_handshake_avoided_seconds_total{upstream="a",by="resumption"} 0.25
+dns_lookup_duration_seconds_sum{upstream="a",dns_question_name="h"} 3.5
+dns_lookup_duration_seconds_count{upstream="a",dns_question_name="h"} 7
+ringpool_pool_connection_closed_total{upstream="a",reason="uses"} 4
+ringpool_endpoint_use_time_seconds_sum{upstream="a",endpoint="10.0.0.1:80"} 2
+ringpool_endpoint_use_time_seconds_count{upstream="a",endpoint="10.0.0.1:80"} 8
 ringpool_shard_turns_total{shard="0"} 5
 half a line{
 "#;
@@ -168,6 +208,9 @@ half a line{
         assert_eq!((a.leased_most, a.connections_max), (Some(64), Some(64)));
         assert_eq!((a.waiting, a.dials, a.handshakes_full), (Some(1.0), 60, 58));
         assert_eq!((a.failed["shed"], a.seconds_avoided), (7, 1.75));
+        assert_eq!(a.contacts.lookups.mean(), Some(0.5));
+        assert_eq!(a.contacts.closed["uses"], 4);
+        assert_eq!(a.contacts.endpoints["10.0.0.1:80"].held.mean(), Some(0.25));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::contacts::Contacts;
 use crate::record::Kept;
 
 /// Figures of one run.
@@ -43,12 +44,19 @@ pub(super) struct Facts {
     pub(super) p99: [Option<f64>; 3],
     /// Requests beyond p99.9.
     pub(super) beyond_p999: Option<u64>,
+    /// Look-ups, closes, endpoints.
+    pub(super) contacts: Contacts,
     /// Intervals between the first and the last in which nothing was answered, and how long one is.
     pub(super) silent: u64,
     pub(super) interval: f64,
 }
 
 impl Facts {
+    /// Whether the pool could have held more connections than were ever seen in use; `None` if that is not known.
+    pub(super) fn has_room(&self) -> Option<bool> {
+        Some(self.leased_most? < self.connections_max?)
+    }
+
     pub(super) fn of(kept: &Kept) -> Self {
         let (result, plan) = (&kept.result, &kept.plan);
         let samples = &result.series.samples;
@@ -90,6 +98,7 @@ impl Facts {
             cores_used: if seconds > 0.0 { cpu / seconds } else { 0.0 },
             p99,
             beyond_p999: Some(result.latency.len() / 1000),
+            contacts: result.contacts.clone(),
             silent: (between.len() - between.iter().filter(answered).count()) as u64,
             interval: result.series.interval.as_secs_f64(),
         }

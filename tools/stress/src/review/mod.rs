@@ -90,3 +90,6 @@ fn text(advice: &[Advice]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

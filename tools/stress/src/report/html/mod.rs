@@ -73,7 +73,8 @@ impl Page<'_> {
                 "Parameters".to_owned()
             };
             let mut rows = rows("", &run.plan);
-            if let Some(seed) = run.result.seed {
+            // Older runs do not tell it among their parameters.
+            if let Some(seed) = run.result.seed.filter(|_| run.plan["seed"].is_null()) {
                 rows.push(("seed".to_owned(), seed.to_string()));
             }
             table(&mut html, &caption, &rows);
