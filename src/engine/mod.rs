@@ -233,8 +233,8 @@ impl<D: Driver> EngineShared<D> {
     ///
     /// # Errors
     /// See [`Mailbox::submit`].
-    pub(crate) fn submit_call(&self, shard: usize, call: Movable) -> Result<(), Error> {
-        self.mailboxes[shard].submit(Work::Call(Box::new(call)))
+    pub(crate) fn submit_call(&self, shard: usize, call: Box<Movable>) -> Result<(), Error> {
+        self.mailboxes[shard].submit(Work::Call(call))
     }
 
     /// Tells every shard to end.

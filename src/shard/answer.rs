@@ -7,6 +7,7 @@
 use super::entrance::Entrance;
 use super::pipe::PipeReceiver;
 use super::serve_lease::RemoteLease;
+use super::sharing::movable::Movable;
 use crate::error::Error;
 use crate::protocol::http1::ResponseHead;
 use crate::trip::Trip;
@@ -24,6 +25,8 @@ pub(crate) struct RemoteResponse {
     pub(crate) trip: Trip,
     /// What follows the head; `None`: all of it is in `bytes`.
     rest: Option<RemoteBody>,
+    /// What it answers: made by its caller's thread, it is given up there.
+    call: Option<Box<Movable>>,
 }
 
 /// A response's body, as it crosses to the caller.
@@ -56,6 +59,15 @@ impl RemoteResponse {
             content_length,
             trip,
             rest,
+            call: None,
+        }
+    }
+
+    /// With the call that it answers.
+    pub(super) fn with(self, call: Box<Movable>) -> RemoteResponse {
+        RemoteResponse {
+            call: Some(call),
+            ..self
         }
     }
 
@@ -65,7 +77,8 @@ impl RemoteResponse {
     }
 
     /// Its head with the `http` crate's types, and its body.
-    pub(crate) fn into_http(self) -> http::Response<RemoteBody> {
+    pub(crate) fn into_http(mut self) -> http::Response<RemoteBody> {
+        drop(self.call.take());
         let mut response = self.head().to_http();
         response.extensions_mut().insert(self.trip);
         let body = behind(self.bytes, self.head, self.rest);

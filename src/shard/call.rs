@@ -193,7 +193,7 @@ async fn attempts<D: Driver>(
 /// Sends a request by its terms and waits for the response's head; `first` is what it has got for its first attempt, if it has asked already.
 pub(super) async fn run<D: Driver>(
     upstream: &LocalUpstream<D>,
-    parts: http::request::Parts,
+    parts: &http::request::Parts,
     mut source: Source,
     terms: &Terms,
     mut first: Option<Result<Lease<D>, Error>>,
@@ -203,8 +203,7 @@ pub(super) async fn run<D: Driver>(
     loop {
         let framing = source.framing();
         let facts = RequestFacts::of_http(&parts.method, &parts.headers, framing);
-        let encode =
-            |out: &mut Vec<u8>| encode_parts(out, &parts, &upstream.shared().host, framing);
+        let encode = |out: &mut Vec<u8>| encode_parts(out, parts, &upstream.shared().host, framing);
         let opened = match first.take() {
             Some(first) => Exchange::first(upstream, first, facts, encode, terms),
             None => Box::pin(Exchange::open(upstream, facts, encode, terms, again)).await,

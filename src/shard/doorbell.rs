@@ -29,7 +29,7 @@ thread_local! {
 /// Those who wait on one thread, and have an answer.
 #[derive(Default)]
 pub(super) struct Doorbell {
-    waiting: SegQueue<Waker>,
+    waiting: SegQueue<Arc<Chime>>,
     /// One of them was woken, and is to wake the others.
     rung: AtomicBool,
 }
@@ -40,8 +40,8 @@ impl Doorbell {
         self.rung.store(false, Ordering::SeqCst);
         // Whoever adds to them either is seen here or sees that nobody will look.
         fence(Ordering::SeqCst);
-        while let Some(waker) = self.waiting.pop() {
-            waker.wake();
+        while let Some(chime) = self.waiting.pop() {
+            chime.waker.wake_by_ref();
         }
     }
 
@@ -59,7 +59,7 @@ impl Doorbell {
         if others {
             self.rung.store(true, Ordering::SeqCst);
         }
-        first.wake();
+        first.waker.wake_by_ref();
         others
     }
 }
@@ -111,27 +111,28 @@ struct Chime {
 
 impl Wake for Chime {
     fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        let waker = self.waker.clone();
-        let add = |due: &RefCell<Option<Vec<Arc<Doorbell>>>>| match &mut *due.borrow_mut() {
-            None => Some(waker),
-            Some(due) => {
-                self.bell.waiting.push(waker);
-                if !due.iter().any(|bell| Arc::ptr_eq(bell, &self.bell)) {
-                    due.push(self.bell.clone());
-                }
-                None
+        let mut chime = Some(self);
+        let add = |due: &RefCell<Option<Vec<Arc<Doorbell>>>>| {
+            if let Some(due) = &mut *due.borrow_mut()
+                && let Some(chime) = chime.take()
+            {
+                let known = due.iter().position(|bell| Arc::ptr_eq(bell, &chime.bell));
+                let known = known.unwrap_or_else(|| {
+                    due.push(chime.bell.clone());
+                    due.len() - 1
+                });
+                due[known].waiting.push(chime);
             }
         };
         // A thread that is about to end has no turn.
-        match DUE.try_with(add) {
-            Ok(None) => {}
-            Ok(Some(waker)) => waker.wake(),
-            Err(_) => self.waker.wake_by_ref(),
+        let _ = DUE.try_with(add);
+        if let Some(chime) = chime {
+            chime.waker.wake_by_ref();
         }
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.clone().wake();
     }
 }
 
@@ -310,7 +311,12 @@ mod tests {
             for _ in 0..2 {
                 scope.spawn(|| {
                     for _ in 0..EACH {
-                        bell.waiting.push(Waker::from(count.clone()));
+                        let waker = Waker::from(count.clone());
+                        let chime = Chime {
+                            bell: bell.clone(),
+                            waker,
+                        };
+                        bell.waiting.push(Arc::new(chime));
                         bell.ring();
                     }
                 });

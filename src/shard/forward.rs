@@ -130,7 +130,7 @@ async fn call_within<D: Driver>(
             }
         }
     };
-    let body = call::run(upstream, parts, source, &terms, first).await?;
+    let body = call::run(upstream, &parts, source, &terms, first).await?;
     Ok(body.into_http().map(Body::Here))
 }
 
@@ -162,7 +162,6 @@ async fn away<D: Driver>(
     let underway = Underway::new(&mailbox, upstream.shared());
     let (mut call, answer) = Movable::new(underway, upstream.options, request);
     call.terms = Some(terms);
-    let call = Box::new(call);
     match to {
         Some(_) => {
             let sent = mailbox.submit(Work::Call(call));
@@ -174,7 +173,9 @@ async fn away<D: Driver>(
                 Moved::Stayed(call, first) => {
                     upstream.begin_call();
                     let Movable {
-                        request, caller, ..
+                        request,
+                        mut caller,
+                        ..
                     } = *call;
                     // The one who waits for its answer is here.
                     drop(caller.begin());

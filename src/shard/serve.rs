@@ -12,6 +12,7 @@ use super::serve_lease::{carry, remote_lease};
 use super::sharing::movable::{Movable, Reply, Request};
 use super::sharing::moving::{Granted, Moved, Moving};
 use super::sharing::taking::Taken;
+use super::upload::Source;
 use crate::driver::Driver;
 use crate::error::Error;
 use crate::protocol::http1::MethodKind;
@@ -69,19 +70,20 @@ async fn serve<D: Driver>(
     };
     let patience = terms.wait_until(terms.begun);
     let moving = Moving::new(&upstream, terms.class, patience, call, granted);
-    let (call, first) = match moving.await {
-        Moved::Stayed(call, first) => (*call, first),
+    let (mut call, first) = match moving.await {
+        Moved::Stayed(call, first) => (call, first),
         Moved::Gone => return,
     };
     upstream.begin_call();
     let mut reply = call.caller.begin();
     let running = async {
-        match call.request {
+        match &mut call.request {
             Request::Http(parts, source) => {
+                let source = std::mem::replace(source, Source::Empty);
                 call::run(&upstream, parts, source, &terms, Some(first)).await
             }
             Request::Encoded(request) => {
-                call::run_encoded(&upstream, &request, &terms, Some(first)).await
+                call::run_encoded(&upstream, request, &terms, Some(first)).await
             }
         }
     };
@@ -100,11 +102,11 @@ async fn serve<D: Driver>(
     if body.is_upgraded() {
         return Box::pin(give_upgraded(body, reply)).await;
     }
-    give_body(body, reply).await;
+    give_body(body, call, reply).await;
 }
 
-/// Hands the head over, with the whole body if it is there already; else pumps the rest.
-async fn give_body<D: Driver>(mut body: LocalBody<D>, mut reply: Reply) {
+/// Hands the head over, with the whole body if it is there already; else pumps the rest. The call goes back with it.
+async fn give_body<D: Driver>(mut body: LocalBody<D>, call: Box<Movable>, mut reply: Reply) {
     let (length, trip) = (body.content_length(), body.trip());
     let (bytes, head, extent) = poll_fn(|cx| Poll::Ready(body.read_ready(cx, INLINE_MAX))).await;
     let (trailers, extent) = match extent {
@@ -114,7 +116,7 @@ async fn give_body<D: Driver>(mut body: LocalBody<D>, mut reply: Reply) {
                 // Not after the reply: who has the whole answer may count on the call being over.
                 reply.over();
                 let response = RemoteResponse::new(bytes.into(), head, length, trip, None);
-                reply.send(Ok(response));
+                reply.send(Ok(response.with(call)));
                 return;
             }
             trailers => (trailers, Extent::Whole),
@@ -128,7 +130,7 @@ async fn give_body<D: Driver>(mut body: LocalBody<D>, mut reply: Reply) {
     if !first.is_empty() {
         sender.send(Ok(Frame::data(first)));
     }
-    let response = RemoteResponse::new(bytes, head, length, trip, Some(pieces));
+    let response = RemoteResponse::new(bytes, head, length, trip, Some(pieces)).with(call);
     match extent {
         Extent::Whole => {
             reply.over();

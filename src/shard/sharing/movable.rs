@@ -132,16 +132,16 @@ impl Movable {
         underway: Underway,
         options: CallOptions,
         request: Request,
-    ) -> (Movable, Answer) {
+    ) -> (Box<Movable>, Answer) {
         let (reply, answer) = oneshot::channel();
-        let call = Movable {
+        let call = Box::new(Movable {
             options,
             request,
             caller: Caller::new(reply, underway),
             terms: None,
             passed_on: false,
             within: trace::Caller::current(),
-        };
+        });
         (call, Answer::new(answer))
     }
 
@@ -187,7 +187,7 @@ impl Caller {
     }
 
     /// The call begins: what becomes of it is told by whoever runs it.
-    pub(crate) fn begin(mut self) -> Reply {
+    pub(crate) fn begin(&mut self) -> Reply {
         let (sender, underway) = self.0.take().expect("it is taken once");
         Reply {
             sender: Some(sender),
@@ -196,7 +196,7 @@ impl Caller {
     }
 
     /// The call cannot be made.
-    pub(crate) fn fail(mut self, error: Error) {
+    pub(crate) fn fail(&mut self, error: Error) {
         let (reply, underway) = self.0.take().expect("it is taken once");
         drop(underway);
         // A caller who has gone in the meantime does not mind.

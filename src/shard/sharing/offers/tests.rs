@@ -24,7 +24,7 @@ fn call(path: &str) -> Box<Movable> {
     let request = http::Request::get(path).body(()).expect("a request");
     let parts = request.into_parts().0;
     let request = Request::Http(parts, Source::Empty);
-    Box::new(Movable::new(underway, CallOptions::default(), request).0)
+    Movable::new(underway, CallOptions::default(), request).0
 }
 
 fn offer(offers: &Offers, n: u32, class: Class) -> Arc<Offer> {
