@@ -79,6 +79,10 @@ pub(crate) struct Movable {
 }
 
 /// A request that can cross to another thread.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the call that it is a part of is on the heap"
+)]
 pub(crate) enum Request {
     Http(http::request::Parts, Source),
     /// Of the low-level exchange.
