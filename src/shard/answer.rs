@@ -99,3 +99,48 @@ fn behind(mut bytes: Bytes, head: usize, rest: Option<RemoteBody>) -> RemoteBody
         RemoteBody::Whole(bytes)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn response(rest: Option<RemoteBody>) -> RemoteResponse {
+        let head = "HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\n";
+        let bytes = Bytes::from(format!("{head}body"));
+        let trip = Trip {
+            reused: true,
+            attempts: 1,
+            failed: Vec::new(),
+            wait: Default::default(),
+            first_byte: Default::default(),
+            endpoint: None,
+            shard: 3,
+        };
+        RemoteResponse::new(bytes, head.len(), Some(4), trip, rest)
+    }
+
+    fn whole(body: &RemoteBody) -> &[u8] {
+        match body {
+            RemoteBody::Whole(bytes) => bytes,
+            RemoteBody::Pieces(..) | RemoteBody::Upgraded(_) => panic!("not whole"),
+        }
+    }
+
+    #[test]
+    fn head_and_body_part_on_the_other_side() {
+        let http = response(None).into_http();
+        assert_eq!((http.status().as_u16(), http.headers().len()), (404, 1));
+        assert_eq!(Trip::of(&http).map(|trip| trip.shard), Some(3));
+        assert_eq!(whole(http.body()), b"body");
+        let (head, length, _, body) = response(None).into_raw();
+        assert_eq!(ResponseHead::new(&head).status(), 404);
+        assert_eq!((length, whole(&body)), (Some(4), b"body".as_slice()));
+    }
+
+    #[test]
+    fn what_follows_elsewhere_is_not_looked_for_behind_the_head() {
+        let rest = RemoteBody::Whole(Bytes::from_static(b"elsewhere"));
+        let http = response(Some(rest)).into_http();
+        assert_eq!(whole(http.body()), b"elsewhere");
+    }
+}

@@ -81,7 +81,7 @@ pub(crate) struct Movable {
 /// A request that can cross to another thread.
 #[expect(
     clippy::large_enum_variant,
-    reason = "one a call, and to box it is to allocate"
+    reason = "the call that it is a part of is on the heap"
 )]
 pub(crate) enum Request {
     Http(http::request::Parts, Source),
