@@ -216,12 +216,14 @@ impl Engine {
         on_each.except(refused)
     }
 
-    /// What the engine has counted, and what it holds. A shard that stays down tells nothing but that.
+    /// What the engine has counted, and what it holds. A shard that does not tell within a second, because a task blocks its thread, is
+    /// [missing](Snapshot::missing): the others' figures come, and what it told last, so that no counter falls. The same
+    /// goes for a shard that stays down. [`Snapshots::within`] sets another time limit.
     ///
     /// # Errors
     /// [`Draining`](ErrorKind::Draining) if it is stopping.
     pub async fn snapshot(&self) -> Result<Snapshot, Error> {
-        snapshots::take(&self.shared).await
+        snapshots::take(&self.shared, snapshots::PATIENCE).await
     }
 
     /// What takes snapshots without the engine at hand: for whoever publishes them.

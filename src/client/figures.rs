@@ -5,15 +5,24 @@ use super::snapshot::Snapshot;
 use crate::audit::CloseCause;
 use crate::pool::PoolCounters;
 use crate::shard::figures::UpstreamPart;
-use crate::shard::meters::{EndpointFigures, Outcome, RequestFigures};
+use crate::shard::meters::{Asking, EndpointFigures, Outcome, RequestFigures};
 use crate::stats::Durations;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// What became of those who asked for a connection to an upstream. Their sum is how many asked, but for those who wait still.
+/// What became of those who asked for a connection to an upstream.
+///
+/// Between two turns of each shard it adds up: [`begun`](Acquires::begun) and [`stale`](Acquires::stale) together are all the others and those
+/// who [wait still](Acquires::in_progress). Calls that found a shard's mailbox full, or closed, have asked no pool:
+/// [`ShardState::refused_full`](crate::ShardState::refused_full).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Acquires {
+    /// Who asked: each attempt of a call, and each checkout, once.
+    pub begun: u64,
+    /// Connections that had gone bad by the time that those looked who got them; they asked again. Each is among the others too, by how it
+    /// was granted.
+    pub stale: u64,
     /// Got an idle connection at once.
     pub hit: u64,
     /// Waited, and got a connection that somebody gave back.
@@ -30,14 +39,19 @@ pub struct Acquires {
     pub refused: u64,
     /// Refused because no endpoint was worth a call.
     pub broken: u64,
-    /// Failed with the dial that they waited for, or with the engine's end.
+    /// Failed with the dial that they waited for, or because all that they were granted had gone bad.
     pub failed: u64,
-    /// Went away while they waited.
+    /// Refused because the engine drains, or ends, or was lost on the shard that they waited on.
+    pub draining: u64,
+    /// Went away before they had an answer.
     pub cancelled: u64,
 }
 
 impl Acquires {
-    fn add(&mut self, counters: &PoolCounters, failed: u64, cancelled: u64) {
+    fn add(&mut self, counters: &PoolCounters, asking: &Asking) {
+        let at_once = counters.hits - asking.hits_late;
+        self.begun += at_once + asking.asked - asking.stale;
+        self.stale += asking.stale;
         self.hit += counters.hits;
         self.waited += counters.waits_reused;
         self.created += counters.waits_dialed;
@@ -46,8 +60,15 @@ impl Acquires {
         self.shed += counters.shed;
         self.refused += counters.refused;
         self.broken += counters.broken;
-        self.failed += failed;
-        self.cancelled += cancelled;
+        self.failed += asking.failed;
+        self.draining += asking.draining;
+        self.cancelled += asking.cancelled;
+    }
+
+    /// Who waits still.
+    pub fn in_progress(&self) -> u64 {
+        let over: u64 = self.iter().map(|(_, count)| count).sum();
+        (self.begun + self.stale).saturating_sub(over)
     }
 
     /// Each outcome's name in metrics, with its count.
@@ -62,11 +83,15 @@ impl Acquires {
             ("refused", self.refused),
             ("broken", self.broken),
             ("failed", self.failed),
+            ("draining", self.draining),
             ("cancelled", self.cancelled),
         ]
         .into_iter()
     }
 }
+
+/// For how long after it has left an endpoint is told apart: so long that no `rate` over five minutes misses its end.
+const GONE_TOLD: Duration = Duration::from_secs(600);
 
 /// One upstream's figures, added up over shards.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -122,7 +147,7 @@ pub struct UpstreamFigures {
     pub connections_max: u64,
     /// What became of those who asked for a connection.
     pub acquires: Acquires,
-    /// How long those waited who had to; an answer at once is none of them.
+    /// How long those waited who were queued, whatever came of it; an answer at once is none of them.
     pub wait: Durations,
     /// How long look-ups of its names took.
     pub lookup: Durations,
@@ -142,8 +167,11 @@ pub struct UpstreamFigures {
     pub retry_budget: f64,
     /// What was counted at all its endpoints, those that have left included.
     pub all: EndpointFigures,
-    /// What was counted at each of its endpoints, by address. On each shard the first 64 are told apart.
+    /// What was counted at each of its endpoints, by address, and at those that have left within the last ten minutes. On each shard 64 are
+    /// told apart, and 32 that have left.
     pub endpoints: BTreeMap<String, EndpointFigures>,
+    /// Those of endpoints that have left one shard long ago.
+    long_gone: BTreeMap<String, EndpointFigures>,
 }
 
 impl UpstreamFigures {
@@ -154,7 +182,7 @@ impl UpstreamFigures {
 
     /// Adds what a shard counted beside its pool.
     pub(super) fn add_meters(&mut self, part: &UpstreamPart) {
-        let (url, meters) = (&part.shared.url, &part.meters);
+        let (url, meters) = (&part.url, &part.meters);
         self.scheme = url.scheme().as_str();
         self.address = match (url.host(), url.path()) {
             (Some(host), _) => host.to_owned(),
@@ -162,8 +190,7 @@ impl UpstreamFigures {
         };
         self.port = url.port();
         self.own_name = part.own_name;
-        self.connections_max = part.shared.connections.max().into();
-        (self.acquires).add(&part.counters, meters.failed, meters.cancelled);
+        (self.acquires).add(&part.counters, &meters.asking);
         self.wait.add(&meters.waits);
         self.lookup.add(&meters.lookups);
         self.lookups_failed += meters.lookups_failed;
@@ -181,6 +208,25 @@ impl UpstreamFigures {
             self.all.add(figures);
             let endpoint = self.endpoints.entry(address.to_string()).or_default();
             endpoint.add(figures);
+        }
+        for (since, gone) in &part.gone {
+            self.all.add(&gone.figures);
+            let address = gone.address.to_string();
+            let told = match *since <= GONE_TOLD {
+                true => &mut self.endpoints,
+                false => &mut self.long_gone,
+            };
+            told.entry(address).or_default().add(&gone.figures);
+        }
+    }
+
+    /// All shards have told. An endpoint is told apart as long as one of them knows it, or did lately: its series end at once, and none
+    /// falls before.
+    pub(super) fn settle(&mut self) {
+        for (address, figures) in std::mem::take(&mut self.long_gone) {
+            if let Some(known) = self.endpoints.get_mut(&address) {
+                known.add(&figures);
+            }
         }
     }
 

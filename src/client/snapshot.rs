@@ -5,6 +5,7 @@ use crate::audit::AuditFigures;
 use crate::error::Error;
 use crate::pool::CloseReason;
 use crate::shard::figures::ShardFigures;
+use crate::shard::upstream::{UpstreamId, UpstreamShared};
 use crate::stats::Latencies;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -97,11 +98,17 @@ pub struct Snapshot {
     pub upstreams: BTreeMap<String, UpstreamFigures>,
     /// By upstream's name, why the files that its `tls` settings name could not be used when they were read last.
     pub reload_errors: BTreeMap<String, String>,
-    /// How many shards are in these figures.
+    /// How many shards have told these figures.
     pub shards: usize,
+    /// Shards that did not answer in time: their thread is kept busy, by a task that blocks it, say. What they told last is in the figures;
+    /// [`ShardState::age`] says how old that is.
+    pub missing: Vec<usize>,
     /// How each shard is, those that stay down included.
     pub by_shard: Vec<ShardState>,
 }
+
+/// The upstreams that there are: those that were given up are told by name no more.
+pub(crate) type Known = BTreeMap<UpstreamId, Arc<UpstreamShared>>;
 
 /// How one shard is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -123,6 +130,11 @@ pub struct ShardState {
     pub losses: u64,
     /// Why it is down, if it is: it was lost too often.
     pub down: Option<String>,
+    /// Whether it did not answer in time.
+    pub missing: bool,
+    /// How old these figures are, if the shard is missing or down: they are what it told last, or had counted when it was lost. Nothing
+    /// is there of a shard that has told nothing yet.
+    pub age: Duration,
     /// What its driver counted.
     pub driver: DriverFigures,
     /// Receive buffers of it that somebody holds.
@@ -133,6 +145,10 @@ pub struct ShardState {
     pub steals: u64,
     /// Calls that waited here and were offered to siblings.
     pub offers: u64,
+    /// Calls and leases from elsewhere that found its mailbox full (`mailbox_max`).
+    pub refused_full: u64,
+    /// Those that found it closed for new work: the engine drains, or has ended.
+    pub refused_draining: u64,
 }
 
 /// What an engine holds at one moment.
@@ -192,7 +208,7 @@ impl Snapshot {
     }
 
     /// Adds how an upstream's files fared: news, failures, and why the last of those stands.
-    pub(crate) fn add_reloads(&mut self, name: &str, told: (u64, u64, Option<Arc<str>>)) {
+    fn add_reloads(&mut self, name: &str, told: (u64, u64, Option<Arc<str>>)) {
         let (done, failed, why) = told;
         if done + failed > 0 {
             let figures = self.upstreams.entry(name.to_owned()).or_default();
@@ -203,33 +219,71 @@ impl Snapshot {
         }
     }
 
-    /// Adds a shard that stays down.
-    pub(crate) fn add_down(&mut self, shard: usize, losses: u64, why: &Error) {
+    /// Adds a shard that stays down: what it counted stays, and nothing is there any more. `told`: what it told last, and how old that is.
+    pub(crate) fn add_down(
+        &mut self,
+        shard: usize,
+        told: Option<(&ShardFigures, Duration)>,
+        known: &Known,
+        losses: u64,
+        why: &Error,
+    ) {
+        let told = told.map(|(last, age)| (last.counters_only(), age));
+        let (state, age) = match &told {
+            Some((last, age)) => (ShardState::of(last), *age),
+            None => (ShardState::default(), Duration::ZERO),
+        };
         self.by_shard.push(ShardState {
             shard,
             losses,
             down: Some(why.to_string()),
-            ..ShardState::default()
+            age,
+            ..state
         });
+        if let Some((last, _)) = &told {
+            self.add_figures(last, known);
+        }
+    }
+
+    /// Adds a shard that does not answer.
+    pub(crate) fn add_missing(
+        &mut self,
+        shard: usize,
+        told: Option<(&ShardFigures, Duration)>,
+        known: &Known,
+        depth: usize,
+        losses: u64,
+    ) {
+        let (state, age) = match told {
+            Some((last, age)) => (ShardState::of(last), age),
+            None => (ShardState::default(), Duration::ZERO),
+        };
+        self.missing.push(shard);
+        self.by_shard.push(ShardState {
+            shard,
+            depth: depth as u64,
+            losses,
+            missing: true,
+            age,
+            ..state
+        });
+        if let Some((last, _)) = told {
+            self.add_figures(last, known);
+        }
     }
 
     /// `depth`, `losses`: of the shard's mailbox.
-    pub(crate) fn add(&mut self, shard: &ShardFigures, depth: usize, losses: u64) {
+    pub(crate) fn add(&mut self, shard: &ShardFigures, known: &Known, depth: usize, losses: u64) {
         self.shards += 1;
         self.by_shard.push(ShardState {
-            shard: shard.shard,
-            task_panics: shard.task_panics,
             depth: depth as u64,
-            waiters: shard.waiters as u64,
-            lag: shard.lag,
             losses,
-            down: None,
-            driver: DriverFigures::of(shard),
-            buffers_held: shard.driver.buffers_held,
-            buffers_free: shard.buffers_free.into(),
-            steals: shard.tally.steals,
-            offers: shard.tally.offers,
+            ..ShardState::of(shard)
         });
+        self.add_figures(shard, known);
+    }
+
+    fn add_figures(&mut self, shard: &ShardFigures, known: &Known) {
         let (tally, totals) = (&shard.tally, &shard.totals);
         self.hits += totals.hits;
         self.misses += totals.misses;
@@ -266,15 +320,16 @@ impl Snapshot {
         self.task_panics += shard.task_panics;
         self.add_gauges(shard);
         for (name, part) in &shard.upstreams {
+            if !known.contains_key(&part.id) {
+                // It was given up: on all shards at once.
+                continue;
+            }
             let (census, counters) = (&part.census, &part.counters);
             let figures = self.upstreams.entry(name.to_string()).or_default();
             figures.idle += u64::from(census.idle);
             figures.leased += u64::from(census.leased);
             figures.dialing += u64::from(census.dialing);
             figures.waiters += u64::from(census.waiters);
-            // Over all shards; the last one that tells is the last one asked.
-            figures.permits = u64::from(part.permits);
-            figures.homes = part.homes as u64;
             figures.given_up += counters.evicted(CloseReason::Capacity);
             figures.hits += counters.hits;
             figures.misses += counters.misses;
@@ -289,6 +344,20 @@ impl Snapshot {
         }
     }
 
+    /// All shards have told: what none of them tells comes last.
+    pub(crate) fn settle(&mut self, known: &Known) {
+        for upstream in known.values() {
+            if let Some(figures) = self.upstreams.get_mut(&*upstream.name) {
+                figures.permits = u64::from(upstream.connections.in_use());
+                figures.connections_max = u64::from(upstream.connections.max());
+                figures.homes = upstream.homes.len() as u64;
+                figures.settle();
+            }
+            let reloads = upstream.reloads.told();
+            self.add_reloads(&upstream.name, reloads);
+        }
+    }
+
     fn add_gauges(&mut self, shard: &ShardFigures) {
         let now = &mut self.now;
         now.connections += shard.connections as u64;
@@ -298,6 +367,28 @@ impl Snapshot {
         now.timers += shard.timers as u64;
         now.tasks += shard.tasks as u64;
         self.driver.add(&DriverFigures::of(shard));
+    }
+}
+
+impl ShardState {
+    fn of(shard: &ShardFigures) -> ShardState {
+        ShardState {
+            shard: shard.shard,
+            task_panics: shard.task_panics,
+            waiters: shard.waiters as u64,
+            lag: shard.lag,
+            driver: DriverFigures::of(shard),
+            buffers_held: shard.driver.buffers_held,
+            buffers_free: shard.buffers_free.into(),
+            steals: shard.tally.steals,
+            offers: shard.tally.offers,
+            ..ShardState::default()
+        }
+    }
+
+    /// Whether it serves: neither down nor missing.
+    pub fn is_up(&self) -> bool {
+        self.down.is_none() && !self.missing
     }
 }
 

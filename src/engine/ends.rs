@@ -47,6 +47,7 @@ impl<D: Driver> EngineShared<D> {
     /// Every shard has ended: whoever still holds a handle keeps no thread.
     pub(crate) fn on_all_ended(&self) {
         self.resolver.end();
+        self.alarms.end();
     }
 
     /// Whether every shard was told to stop.

@@ -3,6 +3,7 @@
 //! Owns: what is made once, at start. Never: stands on the path of a call that a shard makes itself.
 
 mod access;
+pub(crate) mod alarms;
 pub(crate) mod cores;
 mod ends;
 mod identity;
@@ -13,6 +14,7 @@ pub(crate) mod resolver;
 pub(crate) mod restart;
 pub(crate) mod standing;
 pub(crate) mod threads;
+pub(crate) mod told;
 pub(crate) mod watch;
 
 #[cfg(test)]
@@ -36,10 +38,13 @@ use crate::shard::sharing::movable::Movable;
 use crate::shard::upstream::{UpstreamId, UpstreamShared, quota};
 use crate::time::clock::Clock;
 use crate::tls::TicketStore;
+use alarms::Alarms;
 use registry::Registry;
 use standing::Standing;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use told::Told;
 
 /// What every handle and every shard of an engine refers to.
 pub(crate) struct EngineShared<D: Driver> {
@@ -68,6 +73,10 @@ pub(crate) struct EngineShared<D: Driver> {
     desk: Arc<Desk>,
     /// Tasks that run on every shard.
     pub(crate) standing: Standing<D>,
+    /// What each shard told of its figures last.
+    pub(crate) told: Told,
+    /// For those who wait for figures.
+    pub(crate) alarms: Alarms,
     /// No shard is started again.
     stopping: AtomicBool,
 }
@@ -103,6 +112,8 @@ impl<D: Driver> EngineShared<D> {
             subscriber: None,
             next_id: AtomicU64::new(1),
             choices: AtomicU64::new(0),
+            told: Told::new(shards),
+            alarms: Alarms::new(clock.clone()),
             clock,
             resolver: access::judged(&config.access, resolver),
             desk: Arc::new(Desk::new(shards)),
@@ -157,6 +168,13 @@ impl<D: Driver> EngineShared<D> {
     /// As [`named`].
     pub(crate) fn named(&self, name: &str) -> Result<Arc<UpstreamShared>, Error> {
         named(&self.directory, name)
+    }
+
+    /// All upstreams that there are, by id.
+    pub(crate) fn upstreams(&self) -> BTreeMap<UpstreamId, Arc<UpstreamShared>> {
+        let named = self.directory.values().cloned();
+        let all = named.chain(self.registry.all());
+        all.map(|upstream| (upstream.id, upstream)).collect()
     }
 
     /// The upstream of an absolute URL, made now if there is none yet; in use until the guard that

@@ -136,6 +136,10 @@ fn give_up(shared: &EngineShared<Uring>, mut shard: Shard<Uring>, fault: &Error)
     // The driver first: it cancels what is in flight and waits. Then the permits.
     let _ = catch_unwind(AssertUnwindSafe(|| drop(shard)));
     shared.on_shard_lost(index);
+    if let Ok(tally) = &tally {
+        // Until a successor tells, or for good.
+        (shared.told).keep(index, tally.figures(index, shared.now()));
+    }
     tally.unwrap_or_default()
 }
 

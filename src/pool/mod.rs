@@ -175,6 +175,11 @@ impl Pool {
         }
     }
 
+    /// Of those who asked: how many got an idle connection at once, and how many had to queue.
+    pub fn hits_and_waits(&self) -> (u64, u64) {
+        (self.counters.hits, self.counters.waits)
+    }
+
     /// Each endpoint, what its breaker says, and how often it was ejected.
     pub fn endpoints(&self) -> impl Iterator<Item = (EndpointId, BreakerState, u64)> {
         self.endpoints.told()

@@ -35,6 +35,8 @@ pub(crate) struct Waiter {
     pub(super) since: Time,
     /// Whether the pool knows it already.
     pub(super) queued: bool,
+    /// Whether it was in the pool's queue: the pool did not answer at once.
+    pub(super) waits: bool,
     pub(super) waker: Waker,
     /// While it waits.
     pub(super) span: Span,
@@ -79,10 +81,15 @@ impl<D: Driver> Core<D> {
         wish: Wish,
         waker: &Waker,
     ) -> Result<CheckedOut, Error> {
-        if !wish.fresh
-            && let Some(grant) = self.hit(wish.upstream, wish.class)?
-        {
-            return Ok(CheckedOut::Granted(grant));
+        if !wish.fresh {
+            match self.hit(wish.upstream, wish.class) {
+                Ok(Some(grant)) => return Ok(CheckedOut::Granted(grant)),
+                Ok(None) => {}
+                Err(error) => {
+                    self.count_turned_away(wish.upstream);
+                    return Err(error);
+                }
+            }
         }
         let waiter = self.wait(wish, Stake::Stays, waker);
         match self.take_answer(waiter) {
@@ -141,11 +148,15 @@ impl<D: Driver> Core<D> {
             wish,
             since: self.now,
             queued: false,
+            waits: false,
             waker: waker.clone(),
             span: trace::wait(),
             answer: None,
             stake,
         });
+        if let Some(state) = self.upstreams.get_mut(wish.upstream) {
+            state.meters.asking.asked += 1;
+        }
         if self.has_news() {
             self.deferred.push_back(Deferred::Checkout(waiter));
         } else {
@@ -164,18 +175,17 @@ impl<D: Driver> Core<D> {
         match gone.answer {
             Some(Ok(grant)) => self.give_back(grant),
             Some(Err(_)) => {}
-            None if gone.queued => self.cancel_queued(waiter, gone.wish.upstream),
-            None => {}
+            None => {
+                if let Some(state) = self.upstreams.get_mut(gone.wish.upstream) {
+                    state.meters.asking.cancelled += 1;
+                }
+                if gone.queued {
+                    let waiter = WaiterId(waiter);
+                    self.pool_input(gone.wish.upstream, Input::Cancel { waiter });
+                }
+            }
         }
         gone.stake.into_call()
-    }
-
-    fn cancel_queued(&mut self, waiter: Key, upstream: Key) {
-        if let Some(state) = self.upstreams.get_mut(upstream) {
-            state.meters.cancelled += 1;
-        }
-        let waiter = WaiterId(waiter);
-        self.pool_input(upstream, Input::Cancel { waiter });
     }
 
     pub(super) fn on_deferred(&mut self, deferred: Deferred) {
@@ -186,7 +196,11 @@ impl<D: Driver> Core<D> {
                 };
                 let wish = waiter.wish;
                 let grant = match self.upstreams.get_mut(wish.upstream) {
-                    Some(state) if !wish.fresh => state.pool.checkout(self.now, wish.class),
+                    Some(state) if !wish.fresh => {
+                        let grant = state.pool.checkout(self.now, wish.class);
+                        state.meters.asking.hits_late += u64::from(grant.is_some());
+                        grant
+                    }
                     Some(_) | None => None,
                 };
                 match grant {
@@ -213,6 +227,7 @@ impl<D: Driver> Core<D> {
             return self.answer(key, Err(Error::draining()));
         };
         state.share.staying += u32::from(stays);
+        let (hits, waits) = state.pool.hits_and_waits();
         let input = Input::Enqueue {
             waiter: WaiterId(key),
             class: wish.class,
@@ -221,6 +236,13 @@ impl<D: Driver> Core<D> {
             elsewhere: !stays && state.share.siblings_have_room_for(self.index, wish.class),
         };
         self.pool_input(wish.upstream, input);
+        if let Some(state) = self.upstreams.get_mut(wish.upstream) {
+            let (hits_now, waits_now) = state.pool.hits_and_waits();
+            state.meters.asking.hits_late += hits_now - hits;
+            if let Some(waiter) = self.waiters.get_mut(key) {
+                waiter.waits = waits_now > waits;
+            }
+        }
         if stays {
             self.check_starving(wish.upstream);
         } else {
@@ -247,10 +269,13 @@ impl<D: Driver> Core<D> {
     }
 
     /// Answers a waiter who has no answer yet, and whom its pool does not know any more.
-    pub(super) fn answer_unanswered(&mut self, key: Key, error: Error) {
-        if let Some(waiter) = self.waiters.get_mut(key)
+    pub(super) fn refuse_unanswered(&mut self, key: Key, error: Error) {
+        if let Some(waiter) = self.waiters.get(key)
             && waiter.answer.is_none()
         {
+            if let Some(state) = self.upstreams.get_mut(waiter.wish.upstream) {
+                state.meters.asking.draining += 1;
+            }
             self.answer(key, Err(error));
         }
     }
@@ -276,6 +301,7 @@ impl<D: Driver> Core<D> {
 
     fn remove_waiter(&mut self, key: Key) -> Option<Waiter> {
         let waiter = self.waiters.remove(key)?;
+        self.record_wait(&waiter);
         if waiter.answer.is_none() {
             let stayed = waiter.queued && waiter.stake.stays();
             self.left_queue(waiter.wish.upstream, stayed, false);
@@ -286,11 +312,19 @@ impl<D: Driver> Core<D> {
     pub(super) fn take_answer(&mut self, key: Key) -> Option<Answered> {
         self.waiters.get(key)?.answer.as_ref()?;
         let waiter = self.waiters.remove(key)?;
+        self.record_wait(&waiter);
+        Some((waiter.answer?, waiter.stake.into_call()))
+    }
+
+    /// Somebody waits no longer: whoever was in the queue has waited, whatever came of it.
+    pub(super) fn record_wait(&mut self, waiter: &Waiter) {
+        if !waiter.waits {
+            return;
+        }
         let waited = self.now.since(waiter.since);
         self.tally.waited(waited);
         if let Some(state) = self.upstreams.get_mut(waiter.wish.upstream) {
             state.meters.waits.record(waited);
         }
-        Some((waiter.answer?, waiter.stake.into_call()))
     }
 }

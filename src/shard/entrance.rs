@@ -23,6 +23,15 @@ pub(crate) enum Gate {
     Closed = 3,
 }
 
+/// Why somebody was not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// The queue was full.
+    Full,
+    /// The engine drains, or the shard has ended.
+    Closed,
+}
+
 /// The entrance of one shard.
 pub(crate) struct Entrance {
     index: usize,
@@ -31,6 +40,9 @@ pub(crate) struct Entrance {
     fault: Mutex<Option<Error>>,
     /// How often the shard was lost.
     losses: AtomicU64,
+    /// How often somebody was not let in: for want of room, and because it is closed for new work.
+    full: AtomicU64,
+    closed: AtomicU64,
     /// The [`Count`] of its calls, in one word: a call that moves changes both halves at once.
     count: CachePadded<AtomicU64>,
     parker: Arc<Parker>,
@@ -70,6 +82,8 @@ impl Entrance {
             gate: AtomicU8::new(Gate::Open as u8),
             fault: Mutex::default(),
             losses: AtomicU64::new(0),
+            full: AtomicU64::new(0),
+            closed: AtomicU64::new(0),
             count: CachePadded::default(),
             parker,
         }
@@ -86,6 +100,21 @@ impl Entrance {
             2 => Gate::Draining,
             _ => Gate::Closed,
         }
+    }
+
+    /// Counts somebody who was not let in.
+    pub(super) fn turned_away(&self, why: Why) {
+        let count = match why {
+            Why::Full => &self.full,
+            Why::Closed => &self.closed,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many were not: for want of room, and because it was closed.
+    pub(crate) fn all_turned_away(&self) -> (u64, u64) {
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        (count(&self.full), count(&self.closed))
     }
 
     pub(super) fn drain(&self) {

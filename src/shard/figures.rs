@@ -3,16 +3,21 @@
 //! Owns: plain counters, written by the shard alone. Never: an atomic, or a clock.
 
 use super::core::Core;
-use super::meters::{EndpointFigures, Meters, PLACES_MAX};
+use super::meters::{EndpointFigures, Gone, Meters, PLACES_MAX};
 use super::upstream::{UpstreamId, UpstreamShared, UpstreamState};
+use crate::config::UpstreamUrl;
 use crate::driver::{Counters, Driver};
 use crate::endpoint::Endpoint;
 use crate::pool::{Census, CloseReason, EndpointId, PoolCounters};
 use crate::stats::Latencies;
+use crate::time::Time;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// What an upstream costs to copy: as much as so many endpoints.
+const UNITS_OF_UPSTREAM: usize = 4;
 
 /// Totals since the shard began, beside those that pools and driver keep themselves.
 #[derive(Clone, Debug, Default)]
@@ -52,7 +57,9 @@ pub(crate) struct Tally {
     /// Counters of upstreams that were given up.
     pub(super) departed: Totals,
     /// What the shard before this one, lost, had counted of upstreams that this one has not met yet.
-    pub(super) inherited: BTreeMap<UpstreamId, Meters>,
+    pub(super) inherited: BTreeMap<UpstreamId, (Arc<UpstreamShared>, Box<Meters>)>,
+    /// What the drivers of the shards before this one counted.
+    pub(super) driver_before: Counters,
 }
 
 /// What is added up over upstreams.
@@ -90,6 +97,30 @@ impl Tally {
         self.wait_nanos += u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     }
 
+    /// What `driver` counts, and those before it did.
+    pub(super) fn driver(&self, driver: Counters) -> Counters {
+        let before = &self.driver_before;
+        let mut all = driver;
+        all.enters += before.enters;
+        all.enters_extra += before.enters_extra;
+        all.submissions += before.submissions;
+        all.completions += before.completions;
+        all.messages += before.messages;
+        all.out_of_buffers += before.out_of_buffers;
+        all.faults += before.faults;
+        all
+    }
+
+    /// All that is left of lost shard `index`.
+    pub(crate) fn figures(&self, index: usize, at: Time) -> ShardFigures {
+        let mut figures = ShardFigures::begun(index, at, self);
+        for (shared, meters) in self.inherited.values() {
+            let part = UpstreamPart::inherited(shared, meters, at);
+            figures.add(part);
+        }
+        figures
+    }
+
     /// Keeps the counters of an upstream that is about to be removed.
     pub(super) fn keep(&mut self, upstream: &UpstreamState) {
         self.departed
@@ -113,8 +144,11 @@ impl Totals {
 }
 
 /// A copy of one shard's figures, taken between turns.
+#[derive(Clone)]
 pub(crate) struct ShardFigures {
     pub(crate) shard: usize,
+    /// When it was begun.
+    pub(crate) at: Time,
     pub(crate) tally: Tally,
     pub(crate) totals: Totals,
     pub(crate) driver: Counters,
@@ -130,10 +164,77 @@ pub(crate) struct ShardFigures {
     pub(crate) lag: Duration,
 }
 
+impl ShardFigures {
+    /// The totals of `tally`, and nothing that is there now.
+    pub(super) fn begun(shard: usize, at: Time, tally: &Tally) -> ShardFigures {
+        ShardFigures {
+            shard,
+            at,
+            tally: Tally {
+                connects: tally.connects.clone(),
+                handshakes_full: tally.handshakes_full.clone(),
+                handshakes_resumed: tally.handshakes_resumed.clone(),
+                // Told by upstream.
+                inherited: BTreeMap::new(),
+                ..*tally
+            },
+            totals: tally.departed,
+            driver: tally.driver(Counters::default()),
+            buffers_free: 0,
+            upstreams: BTreeMap::new(),
+            connections: 0,
+            timers: 0,
+            waiters: 0,
+            tasks: 0,
+            task_panics: tally.task_panics,
+            lag: Duration::ZERO,
+        }
+    }
+
+    /// Adds an upstream.
+    pub(super) fn add(&mut self, part: UpstreamPart) {
+        let name = part.name.clone();
+        match self.upstreams.get_mut(&name) {
+            // It was met after what is left of a lost shard was copied.
+            Some(same) if same.id == part.id => *same = part,
+            // One of that name was given up, and is not known to be yet.
+            Some(other) => other.add(part),
+            None => {
+                self.upstreams.insert(name, part);
+            }
+        }
+    }
+
+    /// What has been counted, without what was there: of a shard of which nothing is left.
+    pub(crate) fn counters_only(&self) -> ShardFigures {
+        let mut all = ShardFigures {
+            buffers_free: 0,
+            connections: 0,
+            timers: 0,
+            waiters: 0,
+            tasks: 0,
+            lag: Duration::ZERO,
+            ..self.clone()
+        };
+        (all.driver.sockets, all.driver.buffers_held) = (0, 0);
+        for part in all.upstreams.values_mut() {
+            part.census = Census::default();
+            part.retry_budget = 0.0;
+            part.meters.elsewhere.at_rest();
+            for (_, figures) in part.endpoints.values_mut() {
+                figures.at_rest();
+            }
+        }
+        all
+    }
+}
+
 /// What one shard tells of an upstream.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct UpstreamPart {
-    pub(crate) shared: Arc<UpstreamShared>,
+    pub(crate) id: UpstreamId,
+    pub(crate) name: Arc<str>,
+    pub(crate) url: Arc<UpstreamUrl>,
     pub(crate) census: Census,
     pub(crate) counters: PoolCounters,
     pub(crate) meters: Meters,
@@ -142,15 +243,13 @@ pub(crate) struct UpstreamPart {
     pub(crate) own_name: bool,
     /// Where each endpoint is that has figures of its own, and what it has.
     pub(crate) endpoints: BTreeMap<EndpointId, (Endpoint, EndpointFigures)>,
-    /// Connections to it that count against its cap, over all shards.
-    pub(crate) permits: u32,
-    /// How many homes it has.
-    pub(crate) homes: usize,
+    /// Those that have left, with the time since.
+    pub(crate) gone: Vec<(Duration, Gone)>,
 }
 
 impl UpstreamPart {
     /// `upstream`, as it is now; of its connections nothing yet.
-    pub(super) fn of(upstream: &UpstreamState) -> UpstreamPart {
+    pub(super) fn of(upstream: &UpstreamState, now: Time) -> UpstreamPart {
         let mut endpoints = BTreeMap::new();
         for (id, figures) in upstream.meters.places() {
             if let Some(address) = upstream.addresses.get(id) {
@@ -166,25 +265,52 @@ impl UpstreamPart {
                 },
             };
             figures.breaker.count(breaker);
-            figures.ejections = ejections;
+            figures.ejections += ejections;
         }
-        let mut counters = upstream.pool.counters();
-        counters.add(&upstream.meters.before);
+        let own_name = upstream.policy.current().endpoints.is_empty();
+        let mut part = UpstreamPart::counted(&upstream.shared, &upstream.meters, own_name, now);
+        part.census = upstream.pool.census();
+        part.counters.add(&upstream.pool.counters());
+        part.retry_budget = upstream.account.retry_budget();
+        part.endpoints = endpoints;
+        part
+    }
+
+    /// What a lost shard had counted of an upstream.
+    pub(super) fn inherited(shared: &UpstreamShared, meters: &Meters, now: Time) -> UpstreamPart {
+        let own_name = shared.settings().endpoints.is_empty();
+        UpstreamPart::counted(shared, meters, own_name, now)
+    }
+
+    fn counted(
+        shared: &UpstreamShared,
+        meters: &Meters,
+        own_name: bool,
+        now: Time,
+    ) -> UpstreamPart {
+        let gone = meters.gone().iter();
         UpstreamPart {
-            shared: upstream.shared.clone(),
-            census: upstream.pool.census(),
-            counters,
-            meters: upstream.meters.without_places(),
-            retry_budget: upstream.account.retry_budget(),
-            own_name: upstream.policy.current().endpoints.is_empty(),
-            endpoints,
-            permits: upstream.shared.connections.in_use(),
-            homes: upstream.shared.homes.len(),
+            id: shared.id,
+            name: shared.name.clone(),
+            url: shared.url.clone(),
+            census: Census::default(),
+            counters: meters.before.clone(),
+            meters: meters.without_places(),
+            retry_budget: 0.0,
+            own_name,
+            endpoints: BTreeMap::new(),
+            gone: gone
+                .map(|gone| (now.since(gone.since), gone.clone()))
+                .collect(),
         }
     }
-}
 
-impl UpstreamPart {
+    /// How much there is to copy of an upstream.
+    pub(super) fn cost(upstream: &UpstreamState) -> usize {
+        let known = upstream.pool.endpoints().take(PLACES_MAX).count();
+        UNITS_OF_UPSTREAM + known + upstream.meters.endpoints()
+    }
+
     /// Adds another one of the same name, on the same shard.
     pub(super) fn add(&mut self, other: UpstreamPart) {
         let (census, more) = (&mut self.census, other.census);
@@ -199,6 +325,9 @@ impl UpstreamPart {
         for (_, (_, figures)) in other.endpoints {
             self.meters.elsewhere.add(&figures);
         }
+        for (_, gone) in other.gone {
+            self.meters.elsewhere.add(&gone.figures);
+        }
     }
 }
 
@@ -206,11 +335,20 @@ impl<D: Driver> Core<D> {
     /// The totals, for a successor to go on from.
     pub(super) fn legacy(&mut self) -> Tally {
         let mut tally = std::mem::take(&mut self.tally);
+        tally.driver_before = tally.driver(self.driver.counters());
         for (_, upstream) in self.upstreams.iter() {
             tally.keep(upstream);
-            let meters = Meters::clone(&upstream.meters);
-            let meters = meters.bequeath(&upstream.pool.counters());
-            tally.inherited.insert(upstream.shared.id, meters);
+            if upstream.forgotten {
+                continue;
+            }
+            let mut meters = Meters::clone(&upstream.meters);
+            for (id, _, ejections) in upstream.pool.endpoints() {
+                meters.keep_ejections(id, ejections);
+            }
+            let address = |id| upstream.addresses.get(id);
+            let meters = meters.bequeath(self.now, &upstream.pool.counters(), address);
+            let shared = upstream.shared.clone();
+            (tally.inherited).insert(shared.id, (shared, Box::new(meters)));
         }
         tally
     }

@@ -74,7 +74,12 @@ impl<'a, D: Driver> Checkout<'a, D> {
                 return Poll::Ready(Ok(taken));
             }
         }
-        Poll::Ready(Err(self.upstream.name_error(nothing_usable())))
+        let upstream = self.upstream;
+        let mut core = upstream.shard.core.borrow_mut();
+        let key = upstream.key(&mut core);
+        core.count_nothing_usable(key);
+        drop(core);
+        Poll::Ready(Err(upstream.name_error(nothing_usable())))
     }
 
     /// Waits for a grant. What the holder finds at the other end of it is not looked at yet.

@@ -223,10 +223,14 @@ impl<D: Driver> LocalUpstream<D> {
     /// [`Draining`](ErrorKind::Draining) if it may not begin any more.
     pub(crate) fn let_in(&self) -> Result<Time, Error> {
         let core = self.shard.core.borrow();
-        match core.draining && !self.outside {
-            true => Err(self.name_error(Error::draining())),
-            false => Ok(core.now()),
+        if !core.draining || self.outside {
+            return Ok(core.now());
         }
+        drop(core);
+        let mut core = self.shard.core.borrow_mut();
+        let key = self.key(&mut core);
+        core.count_turned_away(key);
+        Err(self.name_error(Error::draining()))
     }
 
     /// The pause before a call's `retry`-th retry.

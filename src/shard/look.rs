@@ -88,6 +88,10 @@ pub struct UpstreamLook {
     pub choosy: bool,
     /// Whether some endpoint's trials are not those that are under way.
     pub trials_adrift: bool,
+    /// How many are here who have asked for a connection and have no answer yet.
+    pub unanswered: u64,
+    /// How many more have asked than were answered, as it was counted.
+    pub in_progress: i64,
     /// Totals since the shard met it.
     pub counters: UpstreamCounters,
 }
@@ -149,8 +153,9 @@ impl<D: Driver> Core<D> {
             let upstream = self.upstreams.get(waiter.wish.upstream);
             let id = upstream.map_or(0, |upstream| upstream.shared.id.0);
             let its = look.upstreams.iter_mut().find(|one| one.id == id);
-            if let (Some(its), true) = (its, waiter.is_movable()) {
-                its.waiters_movable += 1;
+            if let Some(its) = its {
+                its.waiters_movable += u32::from(waiter.is_movable());
+                its.unanswered += u64::from(waiter.answer.is_none());
             }
         }
         look.waiters = self.waiters.len();
@@ -205,6 +210,17 @@ impl<D: Driver> Core<D> {
     }
 }
 
+/// Of those who did not get a connection at once.
+fn in_progress(upstream: &UpstreamState) -> i64 {
+    let mut pool = upstream.pool.counters();
+    pool.add(&upstream.meters.before);
+    let asking = &upstream.meters.asking;
+    let granted = asking.hits_late + pool.waits_reused + pool.waits_dialed + pool.moved;
+    let refused = pool.wait_timeouts + pool.shed + pool.refused + pool.broken;
+    let others = asking.failed + asking.draining + asking.cancelled;
+    asking.asked as i64 - (granted + refused + others) as i64
+}
+
 fn upstream_look(upstream: &UpstreamState) -> UpstreamLook {
     let census = upstream.pool.census();
     let counters = upstream.pool.counters();
@@ -219,6 +235,8 @@ fn upstream_look(upstream: &UpstreamState) -> UpstreamLook {
         waiters_movable: 0,
         choosy: upstream.pool.is_choosy(),
         trials_adrift: !upstream.pool.trials_add_up(),
+        unanswered: 0,
+        in_progress: in_progress(upstream),
         counters: UpstreamCounters {
             hits: counters.hits,
             misses: counters.misses,

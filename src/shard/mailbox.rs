@@ -3,8 +3,8 @@
 //! Owns: the queues into a shard and the shard's sleep. Never: blocks a sender, or grows beyond what
 //! the configuration and the number of calls under way allow.
 
-use super::entrance::Entrance;
 pub(crate) use super::entrance::Gate;
+use super::entrance::{Entrance, Why};
 use super::figures::ShardFigures;
 use super::hunger::Hunger;
 use super::local::LocalShard;
@@ -123,9 +123,13 @@ impl<D: Driver> Mailbox<D> {
         // Pairs with `drain`: either this sees that the shard drains, or the shard sees the call.
         match self.gate() {
             Gate::Open | Gate::Lost => {}
-            Gate::Draining | Gate::Closed => return Err((self.refusal(), work)),
+            Gate::Draining | Gate::Closed => {
+                self.entrance.turned_away(Why::Closed);
+                return Err((self.refusal(), work));
+            }
         }
         if let Err(work) = self.work.push(work) {
+            self.entrance.turned_away(Why::Full);
             let what = format!(
                 "the shard's mailbox is full ({} calls)",
                 self.work.capacity()

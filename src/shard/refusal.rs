@@ -44,15 +44,32 @@ impl<D: Driver> Core<D> {
 
     /// Counts those whom nothing in the pool is to blame for; the others it counts itself.
     pub(super) fn count_refusal(&mut self, upstream: Key, refusal: &Refusal) {
-        let failed = match refusal {
-            Refusal::DialFailed | Refusal::Draining => 1,
+        let Some(state) = self.upstreams.get_mut(upstream) else {
+            return;
+        };
+        match refusal {
+            Refusal::DialFailed => state.meters.asking.failed += 1,
+            Refusal::Draining => state.meters.asking.draining += 1,
             Refusal::QueueFull { .. }
             | Refusal::Overloaded { .. }
             | Refusal::Breaker { .. }
-            | Refusal::Deadline => 0,
-        };
+            | Refusal::Deadline => {}
+        }
+    }
+
+    /// Counts somebody who may not even ask any more.
+    pub(super) fn count_turned_away(&mut self, upstream: Key) {
         if let Some(state) = self.upstreams.get_mut(upstream) {
-            state.meters.failed += failed;
+            state.meters.asking.asked += 1;
+            state.meters.asking.draining += 1;
+        }
+    }
+
+    /// Counts somebody who asks no more, because all that was granted had gone bad.
+    pub(super) fn count_nothing_usable(&mut self, upstream: Key) {
+        if let Some(state) = self.upstreams.get_mut(upstream) {
+            state.meters.asking.asked += 1;
+            state.meters.asking.failed += 1;
         }
     }
 

@@ -95,6 +95,18 @@ impl<D: Driver> Core<D> {
         let Some((ids, replaced)) = news(self) else {
             return;
         };
+        if let Some(state) = self.upstreams.get_mut(upstream) {
+            let (meters, addresses) = (&mut state.meters, &state.addresses);
+            // The pool forgets those that are not among them.
+            for (id, _, ejections) in state.pool.endpoints().filter(|(id, ..)| !ids.contains(id)) {
+                meters.keep_ejections(id, ejections);
+            }
+            for &id in &ids {
+                if let Some(address) = addresses.get(id) {
+                    meters.come(id, address);
+                }
+            }
+        }
         self.pool_input(upstream, Input::Endpoints(ids));
         if replaced {
             self.close_in_time(upstream, |state, connection| {
@@ -102,6 +114,11 @@ impl<D: Driver> Core<D> {
                 place.is_some_and(|id| !state.addresses.is_present(id))
             });
         }
+        self.tidy_endpoints(upstream);
+    }
+
+    /// Forgets endpoints that have left, and that no connection goes to any more.
+    pub(super) fn tidy_endpoints(&mut self, upstream: Key) {
         let Some(state) = self.upstreams.get_mut(upstream) else {
             return;
         };
@@ -111,9 +128,9 @@ impl<D: Driver> Core<D> {
                 .filter(|(_, connection)| connection.upstream == upstream)
                 .filter_map(|(_, connection)| connection.place)
                 .collect();
-            state.addresses.tidy(|id| in_use.contains(&id));
-            let addresses = &state.addresses;
-            state.meters.forget(|id| addresses.get(id).is_none());
+            for (id, gone) in state.addresses.tidy(|id| in_use.contains(&id)) {
+                state.meters.leave(self.now, id, &gone);
+            }
         }
     }
 

@@ -175,6 +175,7 @@ impl<D: Driver> Core<D> {
         let upstream = self.upstreams.get(connection.upstream);
         let speaks_first =
             connection.uses <= 1 && upstream.is_some_and(|u| !u.shared.url.is_http());
+        let upstream = connection.upstream;
         let stray = !connection.inbound.is_empty() && !speaks_first;
         let closed = closed && !speaks_first;
         if stray {
@@ -185,6 +186,9 @@ impl<D: Driver> Core<D> {
             self.ends_by(key, CloseCause::PeerClosed);
         } else {
             return false;
+        }
+        if let Some(state) = self.upstreams.get_mut(upstream) {
+            state.meters.asking.stale += 1;
         }
         self.leave_pool(key);
         self.condemn(key);

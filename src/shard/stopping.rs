@@ -24,7 +24,7 @@ impl<D: Driver> Core<D> {
         // Those whom no pool knows yet.
         let waiters: Vec<Key> = self.waiters.iter().map(|(key, _)| key).collect();
         for waiter in waiters {
-            self.answer_unanswered(waiter, self.ended());
+            self.refuse_unanswered(waiter, self.ended());
         }
         let ended = self.ended();
         let connections: Vec<Key> = self.connections.iter().map(|(key, _)| key).collect();

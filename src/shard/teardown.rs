@@ -180,8 +180,12 @@ impl<D: Driver> Core<D> {
         if let Some((_, timer)) = connection.timer {
             self.timers.remove(timer);
         }
-        let upstream = connection.upstream;
+        let (upstream, place) = (connection.upstream, connection.place);
         drop(connection);
+        let state = self.upstreams.get(upstream);
+        if place.is_some_and(|id| state.is_some_and(|state| !state.addresses.is_present(id))) {
+            self.tidy_endpoints(upstream);
+        }
         self.announce_capacity(upstream);
         self.remove_if_vacant(upstream);
     }

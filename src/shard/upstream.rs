@@ -54,7 +54,7 @@ pub(crate) struct UpstreamShared {
     pub(crate) id: UpstreamId,
     pub(crate) name: Arc<str>,
     /// Where it is and what is spoken there, which never changes.
-    pub(crate) url: UpstreamUrl,
+    pub(crate) url: Arc<UpstreamUrl>,
     /// The Host header of requests that bring none.
     pub(crate) host: Host,
     pub(crate) permits: Permits,
@@ -139,7 +139,7 @@ impl UpstreamShared {
             offers: OnceLock::new(),
             homes: Homes::new(by_preference(&name, shards), warm(&config), &config.sharing),
             name,
-            url: config.url.clone(),
+            url: Arc::new(config.url.clone()),
             trace_context: AtomicBool::new(config.trace_context),
             reloads: Reloads::default(),
             in_force: Mutex::new(InForce {

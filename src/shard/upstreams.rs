@@ -18,8 +18,8 @@ impl<D: Driver> Core<D> {
         }
         let seed = self.random.next_u64();
         let mut state = UpstreamState::new(shared.clone(), self.index, seed, self.now);
-        if let Some(before) = self.tally.inherited.remove(&shared.id) {
-            *state.meters = before;
+        if let Some((_, before)) = self.tally.inherited.remove(&shared.id) {
+            state.meters = before;
         }
         let key = self.upstreams.insert(state);
         self.upstream_keys.insert(shared.id, key);

@@ -9,9 +9,7 @@ use crate::stats::Durations;
 /// What a metric is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// It only grows, while the engine lives and, with a label of an upstream or endpoint, while that is known. A sum over shards can
-    /// fall all the same, when a shard is lost, or an endpoint leaves on one shard before the others: a reader takes that for a new start, as
-    /// of any counter.
+    /// It only grows, while the engine lives and, with a label of an upstream or endpoint, while that is told.
     Counter,
     /// It is as it is at the moment.
     Gauge,
@@ -187,8 +185,12 @@ pub const METRICS: &[Metric] = &[
         "Callers that wait for a connection.", read::waiters),
     metric(("ringpool.pool.acquires", "{acquire}", Counter), &["upstream", "outcome"],
         "What became of those who asked for a connection.", read::acquires),
+    metric(("ringpool.pool.acquires_begun", "{acquire}", Counter), UPSTREAM,
+        "Times that somebody asked for a connection: each attempt of a call, and each checkout.", read::acquires_begun),
+    metric(("ringpool.pool.stale_grants", "{connection}", Counter), UPSTREAM,
+        "Connections that had gone bad when those looked who got them, and asked again.", read::stale_grants),
     metric(("ringpool.pool.connection.wait_time", "s", Histogram), UPSTREAM,
-        "How long those waited for a connection who did not get one at once.", read::waits),
+        "How long those waited for a connection who were queued, whatever came of it.", read::waits),
     metric(("ringpool.pool.connection.create_time", "s", Histogram), UPSTREAM,
         "How long connections took to be made, look-up and TLS included.", read::create_times),
     metric(("ringpool.pool.connection.phase_time", "s", Histogram), &["upstream", "phase"],
@@ -226,12 +228,18 @@ pub const METRICS: &[Metric] = &[
     metric(("ringpool.endpoint.ejections", "{ejection}", Counter), ENDPOINT,
         "How often a shard has ejected the endpoint.", read::ejections),
 
-    metric(("ringpool.shard.up", "{shard}", Gauge), SHARD, "1, or 0 for a shard that stays down.", read::up),
+    metric(("ringpool.shard.up", "{shard}", Gauge), SHARD,
+        "1, or 0 for a shard that stays down, or did not tell its figures in time.", read::up),
+    metric(("ringpool.shard.figures_age", "s", Gauge), SHARD,
+        "How old a shard's figures are: 0, unless it is not up; then those are told that it told last.", read::age),
     metric(("ringpool.shard.losses", "{loss}", Counter), SHARD, "How often a shard was lost by a defect.", read::losses),
     metric(("ringpool.shard.loop_lag", "s", Gauge), SHARD,
         "How long what comes in waits for its turn; 0 while each turn leaves nothing undone.", read::lag),
     metric(("ringpool.shard.queued_calls", "{call}", Gauge), SHARD,
         "Calls and leases from elsewhere that are queued or under way.", read::depth),
+    metric(("ringpool.shard.refused_calls", "{call}", Counter), &["shard", "reason"],
+        "Calls and leases from elsewhere that found the mailbox full, or closed for new work (draining); they have asked no pool.",
+        read::refused_calls),
     metric(("ringpool.shard.turns", "{turn}", Counter), SHARD, "Turns of the loop.", read::turns),
     metric(("ringpool.shard.enters", "{call}", Counter), SHARD,
         "System calls to submit, reap or sleep.", read::enters),

@@ -28,6 +28,8 @@ const HEAD_MAX: usize = 8 * 1024;
 /// OpenMetrics. Ends when it is dropped.
 ///
 /// One visitor is served at a time, and has two seconds for its request and as many to take its answer; others wait in the kernel's queue.
+/// Shards have the time that `snapshots` gives them ([`Snapshots::within`]); of those that do not tell by then comes what they told last, and
+/// `ringpool_shard_up` is 0.
 pub struct PrometheusEndpoint {
     address: SocketAddr,
     listener: Arc<TcpListener>,
@@ -110,7 +112,7 @@ fn answer(
     let (method, target) = (words.next().unwrap_or_default(), words.next());
     let path = target.unwrap_or_default().split('?').next();
     let (status, content_type, body) = match (method, path) {
-        ("GET" | "HEAD", Some("/metrics")) => page(&head, snapshots, clock, until),
+        ("GET" | "HEAD", Some("/metrics")) => page(&head, snapshots, clock),
         ("GET" | "HEAD", _) => ("404 Not Found", TEXT, b"/metrics\n".to_vec()),
         _ => ("405 Method Not Allowed", TEXT, Vec::new()),
     };
@@ -135,12 +137,14 @@ const TEXT: &str = "text/plain; charset=utf-8";
 
 type Page = (&'static str, &'static str, Vec<u8>);
 
-fn page(head: &str, snapshots: &Snapshots, clock: &Clock, until: Time) -> Page {
+fn page(head: &str, snapshots: &Snapshots, clock: &Clock) -> Page {
     let unavailable = |why: String| ("503 Service Unavailable", TEXT, why.into_bytes());
+    // The snapshot's own limit comes first; this one is there for the time when no alarm can be set.
+    let until = clock.now() + snapshots.patience() + PATIENCE;
     let snapshot: Snapshot = match within(snapshots.take(), clock, until) {
         Some(Ok(snapshot)) => snapshot,
         Some(Err(error)) => return unavailable(format!("{error}\n")),
-        None => return unavailable("a shard does not answer\n".to_owned()),
+        None => return unavailable("the engine does not answer\n".to_owned()),
     };
     let wants = |line: &str| {
         let (name, value) = line.split_once(':').unwrap_or_default();

@@ -17,8 +17,8 @@ use std::time::Duration;
 /// How long a snapshot serves: the callbacks of one collection come one after the other.
 const FRESH: Duration = Duration::from_millis(200);
 
-/// How long a collection waits for the shards.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How much longer a collection waits than a snapshot takes at most.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// The registered instruments, to be kept as long as they are to be observed.
 #[derive(Default)]
@@ -34,8 +34,9 @@ pub struct Instruments {
 /// The API has no histogram that is observed: each is told as three counters, `….bucket` with the attribute `le` (cumulative, as
 /// Prometheus has it), `….sum` and `….count`. Exported to Prometheus, those are the names of a histogram's series.
 ///
-/// A collection waits until the shards have told their figures, between two of their turns, and for two seconds at most: if a shard has
-/// not by then, it tells nothing. It always takes that long on a shard's own thread, and tells nothing there.
+/// A collection waits until the shards have told their figures, between two of their turns, and at most as long as `snapshots` gives them
+/// ([`Snapshots::within`]; one second by default): of a shard that has not by then comes what it told last. It always takes that long on a shard's own
+/// thread.
 pub fn register(meter: &Meter, snapshots: Snapshots) -> Instruments {
     let source = Arc::new(Source {
         snapshots,
@@ -66,7 +67,7 @@ impl Source {
         {
             return snapshot.clone();
         }
-        let until = self.clock.now() + PATIENCE;
+        let until = self.clock.now() + self.snapshots.patience() + GRACE;
         let snapshot = within(self.snapshots.take(), &self.clock, until);
         let snapshot = snapshot.and_then(Result::ok).map(Arc::new);
         // A failure serves as well: not every instrument is to wait anew.
@@ -108,9 +109,7 @@ impl Instruments {
                     });
                 self.counters.push(counter.build());
             }
-            (Kind::Gauge, _)
-                if metric.name.ends_with("loop_lag") || metric.name.ends_with("retry_budget") =>
-            {
+            (Kind::Gauge, unit) if unit == "s" || metric.name.ends_with("retry_budget") => {
                 let source = source.clone();
                 let gauge = meter
                     .f64_observable_gauge(metric.name)

@@ -190,6 +190,14 @@ pub(super) fn acquires(all: &Snapshot, out: &mut Out<'_>) {
     });
 }
 
+pub(super) fn acquires_begun(all: &Snapshot, out: &mut Out<'_>) {
+    of_upstreams(all, out, |upstream| upstream.acquires.begun);
+}
+
+pub(super) fn stale_grants(all: &Snapshot, out: &mut Out<'_>) {
+    of_upstreams(all, out, |upstream| upstream.acquires.stale);
+}
+
 pub(super) fn waits(all: &Snapshot, out: &mut Out<'_>) {
     each_upstream(all, |name, upstream| out.durations(&[name], &upstream.wait));
 }
@@ -325,7 +333,11 @@ pub(super) fn ejections(all: &Snapshot, out: &mut Out<'_>) {
 // Shards.
 
 pub(super) fn up(all: &Snapshot, out: &mut Out<'_>) {
-    of_shards(all, out, |shard| shard.down.is_none().into());
+    of_shards(all, out, |shard| shard.is_up().into());
+}
+
+pub(super) fn age(all: &Snapshot, out: &mut Out<'_>) {
+    each_shard(all, |name, shard| out.seconds(&[name], shard.age));
 }
 
 pub(super) fn losses(all: &Snapshot, out: &mut Out<'_>) {
@@ -373,6 +385,13 @@ pub(super) fn steals(all: &Snapshot, out: &mut Out<'_>) {
 
 pub(super) fn offers(all: &Snapshot, out: &mut Out<'_>) {
     of_shards(all, out, |shard| shard.offers);
+}
+
+pub(super) fn refused_calls(all: &Snapshot, out: &mut Out<'_>) {
+    each_shard(all, |name, shard| {
+        out.count(&[name, "full"], shard.refused_full);
+        out.count(&[name, "draining"], shard.refused_draining);
+    });
 }
 
 pub(super) fn panics(all: &Snapshot, out: &mut Out<'_>) {

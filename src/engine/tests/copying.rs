@@ -46,7 +46,7 @@ fn a_turn_copies_a_slice_and_all_of_it_comes() {
         }
         assert!(turns < 20, "it does not end");
     }
-    // 32 a turn; the first slice of the first copy comes with the question.
+    // Some 32 a turn; the first slice of the first copy comes with the question.
     assert!(
         told[0].0 >= 2 && told[1].0 >= told[0].0 + 2,
         "{} {}",
@@ -63,6 +63,39 @@ fn a_turn_copies_a_slice_and_all_of_it_comes() {
         assert!(dials > 0);
         assert_eq!(figures.totals.dials, dials);
     }
+}
+
+#[test]
+fn a_turn_copies_so_many_endpoints_and_no_more() {
+    const ENDPOINTS: usize = 64;
+    let mut config = Config::default();
+    for nth in 0..8 {
+        let mut settings = UpstreamConfig::at("http://10.0.0.1").unwrap();
+        let address = |at| format!("10.0.{nth}.{at}:80").parse().unwrap();
+        settings.endpoints = (0..ENDPOINTS).map(address).collect();
+        settings.idle_min = 1;
+        config.upstreams.insert(format!("u{nth}"), settings);
+    }
+    let mut rig = Rig::of(1, config);
+    for _ in 0..5 {
+        rig.shards[0].turn(false).unwrap();
+    }
+    let mut answer = ask(&rig);
+    let mut turns = 0;
+    let told = loop {
+        rig.shards[0].turn(true).unwrap();
+        turns += 1;
+        if let Some(told) = answer.try_recv().unwrap() {
+            break told;
+        }
+        assert!(turns < 20, "it does not end");
+    };
+    assert_eq!(told.upstreams.len(), 8);
+    for part in told.upstreams.values() {
+        assert_eq!(part.endpoints.len(), ENDPOINTS);
+    }
+    // 512 endpoints are more than three slices, where eight upstreams are less than one.
+    assert!(turns >= 3, "{turns}");
 }
 
 #[test]

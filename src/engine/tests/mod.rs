@@ -23,6 +23,7 @@ mod names;
 mod reconfigure;
 mod reserves;
 mod retries;
+mod snapshots;
 mod stale;
 mod stealing;
 mod streams;

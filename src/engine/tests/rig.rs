@@ -292,6 +292,8 @@ impl Rig {
         // The old one has to be gone before its successor begins.
         self.shards.remove(shard);
         self.shared.on_shard_lost(shard);
+        let now = self.shared.now();
+        self.shared.told.keep(shard, tally.figures(shard, now));
         let driver = self.network.driver(64);
         let mut successor = Shard::new(self.shared.successor(shard, driver, tally));
         successor.begin_with(self.shared.restore(shard));

@@ -185,17 +185,22 @@ impl Addresses {
         place.is_some_and(|place| place.present)
     }
 
-    /// Forgets what has left and is not in use. The pool must know that it has left: its id may go to
+    /// Forgets what has left and is not in use, and says what that was. The pool must know that it has left: its id may go to
     /// another address from now on.
-    pub(super) fn tidy(&mut self, in_use: impl Fn(EndpointId) -> bool) {
-        for (id, place) in (0..).zip(&mut self.places) {
-            if place.as_ref().is_some_and(|place| !place.present) && !in_use(EndpointId(id)) {
-                *place = None;
+    pub(super) fn tidy(
+        &mut self,
+        in_use: impl Fn(EndpointId) -> bool,
+    ) -> Vec<(EndpointId, Endpoint)> {
+        let mut gone = Vec::new();
+        for (id, place) in (0..).map(EndpointId).zip(&mut self.places) {
+            if let Some(left) = place.take_if(|place| !place.present && !in_use(id)) {
+                gone.push((id, left.endpoint));
             }
         }
         while self.places.last().is_some_and(Option::is_none) {
             self.places.pop();
         }
+        gone
     }
 
     /// The id of an address that is present from now on: its old one, or else one that nobody has.

@@ -110,7 +110,10 @@ impl<'a, D: Driver> Moving<'a, D> {
                 };
                 let waiter = match core.hit(wish.upstream, wish.class) {
                     Ok(Some(grant)) => return Poll::Ready(Asked::Answered(call, Ok(grant))),
-                    Err(error) => return Poll::Ready(Asked::Answered(call, Err(error))),
+                    Err(error) => {
+                        core.count_turned_away(wish.upstream);
+                        return Poll::Ready(Asked::Answered(call, Err(error)));
+                    }
                     Ok(None) => core.wait(wish, Stake::Here(call), cx.waker()),
                 };
                 // The pool may have answered at once.
@@ -176,7 +179,12 @@ impl<D: Driver> Future for Moving<'_, D> {
                     self.at = At::Begin(call);
                     continue;
                 }
-                Ok(_) => Err(nothing_usable()),
+                Ok(_) => {
+                    let mut core = upstream.shard.core.borrow_mut();
+                    let key = upstream.key(&mut core);
+                    core.count_nothing_usable(key);
+                    Err(nothing_usable())
+                }
                 Err(error) => Err(error),
             };
             let lease = lease.map_err(|error| upstream.name_error(error));

@@ -170,7 +170,7 @@ impl<D: Driver> Core<D> {
         };
         let upstream = waiter.wish.upstream;
         self.tally.offers_taken += 1;
-        self.tally.waited(self.now.since(waiter.since));
+        self.record_wait(&waiter);
         self.left_queue(upstream, false, true);
         let moved = Input::Moved {
             waiter: WaiterId(key),

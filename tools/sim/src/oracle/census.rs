@@ -1,7 +1,7 @@
 //! Invariant 2, second half: counters equal a census of the slab.
 
 use super::State;
-use ringpool::simulation::Look;
+use ringpool::simulation::{Look, UpstreamLook};
 
 /// Whether the figures of every upstream are those of its connections.
 pub(super) fn check(look: &Look) -> Result<(), String> {
@@ -28,6 +28,13 @@ pub(super) fn check(look: &Look) -> Result<(), String> {
                 ));
             }
         }
+    }
+    let adrift = |one: &&UpstreamLook| one.in_progress != one.unanswered as i64;
+    if let Some(adrift) = look.upstreams.iter().find(adrift) {
+        return Err(format!(
+            "{} counts {} who asked for a connection and were not answered, and has {}",
+            adrift.name, adrift.in_progress, adrift.unanswered
+        ));
     }
     if let Some(adrift) = look.upstreams.iter().find(|one| one.trials_adrift) {
         return Err(format!(
@@ -61,7 +68,7 @@ pub(super) fn check(look: &Look) -> Result<(), String> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use ringpool::simulation::{ConnectionLook, UpstreamLook};
+    use ringpool::simulation::ConnectionLook;
     use std::net::SocketAddr;
 
     pub(in crate::oracle) fn connection(state: &'static str) -> ConnectionLook {
@@ -112,12 +119,13 @@ pub(super) mod tests {
     #[test]
     fn figures_that_drift_are_seen() {
         check(&look()).unwrap();
-        let drifts: [fn(&mut Look); 7] = [
+        let drifts: [fn(&mut Look); 8] = [
             |look| look.upstreams[0].idle += 1,
             |look| look.upstreams[0].leased -= 1,
             |look| look.upstreams[0].dialing += 1,
             |look| look.waiters = 2,
             |look| look.upstreams[0].trials_adrift = true,
+            |look| look.upstreams[0].in_progress += 1,
             |look| look.connections[0].has_permit = false,
             |look| look.connections[5].upstream = 7,
         ];
