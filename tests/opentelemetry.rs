@@ -117,7 +117,7 @@ fn a_collection_has_the_figures_of_its_moment() {
 }
 
 #[test]
-fn a_collection_that_keeps_a_shard_from_its_turn_ends_and_tells_nothing() {
+fn a_collection_that_keeps_a_shard_from_its_turn_ends_and_says_so() {
     let server = Answering::start();
     let url = format!("http://127.0.0.1:{}", server.port());
     let engine = engine(1, UpstreamConfig::at(&url).unwrap());
@@ -133,10 +133,11 @@ fn a_collection_that_keeps_a_shard_from_its_turn_ends_and_tells_nothing() {
         async move { flushed.force_flush().is_ok() }
     }));
     assert!(*results[0].as_ref().unwrap());
-    assert!(exported.0.lock().unwrap().is_empty());
+    assert_eq!(exported.0.lock().unwrap()["ringpool.shard.up shard=0"], 0.0);
     thread::sleep(Duration::from_millis(300));
     provider.force_flush().unwrap();
-    assert!(!exported.0.lock().unwrap().is_empty(), "it tells again");
+    let values = exported.0.lock().unwrap().clone();
+    assert_eq!(values["ringpool.shard.up shard=0"], 1.0, "it tells again");
     provider.shutdown().unwrap();
     drop(instruments);
 }

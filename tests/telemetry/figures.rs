@@ -5,6 +5,7 @@ use crate::common::peer::{OK, Peer};
 use ringpool::audit::CloseCause;
 use ringpool::config::UpstreamConfig;
 use ringpool::{Engine, Error, Outcome};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -93,6 +94,82 @@ fn what_calls_come_to_is_counted_once_each() {
     let shard = &told.by_shard[0];
     assert_eq!(shard.driver, told.driver);
     assert!(shard.buffers_free > 0 && shard.driver.submissions > 0);
+}
+
+/// A task that blocks a shard's thread hides that shard, and nobody else.
+#[test]
+fn a_shard_that_is_kept_busy_is_missing_and_the_others_tell() {
+    let peer = Peer::start();
+    let engine = engine(2, UpstreamConfig::at(&peer.http()).unwrap());
+    let before = until(&engine, "both tell", |snapshot| snapshot.shards == 2);
+    let (release, blocked) = mpsc::channel::<()>();
+    let (blocks, blocking) = mpsc::channel();
+    let blocked = Arc::new(Mutex::new(blocked));
+    let tasks = engine.spawn_on_each(move |shard| {
+        let (blocked, blocks) = (blocked.clone(), blocks.clone());
+        async move {
+            if shard.index() == 0 {
+                blocks.send(()).unwrap();
+                // Until the test lets it go.
+                let _ = blocked.lock().unwrap().recv();
+            }
+        }
+    });
+    blocking.recv().unwrap();
+    let within = engine.snapshots().within(Duration::from_millis(50));
+    for _ in 0..3 {
+        let snapshot = run(within.take()).unwrap();
+        assert_eq!((snapshot.shards, &*snapshot.missing), (1, &[0][..]));
+        let [busy, other] = &snapshot.by_shard[..] else {
+            panic!("there are two");
+        };
+        assert!(busy.missing && !busy.is_up() && other.is_up());
+        assert!(busy.driver.turns >= before.by_shard[0].driver.turns);
+        assert!(busy.age > Duration::ZERO);
+    }
+    drop(release);
+    run(tasks);
+    let after = until(&engine, "both tell again", |snapshot| {
+        snapshot.missing.is_empty()
+    });
+    assert!(after.by_shard[0].is_up() && after.by_shard[0].age == Duration::ZERO);
+}
+
+/// What was asked, however it ended, adds up with its outcomes.
+#[test]
+fn acquires_add_up_with_those_who_asked() {
+    let peer = Peer::start();
+    let mut settings = UpstreamConfig::at(&peer.http()).unwrap();
+    (settings.connections_max, settings.waiters_max) = (1, 1);
+    let engine = engine(1, settings);
+    let upstream = engine.upstream("backend").unwrap();
+    let first = run(upstream.checkout()).unwrap();
+    let conn = peer.accept();
+    // One waits, one more finds the queue full, and the first one goes away.
+    let waits = thread::spawn({
+        let upstream = upstream.clone();
+        move || run(upstream.checkout()).is_ok()
+    });
+    until(&engine, "one waits", |snapshot| {
+        let backend = &snapshot.upstreams["backend"];
+        (backend.waiters, backend.acquires.in_progress()) == (1, 1)
+    });
+    assert!(run(upstream.checkout()).is_err());
+    first.release();
+    assert!(waits.join().unwrap());
+    // Its lease was dropped, which closes the connection.
+    drop(conn);
+    let told = until(&engine, "all are over", |snapshot| {
+        let now = &snapshot.upstreams["backend"];
+        now.acquires.in_progress() == 0 && now.permits == 0
+    });
+    let backend = &told.upstreams["backend"];
+    let acquires = backend.acquires;
+    assert_eq!((acquires.begun, acquires.stale), (3, 0));
+    let outcomes = (acquires.created, acquires.waited, acquires.refused);
+    assert_eq!(outcomes, (1, 1, 1));
+    // Who was refused at once did not wait.
+    assert_eq!(backend.wait.count(), 2);
 }
 
 #[test]
