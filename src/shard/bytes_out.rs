@@ -163,7 +163,9 @@ impl Outbound {
             "at rest with {} bytes to send",
             self.pending
         );
-        recycle(blocks, std::mem::take(&mut self.open));
+        if self.open.capacity() > 0 {
+            recycle(blocks, std::mem::take(&mut self.open));
+        }
     }
 
     fn close_block(&mut self) {
