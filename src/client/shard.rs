@@ -373,6 +373,7 @@ impl Lease {
 
     /// Gives the connection back for others to use. If bytes are unread or unsent, or the peer has
     /// closed it, it is closed instead.
+    #[inline]
     pub fn release(self) {
         self.lease.release();
     }

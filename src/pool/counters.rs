@@ -116,7 +116,11 @@ pub(super) struct Ewma {
 impl Ewma {
     #[inline]
     pub(super) fn observe(&mut self, sample: Duration) {
-        let sample = u64::try_from(sample.as_nanos()).unwrap_or(u64::MAX);
+        self.observe_nanos(u64::try_from(sample.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    #[inline]
+    pub(super) fn observe_nanos(&mut self, sample: u64) {
         self.nanos = Some(match self.nanos {
             None => sample,
             Some(mean) => mean - mean / 8 + sample / 8,

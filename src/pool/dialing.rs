@@ -229,10 +229,10 @@ impl Dialing {
         }
     }
 
-    /// A lease that lasted `hold` has ended; `reusable` if its connection serves on.
+    /// A lease that lasted `hold` nanoseconds has ended; `reusable` if its connection serves on.
     #[inline]
-    pub(super) fn lease_ended(&mut self, now: Time, hold: Duration, reusable: bool) {
-        self.hold.observe(hold);
+    pub(super) fn lease_ended(&mut self, now: Time, hold: u64, reusable: bool) {
+        self.hold.observe_nanos(hold);
         if reusable {
             self.moved_at = now;
             self.stalled = false;

@@ -4,7 +4,9 @@
 //! or closes one.
 
 use super::Pool;
+use super::limits::Limits;
 use super::member::Member;
+use super::members::Members;
 use super::message::{Action, EndpointId, Grant, MemberId, Purpose, Room, WaiterId};
 use super::permit::Tier;
 use super::queue::{Left, Who};
@@ -134,16 +136,13 @@ impl Pool {
     /// The free member that a caller of this class gets.
     #[inline]
     pub(super) fn pick(&mut self, now: Time, class: Class) -> Option<MemberId> {
-        let tiers: &[Tier] = match class {
-            Class::Critical => &[Tier::Open, Tier::Reserved],
-            Class::Normal | Class::Sheddable => &[Tier::Open],
-        };
-        for &tier in tiers {
-            if let Some(id) = self.pick_of(now, tier) {
-                return Some(id);
-            }
+        if let Some(id) = self.pick_of(now, Tier::Open) {
+            return Some(id);
         }
-        None
+        match class {
+            Class::Critical => self.pick_of(now, Tier::Reserved),
+            Class::Normal | Class::Sheddable => None,
+        }
     }
 
     /// Whether [`pick`](Pool::pick) finds one. For checks that some builds leave out: the dice are as they
@@ -158,7 +157,9 @@ impl Pool {
     #[inline]
     fn pick_of(&mut self, now: Time, tier: Tier) -> Option<MemberId> {
         // Where endpoints are unknown, or were when the connection was dialled.
-        if let Some(id) = self.newest_good(now, None, tier) {
+        if self.members.has_free(None, tier)
+            && let Some(id) = self.newest_good(now, None, tier)
+        {
             return Some(id);
         }
         let (members, limits) = (&self.members, &self.limits);
@@ -216,18 +217,17 @@ impl Pool {
 
     #[inline]
     pub(super) fn lease(&mut self, now: Time, id: MemberId, reused: bool) -> Grant {
-        let conn = self.members.taken(id, now);
-        let member = self.members.get(id).expect("just taken");
-        if let Some(endpoint) = member.endpoint {
+        let granted = self.members.taken(id, now);
+        if let Some(endpoint) = granted.endpoint {
             self.endpoints.began(now, endpoint);
         }
-        if member.ending {
+        if granted.ending {
             self.look_at_end(now, id);
         }
         self.warmth.peak.in_use(self.members.leased());
         Grant {
             member: id,
-            conn,
+            conn: granted.conn,
             reused,
         }
     }
@@ -242,21 +242,42 @@ impl Pool {
     }
 }
 
-#[inline]
+/// The newest free one is nearly always good.
+#[inline(always)]
 fn newest_good(
-    members: &super::members::Members,
-    limits: &super::Limits,
+    members: &Members,
+    limits: &Limits,
     now: Time,
     endpoint: Option<EndpointId>,
     tier: Tier,
 ) -> Option<MemberId> {
-    let mut at = members.newest_free(endpoint, tier);
-    while let Some((id, member)) = at {
-        let idled = member.used == 0 && end_of_idling(limits, member.since) <= now;
-        if !idled && now < member.retire_at {
+    let (id, member) = members.newest_free(endpoint, tier)?;
+    if is_good(limits, now, member) {
+        return Some(id);
+    }
+    good_before(members, limits, now, id)
+}
+
+/// The newest good one of those on the same shelf that are older than a free one.
+#[cold]
+fn good_before(
+    members: &Members,
+    limits: &Limits,
+    now: Time,
+    mut newer: MemberId,
+) -> Option<MemberId> {
+    while let Some((id, member)) = members.free_before(newer) {
+        if is_good(limits, now, member) {
             return Some(id);
         }
-        at = members.free_before(id);
+        newer = id;
     }
     None
+}
+
+/// Whether a free member's time is not over.
+#[inline]
+fn is_good(limits: &Limits, now: Time, member: &Member) -> bool {
+    let idled = member.used == 0 && end_of_idling(limits, member.since) <= now;
+    !idled && now < member.retire_at
 }

@@ -1,10 +1,10 @@
 //! One connection of a pool.
 //!
-//! Owns: what is known of it, and its places in the lists of [`members`](super::members). Never: counts others.
+//! Owns: what is known of it, and its places in the rows of [`members`](super::members). Never: counts others.
 
-use super::list::{Linked, Links};
 use super::message::{CloseReason, EndpointId, Purpose};
 use super::permit::Tier;
+use super::row::Place;
 use crate::slab::Key;
 use crate::time::Time;
 
@@ -43,46 +43,25 @@ pub(super) struct Member {
     pub(super) doomed: Option<CloseReason>,
     /// It goes because there are too many: no other one has to go in its stead.
     pub(super) claimed: bool,
-    pub(super) idle_links: Links,
-    pub(super) shelf_links: Links,
+    /// While it is idle, among those that are.
+    pub(super) idle_place: Place,
+    /// While it is free, on its shelf.
+    pub(super) shelf_place: Place,
 }
 
 impl Member {
+    #[inline]
     pub(super) fn is_idle(&self) -> bool {
         matches!(self.state, State::Open(_)) && self.used == 0
     }
 
+    #[inline]
     pub(super) fn is_leased(&self) -> bool {
         matches!(self.state, State::Open(_)) && self.used > 0
     }
 
+    #[inline]
     pub(super) fn is_free(&self) -> bool {
         matches!(self.state, State::Open(_)) && self.doomed.is_none() && self.used < self.slots
-    }
-}
-
-/// The list of idle members.
-#[derive(Debug)]
-pub(super) struct Idle;
-
-/// The lists of free members of one endpoint and tier.
-#[derive(Debug)]
-pub(super) struct Shelf;
-
-impl Linked<Idle> for Member {
-    fn links(&self) -> &Links {
-        &self.idle_links
-    }
-    fn links_mut(&mut self) -> &mut Links {
-        &mut self.idle_links
-    }
-}
-
-impl Linked<Shelf> for Member {
-    fn links(&self) -> &Links {
-        &self.shelf_links
-    }
-    fn links_mut(&mut self) -> &mut Links {
-        &mut self.shelf_links
     }
 }

@@ -1,6 +1,6 @@
 //! The connections of a pool, by name.
 //!
-//! Owns: each member's state, who may be granted it, and the lists to find one by: idle members from the
+//! Owns: each member's state, who may be granted it, and the rows to find one by: idle members from the
 //! oldest to the one used last, and a shelf of free ones for every endpoint and tier.
 //! Never: decides who gets a member or when one goes, or touches a connection.
 //!
@@ -10,10 +10,10 @@
 //! A member has slots: one, or as many as its peer allows streams. It is *idle* while none is used,
 //! *free* while one is left and it is not doomed. A doomed member is granted to nobody any more.
 
-use super::list::{Links, List};
-use super::member::{Idle, Member, Shelf, State};
+use super::member::{Member, State};
 use super::message::{CloseReason, EndpointId, MemberId, Opened, Purpose};
 use super::permit::Tier;
+use super::row::{Place, Row};
 use crate::slab::{Key, Slab};
 use crate::time::Time;
 
@@ -26,6 +26,15 @@ pub(super) struct TierCount {
     pub(super) dialing: u32,
     /// Open and unused.
     pub(super) idle: u32,
+}
+
+/// What is granted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Granted {
+    pub(super) conn: Key,
+    pub(super) endpoint: Option<EndpointId>,
+    /// It ended soon before this grant.
+    pub(super) ending: bool,
 }
 
 /// What the end of a lease leaves behind.
@@ -41,9 +50,9 @@ pub(super) struct Returned {
 #[derive(Debug, Default)]
 pub(super) struct Members {
     all: Slab<Member>,
-    idle: List<Idle>,
+    idle: Row,
     /// By endpoint (those without one first), then by tier.
-    shelves: Vec<[List<Shelf>; 2]>,
+    shelves: Vec<[Row; 2]>,
     tiers: [TierCount; 2],
     dialing: u32,
     dialing_fresh: u32,
@@ -121,7 +130,8 @@ impl Members {
 
     /// The idle member that began to idle after `id`, an idle one.
     pub(super) fn idle_after(&self, id: MemberId) -> Option<(MemberId, &Member)> {
-        self.named(self.idle.after(&self.all, id.0))
+        let place = self.all.get(id.0)?.idle_place;
+        self.named(self.idle.after(place))
     }
 
     /// The free member of an endpoint and tier that was used last.
@@ -135,17 +145,24 @@ impl Members {
         self.named(shelf[tier as usize].newest())
     }
 
+    /// Whether there is one.
+    #[inline]
+    pub(super) fn has_free(&self, endpoint: Option<EndpointId>, tier: Tier) -> bool {
+        let shelf = self.shelves.get(shelf_index(endpoint));
+        shelf.is_some_and(|shelf| shelf[tier as usize].len() > 0)
+    }
+
     /// The free member of the same shelf that was used before `id`, a free one.
     pub(super) fn free_before(&self, id: MemberId) -> Option<(MemberId, &Member)> {
         let member = self.all.get(id.0)?;
         let shelf = self.shelves.get(shelf_index(member.endpoint))?;
-        self.named(shelf[member.tier as usize].before(&self.all, id.0))
+        self.named(shelf[member.tier as usize].before(member.shelf_place))
     }
 
     #[inline]
     fn named(&self, key: Option<Key>) -> Option<(MemberId, &Member)> {
         let key = key?;
-        let member = self.all.get(key).expect("lists name members");
+        let member = self.all.get(key).expect("rows name members");
         Some((MemberId(key), member))
     }
 
@@ -175,8 +192,8 @@ impl Members {
             claimed: false,
             ending: false,
             doomed: None,
-            idle_links: Links::default(),
-            shelf_links: Links::default(),
+            idle_place: Place::default(),
+            shelf_place: Place::default(),
         }))
     }
 
@@ -189,7 +206,7 @@ impl Members {
 
     /// A dialling member is open now, and idle.
     pub(super) fn opened(&mut self, id: MemberId, opened: Opened, now: Time) {
-        let member = self.member(id);
+        let member = self.all.get_mut(id.0).expect("the caller looked it up");
         let State::Dialing(purpose) = member.state else {
             unreachable!("{id:?} is open already");
         };
@@ -202,20 +219,20 @@ impl Members {
             member.retire_for = CloseReason::Reconfigured;
         }
         member.slots = opened.slots;
+        member.idle_place = self.idle.push(id.0);
         let (tier, free) = (member.tier, member.is_free());
         self.count_dialing(purpose, tier, -1);
         self.tiers[tier as usize].warm += 1;
         self.tiers[tier as usize].idle += 1;
         self.slots[tier as usize] += u64::from(opened.slots);
-        self.idle.push(&mut self.all, id.0);
         if free {
             self.shelve(id);
         }
     }
 
-    /// One slot of a free member is granted; tells its connection.
+    /// One slot of a free member is granted.
     #[inline]
-    pub(super) fn taken(&mut self, id: MemberId, now: Time) -> Key {
+    pub(super) fn taken(&mut self, id: MemberId, now: Time) -> Granted {
         let member = self.all.get_mut(id.0).expect("the caller looked it up");
         debug_assert!(member.is_free(), "{id:?} is granted without a free slot");
         let State::Open(conn) = member.state else {
@@ -225,15 +242,20 @@ impl Members {
         member.uses += 1;
         member.used += 1;
         let (first, full) = (member.used == 1, member.used == member.slots);
-        let (shelf, tier) = (shelf_index(member.endpoint), member.tier as usize);
+        let (endpoint, ending, tier) = (member.endpoint, member.ending, member.tier as usize);
+        let (idle_place, shelf_place) = (member.idle_place, member.shelf_place);
         if first {
             self.tiers[tier].idle -= 1;
-            self.idle.unlink(&mut self.all, id.0);
+            self.leave_idle(idle_place);
         }
         if full {
-            self.shelves[shelf][tier].unlink(&mut self.all, id.0);
+            self.leave_shelf(endpoint, tier, shelf_place);
         }
-        conn
+        Granted {
+            conn,
+            endpoint,
+            ending,
+        }
     }
 
     /// It goes because there are too many.
@@ -262,10 +284,10 @@ impl Members {
         if idle {
             member.since = now;
             self.tiers[tier].idle += 1;
-            self.idle.push(&mut self.all, id.0);
+            member.idle_place = self.idle.push(id.0);
         }
         if shelved {
-            self.shelve(id);
+            member.shelf_place = shelve(&mut self.shelves, id, member);
         }
         Returned {
             idle,
@@ -348,10 +370,10 @@ impl Members {
                 self.doom(id, CloseReason::Drained);
                 self.doomed -= 1;
                 let member = self.member(id);
-                let tier = member.tier as usize;
+                let (tier, place) = (member.tier as usize, member.idle_place);
                 if member.used == 0 {
                     self.tiers[tier].idle -= 1;
-                    self.idle.unlink(&mut self.all, id.0);
+                    self.leave_idle(place);
                 }
             }
         }
@@ -374,28 +396,31 @@ impl Members {
         }
     }
 
-    /// What was made under settings since replaced stands behind what was made under those in force.
-    #[inline]
     fn shelve(&mut self, id: MemberId) {
-        let member = self.all.get(id.0).expect("the caller looked it up");
-        let (index, tier) = (shelf_index(member.endpoint), member.tier as usize);
-        let is_replaced = member.retire_for == CloseReason::Reconfigured;
-        if index >= self.shelves.len() {
-            self.shelves.resize_with(index + 1, Default::default);
-        }
-        let shelf = &mut self.shelves[index][tier];
-        if is_replaced {
-            shelf.push_back(&mut self.all, id.0);
-        } else {
-            shelf.push(&mut self.all, id.0);
-        }
+        let member = self.all.get_mut(id.0).expect("the caller looked it up");
+        member.shelf_place = shelve(&mut self.shelves, id, member);
     }
 
-    #[inline]
     fn unshelve(&mut self, id: MemberId) {
         let member = self.all.get(id.0).expect("the caller looked it up");
-        let (index, tier) = (shelf_index(member.endpoint), member.tier as usize);
-        self.shelves[index][tier].unlink(&mut self.all, id.0);
+        let (endpoint, tier) = (member.endpoint, member.tier as usize);
+        self.leave_shelf(endpoint, tier, member.shelf_place);
+    }
+
+    #[inline(always)]
+    fn leave_shelf(&mut self, endpoint: Option<EndpointId>, tier: usize, place: Place) {
+        let all = &mut self.all;
+        self.shelves[shelf_index(endpoint)][tier].remove(place, |key, place| {
+            all.get_mut(key).expect("rows name members").shelf_place = place;
+        });
+    }
+
+    #[inline(always)]
+    fn leave_idle(&mut self, place: Place) {
+        let all = &mut self.all;
+        self.idle.remove(place, |key, place| {
+            all.get_mut(key).expect("rows name members").idle_place = place;
+        });
     }
 
     /// Whether the counts equal a census of the slab. Walks all members: for tests and assertions.
@@ -411,7 +436,7 @@ impl Members {
                 && count(&|m| m.tier == tier && m.is_idle()) == counts.idle
                 && count(&|m| m.tier == tier && is_open(m) && !m.ending) == counts.warm
         });
-        let shelved: u32 = self.shelves.iter().flatten().map(List::len).sum();
+        let shelved: u32 = self.shelves.iter().flatten().map(Row::len).sum();
         let slots: u64 = self
             .iter()
             .filter(|(_, member)| is_open(member))
@@ -427,6 +452,22 @@ impl Members {
             && count(&Member::is_idle) == self.idle.len()
             && count(&Member::is_free) == shelved
             && slots == self.slots.iter().sum::<u64>()
+    }
+}
+
+/// Puts a free member on its shelf. What was made under settings since replaced stands behind what was made under those in
+/// force.
+#[inline]
+fn shelve(shelves: &mut Vec<[Row; 2]>, id: MemberId, member: &Member) -> Place {
+    let (index, tier) = (shelf_index(member.endpoint), member.tier as usize);
+    if index >= shelves.len() {
+        shelves.resize_with(index + 1, Default::default);
+    }
+    let shelf = &mut shelves[index][tier];
+    if member.retire_for == CloseReason::Reconfigured {
+        shelf.push_back(id.0)
+    } else {
+        shelf.push(id.0)
     }
 }
 

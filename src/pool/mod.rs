@@ -24,7 +24,7 @@
 //! | `endpoints` | which of several addresses; breakers |
 //! | `tail`, `retry` | how long an attempt may take, and whether there is another: for the shard |
 //! | `counters` | what is told about it all |
-//! | `list`, `due` | a linked list through a slab; deadlines, lazily cleaned |
+//! | `list`, `row`, `due` | a linked list through a slab; an order without links; deadlines, lazily cleaned |
 
 mod counters;
 mod dialing;
@@ -48,6 +48,7 @@ mod refusing;
 mod releasing;
 mod retire;
 mod retry;
+mod row;
 mod shed;
 mod supply;
 mod tail;

@@ -68,9 +68,6 @@ struct Waiting {
 }
 
 impl Linked for Waiting {
-    fn links(&self) -> &Links {
-        &self.links
-    }
     fn links_mut(&mut self) -> &mut Links {
         &mut self.links
     }

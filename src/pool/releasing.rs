@@ -16,6 +16,13 @@ impl Pool {
     /// nobody waits and the connection stays.
     #[inline]
     pub fn release(&mut self, now: Time, id: MemberId, held: Duration, actions: &mut Vec<Action>) {
+        let held = u64::try_from(held.as_nanos()).unwrap_or(u64::MAX);
+        self.release_held(now, id, held, actions);
+    }
+
+    /// The same, for a lease that lasted so many nanoseconds.
+    #[inline]
+    pub fn release_held(&mut self, now: Time, id: MemberId, held: u64, actions: &mut Vec<Action>) {
         let Some(member) = self.members.get(id) else {
             return;
         };
@@ -23,7 +30,11 @@ impl Pool {
             debug_assert!(false, "{id:?} is released without a lease");
             return;
         }
-        let condemned = self.condemned(now, id);
+        let condemned = if self.may_stay(now, member) {
+            None
+        } else {
+            self.condemned(now, id)
+        };
         self.dialing.lease_ended(now, held, condemned.is_none());
         if self.returned(now, id) {
             self.rests(now);
@@ -88,6 +99,7 @@ impl Pool {
     pub fn hand_on(&mut self, now: Time, id: MemberId, comes: ComesFree) -> Grant {
         match comes {
             ComesFree::Released { held } => {
+                let held = u64::try_from(held.as_nanos()).unwrap_or(u64::MAX);
                 self.dialing.lease_ended(now, held, true);
                 self.returned(now, id);
                 self.unsettled |= self.wears_out(now, id);
@@ -129,7 +141,8 @@ impl Pool {
                     }
                 }
                 if gone.used > 0 {
-                    self.dialing.lease_ended(now, now.since(gone.since), false);
+                    let held = now.nanos_since(gone.since);
+                    self.dialing.lease_ended(now, held, false);
                 }
             }
         }

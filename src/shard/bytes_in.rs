@@ -93,6 +93,7 @@ impl<B> Inbound<B> {
 }
 
 impl<B: ReceivedBuffer> Inbound<B> {
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.pieces.is_empty()
     }

@@ -68,6 +68,13 @@ pub(crate) enum Deferred {
 /// What a waiter was told, and the call that it waited for, if that could have run elsewhere.
 pub(super) type Answered = (Result<Grant, Error>, Option<Box<Movable>>);
 
+/// What was granted at once.
+pub(super) struct Hit {
+    pub(super) grant: Grant,
+    /// Nothing has come on it that its holder did not ask for: it cannot be stale.
+    pub(super) silent: bool,
+}
+
 /// What a checkout came to for now.
 pub(crate) enum CheckedOut {
     Granted(Grant),
@@ -115,6 +122,16 @@ impl<D: Driver> Core<D> {
 
     /// An idle connection, if one may be granted at once.
     pub(super) fn hit(&mut self, upstream: Key, class: Class) -> Result<Option<Grant>, Error> {
+        Ok(self.hit_and_look(upstream, class)?.map(|hit| hit.grant))
+    }
+
+    /// The same, with what its holder asks first.
+    #[inline]
+    pub(super) fn hit_and_look(
+        &mut self,
+        upstream: Key,
+        class: Class,
+    ) -> Result<Option<Hit>, Error> {
         if self.stopping {
             return Err(self.ended());
         }
@@ -135,11 +152,13 @@ impl<D: Driver> Core<D> {
         let connection = self.connections.get_mut(grant.conn);
         let connection = connection.expect("the pool grants what is open");
         let reused = connection.granted(self.now);
+        let silent = connection.is_silent();
         if reused {
             state.meters.avoided_by_reuse += state.dial_nanos_min;
         }
         self.happened(grant.conn, Lifecycle::Leased { reused });
-        Ok(Some(Grant { reused, ..grant }))
+        let grant = Grant { reused, ..grant };
+        Ok(Some(Hit { grant, silent }))
     }
 
     /// Queues for a connection. The pool may answer at once: a full queue, a drained upstream.

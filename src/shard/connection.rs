@@ -136,6 +136,12 @@ pub(crate) struct Dial {
 }
 
 impl<B: ReceivedBuffer> Connection<B> {
+    /// Whether neither bytes have come, nor an end, nor a failure.
+    #[inline]
+    pub(crate) fn is_silent(&self) -> bool {
+        self.inbound.is_empty() && self.inbound.end().is_none() && self.outbound.failed.is_none()
+    }
+
     /// Whether the kernel may hold bytes for it that no event has told of: its receive is not armed, or was armed anew
     /// with much there already, or more came at once than is told at once.
     #[inline]

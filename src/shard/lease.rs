@@ -169,6 +169,7 @@ pub struct Lease<D: Driver> {
 
 impl<D: Driver> Lease<D> {
     /// The hold on what was granted.
+    #[inline]
     pub(super) fn granted(upstream: &LocalUpstream<D>, grant: Grant) -> Lease<D> {
         Lease {
             shard: upstream.shard.clone(),
@@ -261,6 +262,7 @@ impl<D: Driver> Lease<D> {
 
     /// Gives the connection back for others to use: the caller knows that the last conversation on it
     /// is over. If bytes are unread or unsent, or the peer has closed, it is discarded instead.
+    #[inline]
     pub fn release(mut self) {
         self.held = false;
         self.shard.core.borrow_mut().release(self.key);
@@ -317,6 +319,7 @@ impl<D: Driver> Lease<D> {
 }
 
 impl<D: Driver> Drop for Lease<D> {
+    #[inline]
     fn drop(&mut self) {
         if self.held {
             self.shard.core.borrow_mut().discard(self.key);

@@ -201,12 +201,12 @@ impl<D: Driver> LocalUpstream<D> {
         }
         let class = self.options.class.unwrap_or_else(|| self.policy.class());
         // What was given up meanwhile grants nothing.
-        let grant = core.hit(self.key.get(), class).ok()??;
+        let hit = core.hit_and_look(self.key.get(), class).ok()??;
         // The driver had no news; but what a server said first may lie unread since before.
-        if core.is_stale(grant.conn) {
+        if !hit.silent && core.is_stale(hit.grant.conn) {
             return None;
         }
-        Some(Lease::granted(self, grant))
+        Some(Lease::granted(self, hit.grant))
     }
 
     /// A handle for calls that go by `options` where they say nothing themselves; where those say nothing

@@ -3,6 +3,7 @@
 //! Owns: the carrying out of the pool's actions, and its timer. Never: decides who gets a connection.
 
 use super::core::{Core, Timer};
+use super::upstream::UpstreamState;
 use crate::driver::Driver;
 use crate::lifecycle::Lifecycle;
 use crate::pool::{Action, Grant, Input};
@@ -61,15 +62,17 @@ impl<D: Driver> Core<D> {
 
     /// As [`schedule`](Core::schedule), but when the turn ends: for what happens many times in one.
     #[inline]
-    pub(super) fn schedule_later(&mut self, upstream: Key) {
-        let Some(state) = self.upstreams.get_mut(upstream) else {
-            return;
-        };
+    pub(super) fn schedule_later(
+        state: &mut UpstreamState,
+        upstream: Key,
+        touched: &mut Vec<Key>,
+        untimed: &mut Vec<Key>,
+    ) {
         if state.share.touch() {
-            self.touched.push(upstream);
+            touched.push(upstream);
         }
         if !std::mem::replace(&mut state.untimed, true) {
-            self.untimed.push(upstream);
+            untimed.push(upstream);
         }
     }
 

@@ -48,24 +48,28 @@ impl<D: Driver> Core<D> {
         connection.reader = None;
         connection.writer = None;
         connection.outbound.rest(&mut self.blocks);
+        connection.releasing = false;
         let deaf = connection.is_deaf();
+        let held = self.now.nanos_since(connection.granted_at);
+        let (member, place) = (connection.member, connection.place);
         self.happened(key, Lifecycle::Idle);
         if deaf {
             return self.release_deaf(key);
         }
-        let Some(connection) = self.connections.get_mut(key) else {
-            return;
-        };
-        connection.releasing = false;
-        let (held, place) = (self.now.since(connection.granted_at), connection.place);
-        let (member, state) = (connection.member, self.upstreams.get_mut(upstream));
-        if let (Some(member), Some(state)) = (member, state) {
+        if let Some(member) = member {
+            let Some(state) = self.upstreams.get_mut(upstream) else {
+                return;
+            };
             if state.pool.has_waiters() {
-                self.release_to_waiters(key);
-            } else {
-                state.meters.held(place, held);
-                self.release_unawaited(upstream, member, held);
+                return self.release_to_waiters(key);
             }
+            state.meters.held(place, held);
+            let (now, actions) = (self.now, &mut self.actions);
+            state.pool.release_held(now, member, held, actions);
+            if !actions.is_empty() || state.share.starved.is_some() {
+                return self.perform_released(upstream);
+            }
+            Self::schedule_later(state, upstream, &mut self.touched, &mut self.untimed);
         }
     }
 
@@ -146,7 +150,7 @@ impl<D: Driver> Core<D> {
             State::Leased => {
                 self.tally.discards += 1;
                 if let Some(state) = self.upstreams.get_mut(connection.upstream) {
-                    let held = self.now.since(connection.granted_at);
+                    let held = self.now.nanos_since(connection.granted_at);
                     state.meters.held(connection.place, held);
                 }
                 self.ends_as_it_is(key, complete);
@@ -224,7 +228,7 @@ impl<D: Driver> Core<D> {
             return;
         };
         connection.releasing = false;
-        let held = self.now.since(connection.granted_at);
+        let held = self.now.nanos_since(connection.granted_at);
         if let Some(member) = connection.member {
             let (upstream, place) = (connection.upstream, connection.place);
             self.member_to_pool(upstream, member, place, held);
@@ -236,6 +240,7 @@ impl<D: Driver> Core<D> {
         if let Some(connection) = self.connections.get(key)
             && let Some(member) = connection.member
         {
+            let held = u64::try_from(held.as_nanos()).unwrap_or(u64::MAX);
             self.member_to_pool(connection.upstream, member, connection.place, held);
         }
     }
@@ -245,29 +250,32 @@ impl<D: Driver> Core<D> {
         upstream: Key,
         member: MemberId,
         place: Option<EndpointId>,
-        held: Duration,
+        held: u64,
     ) {
         let Some(state) = self.upstreams.get_mut(upstream) else {
             return;
         };
         state.meters.held(place, held);
         let awaited = state.pool.has_waiters();
-        if !awaited || !self.hand_on(upstream, member, ComesFree::Released { held }) {
-            self.release_unawaited(upstream, member, held);
+        let released = ComesFree::Released {
+            held: Duration::from_nanos(held),
+        };
+        if awaited && self.hand_on(upstream, member, released) {
+            return;
+        }
+        if let Some(state) = self.upstreams.get_mut(upstream) {
+            let (now, actions) = (self.now, &mut self.actions);
+            state.pool.release_held(now, member, held, actions);
+            if !actions.is_empty() || state.share.starved.is_some() {
+                return self.perform_released(upstream);
+            }
+            Self::schedule_later(state, upstream, &mut self.touched, &mut self.untimed);
         }
     }
 
-    /// The same, where nobody waits elsewhere for what comes free here.
-    #[inline]
-    fn release_unawaited(&mut self, upstream: Key, member: MemberId, held: Duration) {
-        let Some(state) = self.upstreams.get_mut(upstream) else {
-            return;
-        };
-        let actions = &mut self.actions;
-        state.pool.release(self.now, member, held, actions);
-        if actions.is_empty() && state.share.starved.is_none() {
-            return self.schedule_later(upstream);
-        }
+    /// Carries out what the pool wants done after a release.
+    #[cold]
+    fn perform_released(&mut self, upstream: Key) {
         let mut actions = std::mem::take(&mut self.actions);
         self.perform(upstream, &mut actions);
         self.actions = actions;

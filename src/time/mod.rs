@@ -46,8 +46,10 @@ impl Add<Duration> for Time {
     type Output = Time;
 
     /// Saturates at [`Time::NEVER`].
+    #[inline]
     fn add(self, after: Duration) -> Time {
-        let nanos = u64::try_from(after.as_nanos()).unwrap_or(u64::MAX);
+        let secs = after.as_secs().saturating_mul(1_000_000_000);
+        let nanos = secs.saturating_add(after.subsec_nanos().into());
         Time(self.0.saturating_add(nanos))
     }
 }

@@ -109,11 +109,11 @@ impl Meters {
         self.requested(method, Outcome::Error(kind.name()), nanos);
     }
 
-    /// A connection to `place` was held so long.
+    /// A connection to `place` was held for so many nanoseconds.
     #[inline]
-    pub(crate) fn held(&mut self, place: Option<EndpointId>, held: Duration) {
+    pub(crate) fn held(&mut self, place: Option<EndpointId>, nanos: u64) {
         if TELEMETRY {
-            self.at(place).hold.record(held);
+            self.at(place).hold.record_nanos(nanos);
         }
     }
 
@@ -301,14 +301,14 @@ mod tests {
         for nth in 0..10_000 {
             let status = 200 + (nth % 700) as u16;
             meters.requested(MethodKind::Get, Outcome::Status(status), 1_000_000);
-            meters.held(Some(EndpointId(nth % 1000)), MS);
+            meters.held(Some(EndpointId(nth % 1000)), MS.as_nanos() as u64);
             if nth % 10 == 0 {
                 let id = EndpointId(nth % 1000);
                 meters.leave(Time::ZERO, id, &address(nth));
             }
         }
         for id in 0..1000 {
-            meters.held(Some(EndpointId(id)), MS);
+            meters.held(Some(EndpointId(id)), MS.as_nanos() as u64);
         }
         assert_eq!(meters.requests.size().0, requests::SERIES_MAX);
         assert_eq!(meters.places().count(), PLACES_MAX);
@@ -323,21 +323,21 @@ mod tests {
         assert!(size(&meters) < 180 * 1024, "{} bytes", size(&meters));
         let mut usual = Meters::default();
         usual.requested(MethodKind::Get, Outcome::Status(200), 1_000_000);
-        usual.held(Some(EndpointId(0)), MS);
+        usual.held(Some(EndpointId(0)), MS.as_nanos() as u64);
         assert!(size(&usual) < 6 * 1024, "{} bytes", size(&usual));
     }
 
     #[test]
     fn an_endpoint_that_comes_back_goes_on_with_what_it_had() {
         let mut meters = Meters::default();
-        meters.held(Some(EndpointId(0)), MS);
-        meters.held(Some(EndpointId(1)), MS);
+        meters.held(Some(EndpointId(0)), MS.as_nanos() as u64);
+        meters.held(Some(EndpointId(1)), MS.as_nanos() as u64);
         meters.keep_ejections(EndpointId(1), 2);
         meters.leave(Time::ZERO, EndpointId(1), &address(1));
         assert_eq!((meters.places().count(), meters.gone.len()), (1, 1));
         meters.come(EndpointId(3), &address(2));
         meters.come(EndpointId(2), &address(1));
-        meters.held(Some(EndpointId(2)), MS);
+        meters.held(Some(EndpointId(2)), MS.as_nanos() as u64);
         let back = meters.places().find(|(id, _)| *id == EndpointId(2));
         let back = back.map(|(_, at)| (at.hold.count(), at.ejections));
         assert_eq!((back, meters.gone.len()), (Some((2, 2)), 0));
@@ -347,7 +347,7 @@ mod tests {
     fn a_lost_shard_leaves_what_it_counted_by_address() {
         let mut meters = Meters::default();
         for id in 0..3 {
-            meters.held(Some(EndpointId(id)), MS);
+            meters.held(Some(EndpointId(id)), MS.as_nanos() as u64);
         }
         let counters = PoolCounters {
             hits: 3,
