@@ -55,7 +55,6 @@ enum TaskKind {
 /// What is polled of a task, and whom it wakes.
 struct Idle {
     future: TaskFuture,
-    waker: Waker,
     here: Rc<LocalTask>,
 }
 
@@ -108,14 +107,9 @@ impl<D: Driver> Executor<D> {
                 queued: AtomicBool::new(true),
                 mailbox: self.mailbox.clone(),
             });
-            let waker = Waker::from(state.clone());
-            let here = LocalTask::new(self.id, task, &waker);
+            let here = LocalTask::new(self.id, task, Waker::from(state.clone()));
             Task {
-                idle: Some(Idle {
-                    future,
-                    waker,
-                    here,
-                }),
+                idle: Some(Idle { future, here }),
                 kind,
                 state,
             }
@@ -207,22 +201,13 @@ impl<D: Driver> Executor<D> {
         let Some(idle) = self.take(key) else {
             return;
         };
-        let Idle {
-            mut future,
-            waker,
-            here,
-        } = idle;
-        let mut cx = TaskContext::from_waker(&waker);
+        let Idle { mut future, here } = idle;
+        let mut cx = TaskContext::from_waker(here.waker());
         let poll = || catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut cx)));
-        let (polled, here) = polling(here, poll);
-        match polled {
+        match polling(&here, poll) {
             Ok(std::task::Poll::Pending) => {
                 if let Some(task) = self.tasks.borrow_mut().get_mut(key) {
-                    task.idle = Some(Idle {
-                        future,
-                        waker,
-                        here,
-                    });
+                    task.idle = Some(Idle { future, here });
                 }
             }
             Ok(std::task::Poll::Ready(())) => {

@@ -24,20 +24,25 @@ thread_local! {
 pub(super) struct LocalTask {
     executor: u64,
     task: Key,
-    /// What tells its waker from others: the addresses, never followed.
-    waker: (*const (), *const ()),
+    /// What it is polled with. Kept as long as anybody may wake it here: no later task has a waker at the same address
+    /// meanwhile, and passes for this one.
+    waker: Waker,
     /// Whether it is on this thread's list of tasks to run, put there by a [`LocalWaker`].
     listed: Cell<bool>,
 }
 
 impl LocalTask {
-    pub(super) fn new(executor: u64, task: Key, waker: &Waker) -> Rc<LocalTask> {
+    pub(super) fn new(executor: u64, task: Key, waker: Waker) -> Rc<LocalTask> {
         Rc::new(LocalTask {
             executor,
             task,
-            waker: identity(waker),
+            waker,
             listed: Cell::new(false),
         })
+    }
+
+    pub(super) fn waker(&self) -> &Waker {
+        &self.waker
     }
 
     /// It is about to be polled: what wakes it from now on lists it again.
@@ -47,22 +52,19 @@ impl LocalTask {
 
     fn wake(&self) {
         if !self.listed.replace(true) && !enqueue(self.executor, self.task) {
-            ASIDE.with_borrow_mut(|aside| aside.push((self.executor, self.task)));
+            // The thread's locals may be gone, and with them whoever would look here.
+            let _ = ASIDE.try_with(|aside| aside.borrow_mut().push((self.executor, self.task)));
         }
     }
 }
 
-fn identity(waker: &Waker) -> (*const (), *const ()) {
-    (waker.data(), std::ptr::from_ref(waker.vtable()).cast())
-}
-
 /// Runs `poll` as the task `polled`.
-pub(super) fn polling<R>(polled: Rc<LocalTask>, poll: impl FnOnce() -> R) -> (R, Rc<LocalTask>) {
-    let before = POLLED.replace(Some(polled));
+pub(super) fn polling<R>(polled: &Rc<LocalTask>, poll: impl FnOnce() -> R) -> R {
+    let before = POLLED.replace(Some(polled.clone()));
     assert!(before.is_none(), "a task polled inside of another");
     let result = poll();
-    let polled = POLLED.take();
-    (result, polled.expect("it was put there"))
+    POLLED.set(None);
+    result
 }
 
 /// Puts a task on this thread's list of tasks to run, if it is its executor's turn.
@@ -136,7 +138,7 @@ impl LocalWaker {
     #[inline]
     pub(crate) fn of(waker: &Waker) -> LocalWaker {
         POLLED.with_borrow(|polled| match polled {
-            Some(task) if task.waker == identity(waker) => LocalWaker(Whom::Task(task.clone())),
+            Some(task) if task.waker.will_wake(waker) => LocalWaker(Whom::Task(task.clone())),
             Some(_) | None => LocalWaker(Whom::Other(waker.clone())),
         })
     }
@@ -145,7 +147,7 @@ impl LocalWaker {
     #[inline]
     pub(crate) fn will_wake(&self, waker: &Waker) -> bool {
         match &self.0 {
-            Whom::Task(task) => task.waker == identity(waker),
+            Whom::Task(task) => task.waker.will_wake(waker),
             Whom::Other(known) => known.will_wake(waker),
         }
     }
@@ -155,6 +157,38 @@ impl LocalWaker {
         match self.0 {
             Whom::Task(task) => task.wake(),
             Whom::Other(waker) => waker.wake(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::task::Wake;
+
+    struct Nobody;
+
+    impl Wake for Nobody {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    /// A task, and what it leaves behind where it waits.
+    fn waiting(index: u32) -> LocalWaker {
+        let waker = Waker::from(Arc::new(Nobody));
+        let task = LocalTask::new(1, Key::from_parts(index, 1), waker);
+        polling(&task, || LocalWaker::of(task.waker()))
+    }
+
+    #[test]
+    fn a_task_is_not_taken_for_one_before_it() {
+        let left = waiting(0);
+        // Allocators like to give out what came back last.
+        for index in 1..100 {
+            let waker = Waker::from(Arc::new(Nobody));
+            let task = LocalTask::new(1, Key::from_parts(index, 1), waker);
+            assert!(!left.will_wake(task.waker()));
+            assert!(LocalWaker::of(task.waker()).will_wake(task.waker()));
         }
     }
 }

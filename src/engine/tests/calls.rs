@@ -1,8 +1,15 @@
 //! Calls that go well, on both shards, and what is counted of them.
 
 use super::rig::{Call, Rig};
+use super::tasks::{Task, echo};
 use super::{SECOND, config};
+use crate::config::Class;
 use crate::time::Time;
+use bytes::Bytes;
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::Poll;
 
 #[test]
 fn each_call_gets_its_own_answer_on_both_shards() {
@@ -105,4 +112,34 @@ fn the_same_script_takes_the_same_course() {
     for seed in 0..4 {
         assert_eq!(course(seed), course(seed), "seed {seed}");
     }
+}
+
+/// What waits on a connection is the task that looked last, also where it has the place in memory of one that looked before
+/// and has ended.
+#[test]
+fn a_lease_is_read_by_a_later_task_than_the_one_that_waited() {
+    let mut rig = Rig::of(1, config(1, |_| {}));
+    echo(&rig.network);
+    for _ in 0..8 {
+        let kept = Rc::new(RefCell::new(None));
+        let keep = kept.clone();
+        let looked = Task::new(&rig, 0, |upstream| async move {
+            let deadline = upstream.shard.now() + SECOND;
+            let lease = upstream.checkout(Class::Normal, deadline, false).await;
+            let mut lease = lease.expect("there is a server");
+            assert!(poll_fn(|cx| Poll::Ready(lease.poll_read(cx).is_pending())).await);
+            keep.replace(Some(lease));
+        });
+        looked.settled(&mut rig);
+        let read = Task::new(&rig, 0, |_| async move {
+            let mut lease = kept.take().expect("it was kept");
+            let request = Bytes::from_static(b"GET / HTTP/1.1\r\n\r\n");
+            lease.write(request).await.expect("there is room");
+            let piece = lease.read().await.expect("it is open");
+            lease.release();
+            piece.is_some()
+        });
+        assert!(read.settled(&mut rig));
+    }
+    rig.stop();
 }
