@@ -22,7 +22,9 @@ pub(super) struct Chunked {
 enum At {
     /// A digit of a chunk's size, or the end of them.
     Size { size: u64, digits: u8 },
-    /// Padding or extensions, or CR.
+    /// Padding, an extension, or CR.
+    Padding { size: u64 },
+    /// More of an extension, or CR.
     Extension { size: u64 },
     /// The LF after a chunk's size.
     SizeLf { size: u64 },
@@ -101,6 +103,7 @@ impl Chunked {
             self.at = match self.at {
                 At::Data { .. } | At::Done => return Ok(n),
                 At::Size { size, digits } => self.size(size, digits, byte, limits)?,
+                At::Padding { size } => self.padding(size, byte, limits)?,
                 At::Extension { size } => self.extension(size, byte, limits)?,
                 At::SizeLf { size: 0 } if byte == b'\n' => At::TrailerStart,
                 At::SizeLf { size } if byte == b'\n' => At::Data { left: size },
@@ -136,10 +139,18 @@ impl Chunked {
         if digits == 0 {
             return Err(ProtocolError::ChunkSize);
         }
+        self.padding(size, byte, limits)
+    }
+
+    /// The grammar has white space only before an extension; old servers pad with it. Nothing else may follow it: what
+    /// others take for another digit, or for a size of its own, is not skipped.
+    fn padding(&mut self, size: u64, byte: u8, limits: &Limits) -> Result<At, ProtocolError> {
         match byte {
-            b'\r' => Ok(At::SizeLf { size }),
-            // The grammar has white space only before an extension; old servers pad with it.
-            b';' | b' ' | b'\t' => self.extension(size, byte, limits),
+            b' ' | b'\t' => {
+                self.extension(size, byte, limits)?;
+                Ok(At::Padding { size })
+            }
+            b';' | b'\r' => self.extension(size, byte, limits),
             _ => Err(ProtocolError::ChunkSize),
         }
     }
@@ -268,6 +279,7 @@ mod tests {
             ),
             ("2;name=value\r\nab\r\n0;last=\"1\"\r\n\r\n", "ab"),
             ("2  \r\n\r\n\r\n0\t;x\r\n\r\n", "\r\n"),
+            ("2 ; a=b ;c\r\nab\r\n0 \r\n\r\n", "ab"),
             ("0000000000000002\r\nab\r\n0\r\n\r\n", "ab"),
         ] {
             let decoded = chunked(text);
@@ -309,6 +321,9 @@ mod tests {
             ("-1\r\n", "", E::ChunkSize),
             ("0x5\r\nhello", "", E::ChunkSize),
             (";a\r\n", "", E::ChunkSize),
+            ("5 0\r\nhello", "", E::ChunkSize),
+            ("5\tx\r\nhello", "", E::ChunkSize),
+            ("5 x;a\r\nhello", "", E::ChunkSize),
             ("5\nhello", "", E::ChunkSize),
             ("5\rhello", "", E::ChunkSize),
             ("5;a\nhello", "", E::ChunkSize),
