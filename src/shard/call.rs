@@ -255,7 +255,7 @@ pub(super) async fn run<D: Driver>(
         let hold = exchange
             .awaits_continue()
             .then(|| upstream.shard.sleep(terms.continue_timeout));
-        let mut upload = Upload::new(source, hold);
+        let mut upload = Upload::new(source, framing, hold);
         let error = match send(&mut exchange, &mut upload).await {
             Ok(()) => match replay {
                 Some(replay) if exchange.came_too_early() => {

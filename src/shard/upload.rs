@@ -93,9 +93,13 @@ enum Step<D: Driver> {
 }
 
 impl<D: Driver> Upload<D> {
-    /// `hold` holds the body back for an interim response.
-    pub(crate) fn new(source: Source, hold: Option<LocalSleep<D>>) -> Upload<D> {
-        let framing = source.framing();
+    /// Framed as the request's head says: a body may tell another length when it is asked again. `hold` holds it back for an
+    /// interim response.
+    pub(crate) fn new(
+        source: Source,
+        framing: RequestBody,
+        hold: Option<LocalSleep<D>>,
+    ) -> Upload<D> {
         let left = match framing {
             RequestBody::Length(length) => length,
             RequestBody::None | RequestBody::Chunked => 0,

@@ -1,15 +1,20 @@
 //! Calls that go well, on both shards, and what is counted of them.
 
 use super::rig::{Call, Rig};
-use super::tasks::{Task, echo};
+use super::tasks::{Task, call, echo};
 use super::{SECOND, config};
+use crate::client::body::Body;
 use crate::config::Class;
+use crate::error::Error;
 use crate::time::Time;
 use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::cell::RefCell;
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context as TaskContext, Poll};
 
 #[test]
 fn each_call_gets_its_own_answer_on_both_shards() {
@@ -140,6 +145,49 @@ fn a_lease_is_read_by_a_later_task_than_the_one_that_waited() {
             piece.is_some()
         });
         assert!(read.settled(&mut rig));
+    }
+    rig.stop();
+}
+
+/// Three bytes, of which it says that when it is asked first, and never again.
+struct Fickle {
+    asked: AtomicBool,
+    left: Option<Bytes>,
+}
+
+impl HttpBody for Fickle {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        Poll::Ready(self.left.take().map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.asked.swap(true, Ordering::Relaxed) {
+            false => SizeHint::with_exact(3),
+            true => SizeHint::default(),
+        }
+    }
+}
+
+/// Else what the head does not announce would be the next request on the same connection.
+#[test]
+fn a_body_is_framed_as_its_head_says() {
+    let mut rig = Rig::of(1, config(1, |_| {}));
+    echo(&rig.network);
+    for reused in [false, true] {
+        let body = Body::stream(Fickle {
+            asked: AtomicBool::new(false),
+            left: Some(Bytes::from_static(b"abc")),
+        });
+        let request = http::Request::put("/x").body(body).expect("a request");
+        let done = Task::new(&rig, 0, |upstream| call(upstream, request));
+        let whole = done.settled(&mut rig).expect("answered");
+        assert_eq!((whole.text(), whole.trip.reused), ("abc", reused));
     }
     rig.stop();
 }
