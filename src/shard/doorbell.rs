@@ -45,11 +45,11 @@ impl Doorbell {
         }
     }
 
-    /// Wakes one who waits; true if others are left to be woken by that one.
+    /// Wakes one who waits; true if others are left to be woken by that one, or by one whom another shard has woken.
     fn ring(&self) -> bool {
         fence(Ordering::SeqCst);
         if self.rung.load(Ordering::SeqCst) {
-            return false;
+            return true;
         }
         let Some(first) = self.waiting.pop() else {
             return false;
@@ -191,7 +191,11 @@ impl Drop for Turn<'_> {
             return;
         };
         for bell in due.drain(..) {
-            if bell.ring() {
+            let known = |rung: &[(Time, Arc<Doorbell>)]| {
+                rung.iter().any(|(_, other)| Arc::ptr_eq(other, &bell))
+            };
+            // Each shard sees to those whom it has answered: another one may be in the middle of a long turn.
+            if bell.ring() && !known(&self.bells.rung.borrow()) {
                 let by = self.now + PATIENCE;
                 self.bells.rung.borrow_mut().push((by, bell));
             }
@@ -293,6 +297,24 @@ mod tests {
         drop(bells.begin_turn(Time::ZERO + PATIENCE));
         assert_eq!((woken(&callers), late.woken()), (vec![1, 1, 1], 1));
         assert_eq!(bells.deadline(), None);
+    }
+
+    #[test]
+    fn a_shard_does_not_count_on_another_one_that_has_rung() {
+        let (busy, other) = (Doorbells::default(), Doorbells::default());
+        let late = Caller::new();
+        let callers = three(&busy, Time::ZERO);
+        for _ in 0..2 {
+            let turn = other.begin_turn(Time::ZERO);
+            late.waker.wake_by_ref();
+            drop(turn);
+        }
+        assert_eq!(late.woken(), 0, "it waits for the one who was woken");
+        assert_eq!(other.rung.borrow().len(), 1);
+        assert_eq!(other.deadline(), Some(Time::ZERO + PATIENCE));
+        drop(other.begin_turn(Time::ZERO + PATIENCE));
+        assert_eq!((woken(&callers), late.woken()), (vec![1, 1, 1], 2));
+        assert_eq!(busy.deadline(), None);
     }
 
     #[test]
