@@ -5,6 +5,7 @@
 use crate::time::Time;
 use crate::time::clock::Clock;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context as TaskContext, Poll, Waker};
 use std::thread::{self, JoinHandle};
@@ -61,7 +62,7 @@ impl Alarms {
         self.shared.changed.notify_all();
         // A waker may be what ends the engine.
         if let Some(thread) = thread.filter(|one| one.thread().id() != thread::current().id()) {
-            // A panic was a waker's.
+            // It does not panic: wakers may, and that is caught.
             let _ = thread.join();
         }
     }
@@ -90,7 +91,8 @@ impl Shared {
                     let due = state.set.pop_first();
                     drop(state);
                     if let Some((_, waker)) = due {
-                        waker.wake();
+                        // One that panics fails its own caller: the others' alarms go off as well.
+                        let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
                     }
                     state = self.lock();
                 }
@@ -186,5 +188,30 @@ mod tests {
         let shared = alarms.shared.clone();
         drop(alarms);
         assert!(!shared.lock().running);
+    }
+
+    #[test]
+    fn a_waker_that_panics_keeps_nobody_else_waiting() {
+        struct Panics;
+        impl std::task::Wake for Panics {
+            fn wake(self: Arc<Self>) {
+                panic!("a panic that was asked for");
+            }
+        }
+        let clock = Clock::system();
+        let alarms = Alarms::new(clock.clone());
+        let mut bad = alarms.at(clock.now() + Duration::from_millis(5));
+        let waker = Waker::from(Arc::new(Panics));
+        assert!(bad.poll(&TaskContext::from_waker(&waker)).is_pending());
+        let mut alarm = alarms.at(clock.now() + Duration::from_millis(50));
+        let gone_off = std::thread::scope(|scope| {
+            let waits = scope.spawn(|| crate::block_on(poll_fn(|cx| alarm.poll(cx))));
+            std::thread::sleep(Duration::from_secs(1));
+            let gone_off = waits.is_finished();
+            // Else nobody would, and the scope would not end.
+            waits.thread().unpark();
+            gone_off
+        });
+        assert!(gone_off);
     }
 }
