@@ -149,6 +149,9 @@ fn scenario(options: ScenarioOptions) -> Result<ExitCode, Failure> {
     }
     named.check(&options.outputs)?;
     let outputs = Outputs::open(options.outputs)?;
+    if let Some(file) = &options.file {
+        outputs.spare(file)?;
+    }
     let host = Host::look();
     measure::raise_descriptor_limit();
     let stage = scenario::Stage {
@@ -172,6 +175,7 @@ fn show(options: ShowOptions) -> Result<ExitCode, Failure> {
         csv: options.csv,
         hlog: options.hlog,
     })?;
+    outputs.spare(&options.run)?;
     report::show_kept(&kept, outputs)?;
     Ok(ExitCode::SUCCESS)
 }
