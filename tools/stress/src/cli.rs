@@ -226,7 +226,7 @@ pub(crate) struct AgentOptions {
     /// Where to listen for a conductor; beyond loopback STRESS_TOKEN has to be set. Port 0 picks a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7007")]
     pub(crate) listen: SocketAddr,
-    /// End after the first conductor
+    /// End after the first conductor, with exit code 1 if it was refused or went away
     #[arg(long)]
     pub(crate) once: bool,
 }
