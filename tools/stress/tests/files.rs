@@ -250,7 +250,7 @@ at_most = "10s"
 metric = "sent.p50"
 call = "read"
 phase = "one"
-at_most = "1x one"
+at_most = "10s"
 "#,
     );
     let output = run(&format!("scenario --file {} --json -", file.0.display()));

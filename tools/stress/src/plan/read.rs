@@ -166,6 +166,11 @@ impl<'a> Reader<'a> {
             self.book
                 .wrong(span, "`url` and `backend`: it is in one place only");
         }
+        if keys.has("url") && keys.has("tls") {
+            let span = keys.span_of("tls");
+            self.book
+                .wrong(span, "`tls` is for backends: a `url` says https itself");
+        }
         if let Some(url) = keys.text("url", crate::cli::url) {
             return Place::Url(url);
         }
@@ -218,10 +223,15 @@ impl<'a> Reader<'a> {
         let Some(pool) = keys.table("pool", "[pool]") else {
             return Map::new();
         };
-        pool.settings(|key, value| match key {
+        pool.settings(|key, value| self.setting(key, value))
+    }
+
+    /// Judges a setting of an upstream, of `[pool]` or of `[sweep]`.
+    fn setting(&self, key: &str, value: &Value) -> Result<(), String> {
+        match key {
             "url" | "endpoints" => Err(format!("`{key}` is made of `url` and `backend`")),
             _ => (self.check)(key, value),
-        })
+        }
     }
 
     fn call(&self, mut keys: Keys<'a>, before: &[CallPlan], upstreams: &[Upstream]) -> CallPlan {
