@@ -448,6 +448,8 @@ mod tests {
             "stress run http://h/ --rate NaN",
             "stress run http://h/ --reuse maybe",
             "stress run http://h/ --from elsewhere",
+            "stress run http://h/ --upload 4MiB",
+            "stress run http://h/ --upload bimodal:1KiB,2MiB,5%",
             "stress run http://h/ --insecure-ca /nowhere/ca.pem",
             "stress run http://h/ --insecure-ca /dev/null",
             "stress serve --plain localhost",

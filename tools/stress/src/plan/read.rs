@@ -14,7 +14,7 @@ use super::{BackendPlan, Place, Plan, Upstream};
 use crate::arrivals::Arrivals;
 use crate::backend::Fault;
 use crate::load::WayIn;
-use crate::traffic::{CallClass, CallPlan, PhaseLoad, PhasePlan};
+use crate::traffic::{self, CallClass, CallPlan, PhaseLoad, PhasePlan};
 use crate::words::{self, Spread};
 use expected::Named;
 
@@ -247,7 +247,7 @@ impl<'a> Reader<'a> {
             weight: keys.number("weight", (0.0, 1e9)).unwrap_or(plain.weight),
             path: keys.text("path", path).unwrap_or(plain.path),
             size: keys.word("size", Spread::of_sizes),
-            upload: keys.word("upload", upload),
+            upload: keys.word("upload", traffic::upload),
             close: keys.text("close", words::share).unwrap_or(plain.close),
             class: keys.text("class", CallClass::parse).unwrap_or(plain.class),
         };
@@ -332,14 +332,6 @@ fn path(text: &str) -> Result<String, String> {
     match uri.authority() {
         None if text.starts_with('/') => Ok(text.to_owned()),
         _ => Err(format!("`{text}` is no path such as /a?b=c")),
-    }
-}
-
-fn upload(text: &str) -> Result<Spread, String> {
-    let most = crate::traffic::UPLOAD_MAX as f64;
-    match Spread::of_sizes(text)? {
-        Spread::Fixed(size) if size > most => Err("no more than 1 MiB is sent".to_owned()),
-        spread => Ok(spread),
     }
 }
 
