@@ -264,7 +264,9 @@ impl Findings {
         for (index, criterion) in whole.criteria.iter_mut().enumerate() {
             for run in runs {
                 let other = &run.criteria[index];
-                if other.excess() > criterion.excess() {
+                // What is no number holds nowhere, and is beyond nothing.
+                let is_first_to_fail = criterion.holds() && !other.holds();
+                if is_first_to_fail || other.excess() > criterion.excess() {
                     *criterion = other.clone();
                 }
             }
@@ -418,6 +420,8 @@ mod tests {
         assert_eq!(whole.figures[0].values, [Some(2.0), None]);
         assert_eq!(whole.criteria[0].value, 7.0);
         assert_eq!(whole.outcome(), Conclusion::Fail);
+        let none = Findings::over(&[run(1.0, 0.0), run(1.0, f64::NAN), run(1.0, 0.0)]);
+        assert_eq!(none.expect("three runs").outcome(), Conclusion::Fail);
         assert_eq!(Findings::over(&[]), None);
     }
 

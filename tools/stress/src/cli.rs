@@ -226,7 +226,7 @@ pub(crate) struct AgentOptions {
     /// Where to listen for a conductor; beyond loopback STRESS_TOKEN has to be set. Port 0 picks a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7007")]
     pub(crate) listen: SocketAddr,
-    /// End after the first conductor
+    /// End after the first conductor, with exit code 1 if it was refused or went away
     #[arg(long)]
     pub(crate) once: bool,
 }
@@ -448,6 +448,8 @@ mod tests {
             "stress run http://h/ --rate NaN",
             "stress run http://h/ --reuse maybe",
             "stress run http://h/ --from elsewhere",
+            "stress run http://h/ --upload 4MiB",
+            "stress run http://h/ --upload bimodal:1KiB,2MiB,5%",
             "stress run http://h/ --insecure-ca /nowhere/ca.pem",
             "stress run http://h/ --insecure-ca /dev/null",
             "stress serve --plain localhost",

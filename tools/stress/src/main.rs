@@ -81,8 +81,8 @@ fn run(options: RunOptions) -> Result<ExitCode, Failure> {
     let progress = Progress::on_stderr();
     let (agents, ca) = (options.agents.clone(), options.insecure_ca.clone());
     let plan = plan_of(options);
-    let phase = match agents {
-        None => Phase::measure("run", plan, &progress, &interrupt)?,
+    let outcome = match agents {
+        None => Phase::measure("run", plan, &progress, &interrupt),
         Some(agents) => {
             let words: Vec<OsString> = std::env::args_os().skip(2).collect();
             let conduct = |plan: &LoadPlan| {
@@ -97,8 +97,16 @@ fn run(options: RunOptions) -> Result<ExitCode, Failure> {
                 drop(shown);
                 result
             };
-            Phase::of("run", plan, conduct)?
+            Phase::of("run", plan, conduct)
         }
+    };
+    let phase = match outcome {
+        // Whatever came of it is what the user asked for.
+        Err(failure) if interrupt.requested() => {
+            eprintln!("stress: {failure}");
+            return Ok(interrupt.exit_or(failure.exit_code()));
+        }
+        outcome => outcome?,
     };
     let code = finish(&Report::of_run(phase), outputs, &host)?;
     Ok(interrupt.exit_or(code))
@@ -149,6 +157,9 @@ fn scenario(options: ScenarioOptions) -> Result<ExitCode, Failure> {
     }
     named.check(&options.outputs)?;
     let outputs = Outputs::open(options.outputs)?;
+    if let Some(file) = &options.file {
+        outputs.spare(file)?;
+    }
     let host = Host::look();
     measure::raise_descriptor_limit();
     let stage = scenario::Stage {
@@ -172,6 +183,7 @@ fn show(options: ShowOptions) -> Result<ExitCode, Failure> {
         csv: options.csv,
         hlog: options.hlog,
     })?;
+    outputs.spare(&options.run)?;
     report::show_kept(&kept, outputs)?;
     Ok(ExitCode::SUCCESS)
 }

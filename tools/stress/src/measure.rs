@@ -13,6 +13,17 @@ use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
 /// Latencies above this are recorded as this.
 const LATENCY_MAX: Duration = Duration::from_secs(60);
 
+/// Refuses a limit on latencies that none could be seen to exceed.
+pub(crate) fn limit_of_latency(limit: Duration) -> Result<Duration, String> {
+    match limit < LATENCY_MAX {
+        true => Ok(limit),
+        false => Err(format!(
+            "latencies are known up to {}: what is allowed has to be less",
+            humantime::format_duration(LATENCY_MAX)
+        )),
+    }
+}
+
 /// An empty histogram of latencies in nanoseconds, three digits up to 60 s (about 220 KiB).
 pub(crate) fn latencies() -> Histogram<u64> {
     Histogram::new_with_bounds(1, LATENCY_MAX.as_nanos() as u64, 3)

@@ -10,7 +10,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use crate::load::LoadResult;
-use crate::words;
+use crate::{measure, words};
 
 /// The share of requests that may fail where nothing is said of errors.
 const ERRORS_MAX: f64 = 0.01;
@@ -75,7 +75,8 @@ impl Term {
             what => {
                 let latency = Latency::parse(what)
                     .ok_or_else(|| format!("`{what}` is none of p0 to p100, max, mean, errors"))?;
-                Ok(Self::Latency(latency, words::duration(bound)?))
+                let most = measure::limit_of_latency(words::duration(bound)?)?;
+                Ok(Self::Latency(latency, most))
             }
         }
     }
@@ -172,6 +173,8 @@ mod tests {
             assert!(wrong.contains(part), "{wrong}");
         }
         assert!(Slo::parse("").is_err());
+        let endless = Slo::parse("p99<1m").unwrap_err();
+        assert!(endless.contains("known up to 1m"), "{endless}");
         let unsaid = Slo::parse("p99<5ms").unwrap();
         assert_eq!(unsaid.to_string(), "p99<5ms,errors<1%");
     }

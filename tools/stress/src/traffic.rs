@@ -12,6 +12,19 @@ use crate::words::Spread;
 /// The largest body that is sent.
 pub(crate) const UPLOAD_MAX: u64 = 1 << 20;
 
+/// The sizes of bodies to send. More than is sent is refused rather than cut: only the rare far end of a spread is.
+pub(crate) fn upload(text: &str) -> Result<Spread, String> {
+    let spread = Spread::of_sizes(text)?;
+    let size = match spread {
+        Spread::Fixed(size) | Spread::Exponential(size) | Spread::LogNormal(size, _) => size,
+        Spread::Bimodal(one, other, _) => one.max(other),
+    };
+    match size > UPLOAD_MAX as f64 {
+        true => Err("no more than 1 MiB is sent".to_owned()),
+        false => Ok(spread),
+    }
+}
+
 /// The load of a plan.
 #[derive(Clone, Debug)]
 pub(crate) struct Traffic {

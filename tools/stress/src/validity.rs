@@ -65,21 +65,12 @@ pub(crate) fn judge(result: &LoadResult, tool: &Tool) -> Vec<String> {
             latency.as_secs_f64() * 1e3,
         ));
     }
-    if patience.wait() > WAIT_ALLOWED && patience.starved() > STARVED_MAX {
-        invalid.push(format!(
-            "the tool was starved: for {:.0} % of the time in which its threads could have run they had no core, {:.1} ms \
-             each time",
-            patience.starved() * 100.0,
-            patience.wait().as_secs_f64() * 1e3,
-        ));
-    }
-    let window = result.elapsed.as_secs_f64().max(f64::MIN_POSITIVE);
-    let share = |time: Duration| time.as_secs_f64() / window;
-    let busy = share(tool.busiest.wanted());
+    invalid.extend(starved(patience));
+    let share = |time: Duration| share_of(time, result.elapsed);
     let service = at(&result.service);
     let queued = latency.saturating_sub(service);
     let late = queued > LAG_ALLOWED.max(service.mul_f64(QUEUE_MAX));
-    if tool.open && busy > BUSY_MAX && late {
+    if tool.open && is_busy(tool.busiest, result.elapsed) && late {
         invalid.push(format!(
             "the tool was saturated: one of its threads ran for {:.0} % of the window and waited for a core for {:.0} %, and one \
              call in a hundred waited {:.1} ms or more to be sent",
@@ -89,6 +80,27 @@ pub(crate) fn judge(result: &LoadResult, tool: &Tool) -> Vec<String> {
         ));
     }
     invalid
+}
+
+/// Why threads that lacked a core for so long have measured nothing but that, if it was so long.
+pub(crate) fn starved(patience: Patience) -> Option<String> {
+    (patience.wait() > WAIT_ALLOWED && patience.starved() > STARVED_MAX).then(|| {
+        format!(
+            "the tool was starved: for {:.0} % of the time in which its threads could have run they had no core, {:.1} ms \
+             each time",
+            patience.starved() * 100.0,
+            patience.wait().as_secs_f64() * 1e3,
+        )
+    })
+}
+
+/// Whether a thread had no time to spare in so long a window.
+pub(crate) fn is_busy(busiest: Patience, window: Duration) -> bool {
+    share_of(busiest.wanted(), window) > BUSY_MAX
+}
+
+fn share_of(time: Duration, window: Duration) -> f64 {
+    time.as_secs_f64() / window.as_secs_f64().max(f64::MIN_POSITIVE)
 }
 
 #[cfg(test)]

@@ -124,6 +124,40 @@ fn deserter(last: &'static [u8]) -> (String, std::thread::JoinHandle<()>) {
     (address, thread)
 }
 
+#[test]
+fn a_run_that_is_interrupted_before_it_began_says_so_by_its_exit_code() {
+    use nix::sys::signal::{Signal, kill};
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    let mut conductor = stress()
+        .args(["run", "http://127.0.0.1:9/", "--agents", &address])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("stress starts");
+    let (mut stream, _) = listener.accept().expect("a conductor");
+    loop {
+        let order: Value = serde_json::from_slice(&hear(&mut stream)).expect("JSON");
+        let nonce = "A".repeat(43) + "=";
+        let answer = match order["order"].as_str().expect("an order") {
+            "hello" => json!({ "answer": "challenge", "version": 2, "nonce": nonce }),
+            "prove" => json!({ "answer": "welcome", "proof": null }),
+            "plan" => json!({ "answer": "accepted" }),
+            // It is never ready.
+            _ => break,
+        };
+        say(&mut stream, &answer);
+    }
+    let pid = nix::unistd::Pid::from_raw(conductor.id() as i32);
+    kill(pid, Signal::SIGINT).expect("it is there");
+    let mut said = String::new();
+    let mut stderr = conductor.stderr.take().expect("it is piped");
+    stderr.read_to_string(&mut said).expect("text");
+    let ended = conductor.wait().expect("it ends");
+    assert_eq!(ended.code(), Some(130), "{said}");
+    assert!(said.contains("interrupted"), "{said}");
+}
+
 fn hear(stream: &mut TcpStream) -> Vec<u8> {
     let mut length = [0; 4];
     stream.read_exact(&mut length).expect("a length");

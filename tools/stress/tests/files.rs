@@ -218,3 +218,45 @@ fn a_shipped_file_can_be_read_and_run() {
         .and_then(|all| all.iter().find(|one| one["key"] == "opened").cloned());
     assert_eq!(opened.map(|one| one["holds"].clone()), Some(true.into()));
 }
+
+#[test]
+fn calls_without_a_timetable_are_sent_when_they_begin_in_every_part() {
+    let file = Temporary::holding(
+        "closed",
+        r#"
+[[call]]
+name = "read"
+
+[[phase]]
+name = "one"
+lasts = "200ms"
+callers = 2
+
+[[phase]]
+name = "two"
+lasts = "200ms"
+callers = 1
+
+[[expect]]
+metric = "sent.p50"
+at_most = "10s"
+
+[[expect]]
+metric = "sent.p50"
+phase = "two"
+at_most = "10s"
+
+[[expect]]
+metric = "sent.p50"
+call = "read"
+phase = "one"
+at_most = "10s"
+"#,
+    );
+    let output = run(&format!("scenario --file {} --json -", file.0.display()));
+    let report = json(&output);
+    let criteria = report["criteria"].as_array().expect("criteria");
+    for one in criteria {
+        assert_eq!(one["holds"], true, "{report:#}");
+    }
+}

@@ -71,3 +71,22 @@ fn run_curve_and_find_max_write_what_they_have_and_say_that_they_were_interrupte
     assert_eq!(report["slo"], "p99<50s,errors<1%");
     assert!(report["rate"].is_null());
 }
+
+#[test]
+fn all_scenarios_end_with_the_one_that_was_interrupted() {
+    let mut child = stress()
+        .args("scenario --all --only quiet,cap".split(' '))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("stress starts");
+    // The signal of a service manager reaches this process alone, and its scenario is ended by force.
+    let code = signalled(&mut child, Signal::SIGTERM, "requests/s");
+    assert_eq!(code, Some(143));
+    let mut table = String::new();
+    let told = child.stdout.take().expect("it is piped");
+    BufReader::new(told)
+        .read_to_string(&mut table)
+        .expect("text");
+    assert!(table.contains("quiet") && !table.contains("cap"), "{table}");
+}

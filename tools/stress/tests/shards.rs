@@ -92,7 +92,12 @@ fn caps_hold_in_bursts() {
         let value = criterion(&report, key)["value"].as_f64();
         assert!(value <= Some(3.0), "{key}: {report}");
     }
-    assert_eq!(criterion(&report, "failed")["value"], 0.0, "{report}");
+    // Where the machine has no cores for it, and says so, calls wait for longer than they may: that is no cap's fault.
+    if report["outcome"] != "INVALID" {
+        for key in ["failed", "missed"] {
+            assert_eq!(criterion(&report, key)["value"], 0.0, "{report}");
+        }
+    }
 }
 
 #[test]

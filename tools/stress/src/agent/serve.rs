@@ -5,6 +5,7 @@
 use std::io::{self, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::ExitCode;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 
 use serde_json::json;
@@ -35,20 +36,66 @@ pub(crate) fn serve(options: &AgentOptions) -> Result<ExitCode, Failure> {
         .map_err(|e| Failure::Run(e.to_string()))?;
     measure::raise_descriptor_limit();
     report::write(io::stdout(), &format!("{}\n", json!({ "agent": address })))?;
+    let mut door = Door::default();
     loop {
         match listener.accept() {
+            Ok((stream, peer)) if options.once => {
+                return match session(stream, token.as_deref(), LIMITS) {
+                    Ok(()) => Ok(ExitCode::SUCCESS),
+                    Err(why) => Err(Failure::Run(format!("{peer}: {why}"))),
+                };
+            }
             Ok((stream, peer)) => {
-                let ended = session(stream, token.as_deref(), LIMITS);
-                let ended = ended.map_or_else(|why| why.to_string(), |()| "done".to_owned());
-                let _ = writeln!(io::stderr(), "{peer}: {ended}");
+                let token = token.clone();
+                door.open(stream, LIMITS, move |stream| {
+                    let ended = session(stream, token.as_deref(), LIMITS);
+                    let ended = ended.map_or_else(|why| why.to_string(), |()| "done".to_owned());
+                    let _ = writeln!(io::stderr(), "{peer}: {ended}");
+                });
             }
             // Somebody went away before, or no descriptor is left for the moment.
             Err(_) => thread::sleep(LIMITS.beat / 10),
         }
-        if options.once {
-            return Ok(ExitCode::SUCCESS);
-        }
     }
+}
+
+/// Lets one in at a time. Who comes meanwhile is told so at once, and not left to guess what is wrong.
+#[derive(Default)]
+struct Door {
+    /// Hears of the end of whoever is inside.
+    inside: Option<Receiver<()>>,
+}
+
+impl Door {
+    /// Lets `stream` in to `session`, or sends it away. Who has said good-bye is waited for: runs may follow each other closely.
+    fn open(
+        &mut self,
+        stream: TcpStream,
+        limits: Limits,
+        session: impl FnOnce(TcpStream) + Send + 'static,
+    ) {
+        // What tells of the end is that the other side of the channel is dropped.
+        let has_left = |inside: &mut Receiver<()>| {
+            inside.recv_timeout(limits.beat) != Err(RecvTimeoutError::Timeout)
+        };
+        drop(self.inside.take_if(has_left));
+        if self.inside.is_some() {
+            return send_away(&stream, limits);
+        }
+        let (ended, end) = mpsc::channel();
+        self.inside = Some(end);
+        thread::spawn(move || {
+            session(stream);
+            drop(ended);
+        });
+    }
+}
+
+fn send_away(stream: &TcpStream, limits: Limits) {
+    let why = "this agent works for another conductor just now".to_owned();
+    // It has said hello, or does so now: what is not read when this closes would take the answer with it.
+    let _ = wire::receive::<Order>(stream, ORDER_MAX, limits.beat);
+    let _ = wire::send(stream, &Answer::Failed { why }, limits.beat);
 }
 
 /// One conductor, from its hello to the report.
@@ -280,6 +327,34 @@ mod tests {
         };
         assert!(0 < began_ns && began_ns <= opened_ns);
         assert!(agent.join().unwrap().is_ok());
+    }
+
+    #[test]
+    fn one_is_inside_and_who_comes_meanwhile_is_told_so() {
+        let limits = Limits {
+            beat: std::time::Duration::from_millis(50),
+            ..LIMITS
+        };
+        let (mut door, (leave, left)) = (Door::default(), mpsc::channel::<()>());
+        let (entered, inside) = mpsc::channel();
+        let (_first, stream) = wire::tests::pair();
+        door.open(stream, limits, move |_| {
+            let _ = left.recv();
+        });
+        let (second, stream) = wire::tests::pair();
+        let nonce = Nonce::random().unwrap().to_text();
+        let hello = Order::Hello {
+            version: VERSION,
+            nonce,
+        };
+        wire::send(&second, &hello, LIMITS.silence).unwrap();
+        door.open(stream, limits, |_| panic!("it was let in"));
+        let told = wire::receive::<Answer>(&second, wire::ANSWER_MAX, LIMITS.silence).unwrap();
+        assert!(matches!(told, Answer::Failed { why } if why.contains("another conductor")));
+        drop(leave);
+        let (_third, stream) = wire::tests::pair();
+        door.open(stream, LIMITS, move |_| entered.send(()).unwrap());
+        inside.recv().unwrap();
     }
 
     #[test]

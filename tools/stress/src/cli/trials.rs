@@ -12,7 +12,7 @@ use crate::arrivals::Arrivals;
 use crate::curve::Rates;
 use crate::load::WayIn;
 use crate::slo::Slo;
-use crate::traffic::CallPlan;
+use crate::traffic::{self, CallPlan};
 use crate::words::{self, Spread};
 
 /// What `find-max` and `curve` load, at each rate.
@@ -94,7 +94,7 @@ pub(crate) struct CallOptions {
     #[arg(long, value_name = "SPREAD", value_parser = Spread::of_sizes)]
     pub(crate) size: Option<Spread>,
     /// Send bodies of this size, up to 1 MiB, in POSTs
-    #[arg(long, value_name = "SPREAD", value_parser = Spread::of_sizes)]
+    #[arg(long, value_name = "SPREAD", value_parser = traffic::upload)]
     pub(crate) upload: Option<Spread>,
     /// The share of calls that send a body [default: all, with --upload]
     #[arg(long, value_name = "SHARE%", value_parser = words::share, requires = "upload")]

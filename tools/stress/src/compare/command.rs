@@ -55,11 +55,7 @@ pub(crate) fn run(options: &CompareOptions) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::from(EXIT_REQUESTS_FAILED));
     }
     // What was not compared cannot have been found to be within its limit.
-    let unseen = limits.iter().find_map(|limit| {
-        let omitted = comparison.omitted.iter();
-        omitted.clone().find(|(metric, _)| *metric == limit.metric)
-    });
-    match unseen {
+    match comparison.unseen(limits) {
         Some((metric, why)) => Err(Failure::Usage(format!(
             "{} could not be compared: {why}",
             metric.key()

@@ -143,7 +143,11 @@ impl Comparison {
         let error = ERROR / compared.len().max(1) as f64;
         let change = |(metric, values): (Metric, [Vec<f64>; 2])| {
             let grain = metric.grain(by != By::Parts);
-            let change = Change::of(metric, &values, (error, by == By::Pairs, grain))?;
+            let change = Change::of(metric, &values, (error, by == By::Pairs, grain));
+            let Some(change) = change else {
+                omitted.push((metric, "it was nothing before".to_owned()));
+                return None;
+            };
             let by_runs = || {
                 let each = values_of_runs(metric, &whole)?;
                 change::interval(metric, &each, error)
@@ -154,8 +158,9 @@ impl Comparison {
                 ..change
             })
         };
+        let changes = compared.into_iter().filter_map(change).collect();
         Ok(Self {
-            changes: compared.into_iter().filter_map(change).collect(),
+            changes,
             omitted,
             runs: [before.len(), after.len()],
             blocks,
@@ -177,6 +182,15 @@ impl Comparison {
             is_exceeded.then_some((*limit, *change))
         };
         limits.iter().filter_map(exceeded).collect()
+    }
+
+    /// The first of the limits whose metric could not be compared, and why.
+    pub(crate) fn unseen(&self, limits: &[Limit]) -> Option<(Metric, &str)> {
+        limits.iter().find_map(|limit| {
+            let mut omitted = self.omitted.iter();
+            let found = omitted.find(|(metric, _)| *metric == limit.metric);
+            found.map(|(metric, why)| (*metric, why.as_str()))
+        })
     }
 
     /// Whether more stretches are without any answer after than before, and a limit asks for answers. Means of blocks are slow to

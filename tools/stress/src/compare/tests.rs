@@ -99,6 +99,21 @@ fn a_run_against_its_like_is_seldom_called_different_however_it_wanders() {
 }
 
 #[test]
+fn a_limit_on_what_was_nothing_before_is_not_taken_for_kept() {
+    let mut dice = Dice(3);
+    let mut idle = run(&mut dice, 1.0, 0.0);
+    for sample in &mut idle.series.samples {
+        sample.cpu = CpuTime::default();
+    }
+    let busy = run(&mut dice, 1.0, 0.0);
+    let comparison = Comparison::of(&[&idle; 4], &[&busy; 4], false).unwrap();
+    let limits = Limit::all("p50:+50%,cpu:+5%").unwrap();
+    assert!(comparison.exceeded(&limits).is_empty());
+    let unseen = comparison.unseen(&limits);
+    assert_eq!(unseen, Some((Metric::Cpu, "it was nothing before")));
+}
+
+#[test]
 fn ten_percent_is_always_found_and_named() {
     let mut dice = Dice(11);
     for _ in 0..20 {

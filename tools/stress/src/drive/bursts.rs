@@ -2,7 +2,7 @@
 //!
 //! Owns the engine of such a run and what its callers counted. It must never judge.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -22,6 +22,7 @@ use super::fuse::Chance;
 use super::{refused, upstream_at};
 use crate::interrupt::Interrupt;
 use crate::load::DriveError;
+use crate::measure::{Patience, Threads};
 use crate::progress::Progress;
 
 /// How often a burst begins outside; on each shard as many times as rarely as there are shards.
@@ -30,6 +31,9 @@ const BEAT: Duration = Duration::from_millis(2);
 const BURST_MAX: u64 = 16;
 /// Every other burst goes to one of so many upstreams, which are busy then.
 const FAVOURITES: u64 = 10;
+/// Calls that are under way in one place, outside or on a shard: a hundred times as many as there are where all keep up. Beyond that no
+/// burst begins, so that there is an end to what is to be waited for.
+const UNDER_WAY_MAX: u64 = 2048;
 /// How often the engine's counts are looked at.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -48,6 +52,8 @@ pub(crate) struct Bursts<'a> {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Burst {
     pub(crate) begun: u64,
+    /// Not begun: too many were under way.
+    pub(crate) missed: u64,
     pub(crate) answered: u64,
     pub(crate) failed: BTreeMap<&'static str, u64>,
     /// The longest wait for a connection.
@@ -64,6 +70,11 @@ pub(crate) struct Burst {
     pub(crate) steals: u64,
     /// Connections closed so that others could be opened.
     pub(crate) given_up: u64,
+    /// How long it took to the last answer.
+    pub(crate) took: Duration,
+    /// Of all threads of this process meanwhile, and of the one that had the least time to spare.
+    pub(crate) patience: Patience,
+    pub(crate) busiest: Patience,
 }
 
 impl Burst {
@@ -85,6 +96,16 @@ impl Burst {
         self.begun - self.answered - self.failed_total()
     }
 
+    /// How many of a burst of `calls` may begin: all, or none.
+    fn begin(&mut self, calls: u64) -> u64 {
+        if self.under_way() + calls > UNDER_WAY_MAX {
+            self.missed += calls;
+            return 0;
+        }
+        self.begun += calls;
+        calls
+    }
+
     /// Tells what has ended since it was `told`.
     fn tell(&self, told: &mut (u64, u64), progress: &Progress) {
         let now = (self.answered, self.failed_total());
@@ -95,6 +116,7 @@ impl Burst {
     /// What others have counted, too.
     fn add(&mut self, other: Burst) {
         self.begun += other.begun;
+        self.missed += other.missed;
         self.answered += other.answered;
         self.wait_max = self.wait_max.max(other.wait_max);
         for (kind, count) in other.failed {
@@ -123,15 +145,21 @@ pub(crate) fn bursts(
         names.map(|name| engine.upstream(&name)).collect();
     let scene = Rc::new(Scene {
         upstreams: upstreams.map_err(DriveError::broken)?,
-        under_way: Cell::new(0),
         seen: RefCell::default(),
     });
     let descriptors = Descriptors::watch(plan.to).map_err(DriveError::broken)?;
     let (lasts, shards) = (plan.lasts, plan.shards as u32);
     let targets = plan.to.len();
-    let shown = progress.clone();
-    let tasks =
-        engine.spawn_on_each(move |shard| on_shard(shard, targets, (shards, lasts), shown.clone()));
+    let (shown, ended) = (progress.clone(), interrupt.clone());
+    let (threads, begun) = (Threads::look(), Instant::now());
+    let tasks = engine.spawn_on_each(move |shard| {
+        on_shard(
+            shard,
+            targets,
+            (shards, lasts),
+            (shown.clone(), ended.clone()),
+        )
+    });
     let local = LocalSet::new();
     local.spawn_local(look(
         Rc::clone(&scene),
@@ -143,8 +171,11 @@ pub(crate) fn bursts(
         let counted = told.and_then(|told| told).map_err(DriveError::broken)?;
         scene.seen.borrow_mut().add(counted);
     }
+    let (patience, busiest) = Threads::look().since(&threads);
+    let took = begun.elapsed();
     let at_end = ringpool::block_on(engine.snapshot()).map_err(DriveError::broken)?;
     let mut seen = scene.seen.take();
+    (seen.took, seen.patience, seen.busiest) = (took, patience, busiest);
     (seen.dials, seen.steals) = (at_end.dials, at_end.steals);
     let peak = descriptors.peak().map_err(DriveError::broken)?;
     (seen.descriptors_peak, seen.descriptors_peak_all) = (peak.one, peak.all);
@@ -180,8 +211,13 @@ fn name(n: usize) -> String {
 
 struct Scene {
     upstreams: Vec<Upstream>,
-    under_way: Cell<usize>,
     seen: RefCell<Burst>,
+}
+
+impl Scene {
+    fn under_way(&self) -> u64 {
+        self.seen.borrow().under_way()
+    }
 }
 
 /// The next burst: to whom, and of how many calls.
@@ -199,15 +235,14 @@ async fn perform(scene: Rc<Scene>, lasts: Duration, interrupt: &Interrupt) {
     let (begun, mut chance) = (Instant::now(), Chance(7));
     while begun.elapsed() < lasts && !interrupt.requested() {
         let (to, calls) = draw(&mut chance, scene.upstreams.len());
+        let calls = scene.seen.borrow_mut().begin(calls);
         for _ in 0..calls {
-            scene.seen.borrow_mut().begun += 1;
-            scene.under_way.set(scene.under_way.get() + 1);
             spawn_local(call(Rc::clone(&scene), to));
         }
         tokio::time::sleep(BEAT).await;
     }
     // Each ends by its own deadline.
-    while scene.under_way.get() > 0 {
+    while scene.under_way() > 0 {
         tokio::time::sleep(LOOK).await;
     }
 }
@@ -215,7 +250,6 @@ async fn perform(scene: Rc<Scene>, lasts: Duration, interrupt: &Interrupt) {
 async fn call(scene: Rc<Scene>, to: usize) {
     let outcome = get(&scene.upstreams[to]).await;
     scene.seen.borrow_mut().end(outcome);
-    scene.under_way.set(scene.under_way.get() - 1);
 }
 
 /// The same from one of the shards.
@@ -223,7 +257,7 @@ async fn on_shard(
     shard: Shard,
     targets: usize,
     (shards, lasts): (u32, Duration),
-    progress: Progress,
+    (progress, interrupt): (Progress, Interrupt),
 ) -> Result<Burst, Error> {
     let names = (0..targets).map(name);
     let upstreams: Result<Vec<on_shard::Upstream>, Error> =
@@ -232,10 +266,10 @@ async fn on_shard(
     let (begun, mut chance) = (Instant::now(), Chance(shard.index() as u64 + 100));
     let seen = Rc::new(RefCell::new(Burst::default()));
     let mut told = (0, 0);
-    while begun.elapsed() < lasts {
+    while begun.elapsed() < lasts && !interrupt.requested() {
         let (to, calls) = draw(&mut chance, targets);
+        let calls = seen.borrow_mut().begin(calls);
         for _ in 0..calls {
-            seen.borrow_mut().begun += 1;
             let (upstream, seen) = (upstreams[to].clone(), seen.clone());
             shard.spawn(async move {
                 let outcome = exchange(&upstream).await;

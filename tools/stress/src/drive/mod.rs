@@ -170,7 +170,7 @@ pub(crate) fn run_apart(
     seen.extend(tally.seen());
     let parts = std::mem::take(&mut tally.parts);
     let before = &borders[0].1;
-    let mut whole = LoadResult {
+    let whole = LoadResult {
         began: Some(began),
         elapsed,
         cpu,
@@ -179,9 +179,14 @@ pub(crate) fn run_apart(
         seed: traffic.is_random().then_some(traffic.seed),
         ..figures(tally.into(), before, &after, &last)
     };
-    if !open {
-        whole.service = whole.latency.clone();
-    }
+    // Without a timetable a call is sent when it is meant to be.
+    let sent = |mut part: LoadResult| {
+        if !open {
+            part.service = part.latency.clone();
+        }
+        part
+    };
+    let mut whole = sent(whole);
     let tool = Tool {
         dropped,
         patience,
@@ -194,19 +199,19 @@ pub(crate) fn run_apart(
             return whole.clone();
         }
         let ((from, before), (to, after)) = (&borders[phase], &borders[phase + 1]);
-        LoadResult {
+        sent(LoadResult {
             elapsed: to.saturating_sub(*from),
             ..figures(parts.sum(Some(phase), None), before, after, after)
-        }
+        })
     });
     let phases: Vec<LoadResult> = phases.collect();
     let calls = (0..traffic.calls.len()).map(|kind| {
         let requests = |phase: Option<usize>| match parts.is_empty() {
             true => whole.clone(),
-            false => LoadResult {
+            false => sent(LoadResult {
                 elapsed: phase.map_or(elapsed, |phase| phases[phase].elapsed),
                 ..requests(parts.sum(phase, Some(kind)))
-            },
+            }),
         };
         let each = (0..phases.len()).map(|phase| requests(Some(phase)));
         (requests(None), each.collect())

@@ -283,6 +283,39 @@ mod tests {
     const LONG: Duration = Duration::from_secs(3600);
 
     #[test]
+    fn scenario_files_know_every_kind() {
+        use ringpool::{ErrorKind, Phase, TlsFailure};
+        let engines = [
+            ErrorKind::Config,
+            ErrorKind::Unsupported,
+            ErrorKind::Request,
+            ErrorKind::RequestBody,
+            ErrorKind::Resolve,
+            ErrorKind::Dial,
+            ErrorKind::Tls(TlsFailure::Expired),
+            ErrorKind::Timeout(Phase::Wait),
+            ErrorKind::Timeout(Phase::Dial),
+            ErrorKind::Timeout(Phase::Send),
+            ErrorKind::Timeout(Phase::Head),
+            ErrorKind::Timeout(Phase::Body),
+            ErrorKind::Timeout(Phase::Ready),
+            ErrorKind::Closed,
+            ErrorKind::Protocol,
+            ErrorKind::Limit,
+            ErrorKind::Shed,
+            ErrorKind::Breaker,
+            ErrorKind::Refused,
+            ErrorKind::Forbidden,
+            ErrorKind::Draining,
+        ];
+        let ours = ["status_4xx", "status_5xx", "status_other"];
+        // What is dropped makes a run INVALID, and is no kind to expect anything of.
+        let names = engines.map(ErrorKind::name).into_iter().chain(ours);
+        let names: Vec<&str> = names.chain([UNFINISHED, NOT_STARTED]).collect();
+        assert_eq!(names, crate::plan::KINDS);
+    }
+
+    #[test]
     fn the_warm_up_is_news_but_not_counted() {
         let (mut tally, course, now) = (Tally::new(1, LONG), Course::default(), Instant::now());
         tally.begin(0, Begun::at(now));

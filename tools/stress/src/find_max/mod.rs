@@ -1,8 +1,9 @@
 //! `find-max`: the highest rate at which an SLO is kept.
 //!
-//! Owns: what a load has to come to for its rate to be kept, and what is told of the outcome. A rate has broken the SLO only if it
+//! Owns: what a load has to come to for its rate to be kept (the SLO, and that it could go on: `behind`), and what is told of the outcome. A rate has broken the SLO only if it
 //! does so twice, since a single bad moment proves nothing. `search` has which rate comes next. Never: loads by itself.
 
+mod behind;
 mod search;
 
 use std::process::ExitCode;
@@ -102,6 +103,7 @@ fn try_twice(
             return Ok(false);
         }
         let mut broken = slo.broken(&trial.result);
+        broken.extend(behind::broken(&trial.result));
         let invalid = trial.invalid().map(str::to_owned);
         // Of two attempts one that counts decides why the rate was not kept to.
         if attempt == 0 || limit.is_some() {

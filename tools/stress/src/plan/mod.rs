@@ -14,6 +14,8 @@ use crate::load::WayIn;
 use crate::traffic::{CallPlan, PhasePlan};
 use crate::words::Spread;
 
+#[cfg(test)]
+pub(crate) use expect::KINDS;
 pub(crate) use expect::{Expectation, Metric};
 pub(crate) use keys::Mistake;
 pub(crate) use read::read;

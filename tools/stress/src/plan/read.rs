@@ -14,7 +14,7 @@ use super::{BackendPlan, Place, Plan, Upstream};
 use crate::arrivals::Arrivals;
 use crate::backend::Fault;
 use crate::load::WayIn;
-use crate::traffic::{CallClass, CallPlan, PhaseLoad, PhasePlan};
+use crate::traffic::{self, CallClass, CallPlan, PhaseLoad, PhasePlan};
 use crate::words::{self, Spread};
 use expected::Named;
 
@@ -166,6 +166,11 @@ impl<'a> Reader<'a> {
             self.book
                 .wrong(span, "`url` and `backend`: it is in one place only");
         }
+        if keys.has("url") && keys.has("tls") {
+            let span = keys.span_of("tls");
+            self.book
+                .wrong(span, "`tls` is for backends: a `url` says https itself");
+        }
         if let Some(url) = keys.text("url", crate::cli::url) {
             return Place::Url(url);
         }
@@ -218,10 +223,15 @@ impl<'a> Reader<'a> {
         let Some(pool) = keys.table("pool", "[pool]") else {
             return Map::new();
         };
-        pool.settings(|key, value| match key {
+        pool.settings(|key, value| self.setting(key, value))
+    }
+
+    /// Judges a setting of an upstream, of `[pool]` or of `[sweep]`.
+    fn setting(&self, key: &str, value: &Value) -> Result<(), String> {
+        match key {
             "url" | "endpoints" => Err(format!("`{key}` is made of `url` and `backend`")),
             _ => (self.check)(key, value),
-        })
+        }
     }
 
     fn call(&self, mut keys: Keys<'a>, before: &[CallPlan], upstreams: &[Upstream]) -> CallPlan {
@@ -237,7 +247,7 @@ impl<'a> Reader<'a> {
             weight: keys.number("weight", (0.0, 1e9)).unwrap_or(plain.weight),
             path: keys.text("path", path).unwrap_or(plain.path),
             size: keys.word("size", Spread::of_sizes),
-            upload: keys.word("upload", upload),
+            upload: keys.word("upload", traffic::upload),
             close: keys.text("close", words::share).unwrap_or(plain.close),
             class: keys.text("class", CallClass::parse).unwrap_or(plain.class),
         };
@@ -322,14 +332,6 @@ fn path(text: &str) -> Result<String, String> {
     match uri.authority() {
         None if text.starts_with('/') => Ok(text.to_owned()),
         _ => Err(format!("`{text}` is no path such as /a?b=c")),
-    }
-}
-
-fn upload(text: &str) -> Result<Spread, String> {
-    let most = crate::traffic::UPLOAD_MAX as f64;
-    match Spread::of_sizes(text)? {
-        Spread::Fixed(size) if size > most => Err("no more than 1 MiB is sent".to_owned()),
-        spread => Ok(spread),
     }
 }
 

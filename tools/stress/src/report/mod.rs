@@ -36,6 +36,8 @@ use crate::load::{LoadPlan, LoadResult};
 use crate::progress::{Progress, colour_wanted};
 use crate::record::Kept;
 
+const INTERRUPTED: &str = "Interrupted: this covers what was measured until then.";
+
 /// A whole run: one phase, or those of a scenario.
 #[derive(Debug)]
 pub(crate) struct Report {
@@ -112,7 +114,7 @@ impl Report {
         sentences.extend(self.verdict.iter().flat_map(|v| v.sentences.clone()));
         let failed: u64 = self.phases.iter().map(|p| p.result.failed_total()).sum();
         if self.interrupted() {
-            sentences.push("Interrupted: this covers what was measured until then.".to_owned());
+            sentences.push(INTERRUPTED.to_owned());
         }
         if failed > 0 {
             sentences.push(format!("{} requests failed.", grouped(failed)));
@@ -274,10 +276,12 @@ pub(crate) fn show_kept(kept: &Kept, outputs: Outputs) -> Result<(), Failure> {
         result: &kept.result,
     };
     let terminal = io::stdout().is_terminal();
+    let colour = terminal && colour_wanted();
     write(
         io::stdout(),
-        &(members::text(&kept.result.members)
-            + &picture::render(&view, terminal && colour_wanted())),
+        &(reservations(&kept.result)
+            + &members::text(&kept.result.members)
+            + &picture::render(&view, colour)),
     )?;
     let page = html::Page {
         title: title(&view),
@@ -289,6 +293,13 @@ pub(crate) fn show_kept(kept: &Kept, outputs: Outputs) -> Result<(), Failure> {
         runs: &[view],
     };
     keep(&page, outputs)
+}
+
+/// Why a run that was kept does not count, or not as a whole one, a line each.
+fn reservations(result: &LoadResult) -> String {
+    let invalid = result.invalid.iter().map(|why| format!("INVALID: {why}\n"));
+    let interrupted = result.interrupted.then(|| format!("{INTERRUPTED}\n"));
+    invalid.chain(interrupted).collect()
 }
 
 /// A run's name on its page.
@@ -431,6 +442,16 @@ pub(crate) mod tests {
 
     pub(crate) fn view(phase: &Phase) -> View<'_> {
         phase.view()
+    }
+
+    #[test]
+    fn a_run_that_does_not_count_says_so_when_it_is_shown_again() {
+        let mut result = phase("run", "", 1).result;
+        assert_eq!(reservations(&result), "");
+        result.invalid.push("the tool was late".to_owned());
+        result.interrupted = true;
+        let told = reservations(&result);
+        assert_eq!(told, format!("INVALID: the tool was late\n{INTERRUPTED}\n"));
     }
 
     #[test]

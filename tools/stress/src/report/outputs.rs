@@ -1,11 +1,12 @@
 //! Where a report goes besides the terminal: JSON, a time series as CSV, an HdrHistogram log, a page for a browser.
 //!
-//! Owns the files, created before a run: better to learn then that one cannot be. Never: knows a format.
+//! Owns the files, opened before a run: better to learn then that one cannot be. What stood in a file goes when there is something to take
+//! its place, and not before: a run that fails leaves the one of yesterday alone. Never: knows a format.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -64,7 +65,7 @@ pub(super) enum Target {
 }
 
 impl Outputs {
-    /// Creates them.
+    /// Opens them, and creates those that are not there.
     pub(crate) fn open(options: OutputOptions) -> Result<Self, Failure> {
         let open = |path: Option<PathBuf>| path.map(Target::create).transpose();
         let json = match options.json {
@@ -81,19 +82,40 @@ impl Outputs {
         Ok(outputs)
     }
 
-    /// Refuses to write two of them into one file, however it is spelt.
-    fn check_apart(&self) -> Result<(), Failure> {
-        let mut seen: Vec<(&str, FileId)> = Vec::new();
-        for (option, target) in [
+    /// The files that keep what is written, by their options.
+    fn files(&self) -> impl Iterator<Item = (&'static str, &Path, FileId)> {
+        let targets = [
             ("--json", &self.json),
             ("--report", &self.report),
             ("--csv", &self.csv),
             ("--hlog", &self.hlog),
-        ] {
+        ];
+        targets.into_iter().filter_map(|(option, target)| {
             let Some(Target::File(path, file)) = target else {
-                continue;
+                return None;
             };
-            let Some(id) = FileId::of(file) else { continue };
+            Some((option, path.as_path(), FileId::of(file)?))
+        })
+    }
+
+    /// Refuses to write over `input`, which is read, however it is spelt.
+    pub(crate) fn spare(&self, input: &Path) -> Result<(), Failure> {
+        let Some(read) = File::open(input).ok().and_then(|file| FileId::of(&file)) else {
+            return Ok(());
+        };
+        match self.files().find(|(.., id)| *id == read) {
+            Some((option, path, _)) => Err(Failure::Usage(format!(
+                "{option} names the file that is read: {}",
+                path.display()
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses to write two of them into one file, however it is spelt.
+    fn check_apart(&self) -> Result<(), Failure> {
+        let mut seen: Vec<(&str, FileId)> = Vec::new();
+        for (option, path, id) in self.files() {
             if let Some((other, _)) = seen.iter().find(|(_, seen)| *seen == id) {
                 return Err(Failure::Usage(format!(
                     "{other} and {option} name the same file: {}",
@@ -139,7 +161,12 @@ impl Outputs {
 
 impl Target {
     fn create(path: PathBuf) -> Result<Self, Failure> {
-        match File::create(&path) {
+        let opened = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path);
+        match opened {
             Ok(file) => Ok(Self::File(path, file)),
             Err(e) => Err(Failure::Usage(format!(
                 "cannot write {}: {e}",
@@ -148,12 +175,13 @@ impl Target {
         }
     }
 
-    /// Writes all of `bytes`.
+    /// Writes all of `bytes`, and nothing that was there is left.
     pub(super) fn write(self, bytes: &[u8]) -> Result<(), Failure> {
         match self {
             Self::Stdout => write(io::stdout(), bytes),
-            Self::File(path, mut file) => file
-                .write_all(bytes)
+            Self::File(path, mut file) => FileId::of(&file)
+                .map_or(Ok(()), |_| file.set_len(0))
+                .and_then(|()| file.write_all(bytes))
                 .map_err(|e| Failure::Run(format!("cannot write {}: {e}", path.display()))),
         }
     }
@@ -195,5 +223,29 @@ mod tests {
         assert!(open(a(), directory.join("b")).is_ok());
         assert!(open("/dev/null".into(), "/dev/null".into()).is_ok());
         std::fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn what_stood_there_goes_only_when_there_is_something_to_take_its_place() {
+        let name = format!("stress-outputs-kept-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, "yesterday's, and longer than today's").unwrap();
+        let there = || std::fs::read_to_string(&path).unwrap();
+        let before = there();
+        let open = || Outputs::of_json(Some(path.clone())).unwrap();
+        drop(open());
+        assert_eq!(there(), before, "the run failed");
+        let twice = OutputOptions {
+            json: Some(path.clone()),
+            csv: Some(path.clone()),
+            ..OutputOptions::default()
+        };
+        assert!(Outputs::open(twice).is_err());
+        assert!(matches!(open().spare(&path), Err(Failure::Usage(why)) if why.contains("--json")));
+        assert!(open().spare(Path::new("/dev/null")).is_ok());
+        assert_eq!(there(), before, "it was refused");
+        open().write_json(&serde_json::json!(1)).unwrap();
+        assert_eq!(there(), "1\n");
+        std::fs::remove_file(&path).unwrap();
     }
 }

@@ -10,6 +10,8 @@ use crate::record::Kept;
 /// Figures of one run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Facts {
+    /// Why the run does not count, if it does not.
+    pub(super) invalid: Vec<String>,
     pub(super) answered: u64,
     /// Failed requests by kind.
     pub(super) failed: BTreeMap<String, u64>,
@@ -76,6 +78,7 @@ impl Facts {
             .unwrap_or(0);
         let between = samples.get(first..=last).unwrap_or_default();
         Self {
+            invalid: result.invalid.clone(),
             answered: result.ok,
             failed: result.failed.clone(),
             seconds,

@@ -76,11 +76,11 @@ pub(crate) fn run(options: &AllOptions) -> Result<ExitCode, Failure> {
             false => told.text(),
         })?;
     }
-    Ok(match worst {
+    Ok(interrupt.exit_or(match worst {
         Verdict::Pass => ExitCode::SUCCESS,
         Verdict::Fail => ExitCode::from(EXIT_REQUESTS_FAILED),
         Verdict::Invalid | Verdict::Missing => ExitCode::from(EXIT_MACHINE),
-    })
+    }))
 }
 
 /// Runs one to its end.

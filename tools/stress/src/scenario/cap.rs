@@ -11,6 +11,7 @@ use crate::backend::{Counted, Counting};
 use crate::drive::{self, Burst, Bursts};
 use crate::failure::Failure;
 use crate::report::Report;
+use crate::validity;
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "cap",
@@ -25,6 +26,11 @@ const CAP: u32 = 3;
 const ENGINE_CAP: u32 = 300;
 const SERVICE: Duration = Duration::from_millis(4);
 const LASTS: Duration = Duration::from_secs(10);
+/// Criteria that a machine may be to blame for.
+const FAILED: &str = "failed";
+const MISSED: &str = "missed";
+/// What the kinds of errors begin with that are a time that ran out.
+const TIMEOUT: &str = "timeout_";
 
 fn run(stage: &Stage) -> Result<Report, Failure> {
     let peer = Counting::start(UPSTREAMS, SERVICE);
@@ -40,6 +46,7 @@ fn run(stage: &Stage) -> Result<Report, Failure> {
     let burst = drive::bursts(&plan, stage.watched())?;
     drop(shown);
     let mut findings = judge(&burst, peer.counted());
+    findings.invalid.extend(excused(&burst, &findings));
     if stage.interrupt.requested() {
         findings.invalid.push("interrupted".to_owned());
     }
@@ -109,19 +116,92 @@ fn judge(burst: &Burst, counted: Counted) -> Findings {
     };
     let unanswered = burst.begun - burst.answered;
     findings.must(
-        "failed",
+        FAILED,
         failed,
         Unit::Count,
         unanswered as f64,
         Bound::AtMost(0.0),
     );
+    findings.must(
+        MISSED,
+        "calls not begun, since too many were under way",
+        Unit::Count,
+        burst.missed as f64,
+        Bound::AtMost(0.0),
+    );
     findings
+}
+
+/// The machine's part, where calls waited longer than they may and all else holds: threads that get no core answer nobody in time. No machine
+/// is so busy that it excuses a connection too many, or a call that failed by anything but its time.
+fn excused(burst: &Burst, findings: &Findings) -> Option<String> {
+    let broken = findings.criteria.iter().filter(|one| !one.holds());
+    let broken: Vec<&str> = broken.map(|one| one.key.as_ref()).collect();
+    let by_time = burst.failed.keys().all(|kind| kind.starts_with(TIMEOUT));
+    if broken.is_empty() || !broken.iter().all(|key| [FAILED, MISSED].contains(key)) || !by_time {
+        return None;
+    }
+    validity::starved(burst.patience).or_else(|| {
+        validity::is_busy(burst.busiest, burst.took).then(|| {
+            "the machine was saturated: one of the threads that call, serve and answer had no time to spare".to_owned()
+        })
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use scenarios::Conclusion;
+
+    #[test]
+    fn a_machine_without_cores_excuses_calls_that_took_too_long_and_nothing_else() {
+        use crate::measure::Patience;
+        let ms = Duration::from_millis;
+        let starved = Patience {
+            ran: ms(100),
+            waited: ms(900),
+            turns: 100,
+        };
+        let burst = |kind: &'static str, patience, permits_peak| Burst {
+            begun: 9,
+            answered: 8,
+            failed: [(kind, 1)].into(),
+            patience,
+            permits_peak,
+            took: ms(1000),
+            ..Burst::default()
+        };
+        let excused = |burst: &Burst| excused(burst, &judge(burst, Counted::default()));
+        assert!(
+            excused(&burst("timeout_wait", starved, 3)).is_some_and(|why| why.contains("90 %"))
+        );
+        let rested = Patience::default();
+        assert_eq!(excused(&burst("timeout_wait", rested, 3)), None);
+        assert_eq!(excused(&burst("closed", starved, 3)), None);
+        assert_eq!(excused(&burst("timeout_wait", starved, 4)), None);
+        let busiest = Patience {
+            ran: ms(950),
+            ..rested
+        };
+        let slow = Burst {
+            busiest,
+            ..burst("timeout_head", rested, 3)
+        };
+        assert!(excused(&slow).is_some_and(|why| why.contains("saturated")));
+        let missed = Burst {
+            missed: 5,
+            patience: starved,
+            ..Burst::default()
+        };
+        assert!(excused(&missed).is_some());
+        assert_eq!(
+            excused(&Burst {
+                patience: starved,
+                ..Burst::default()
+            }),
+            None
+        );
+    }
 
     #[test]
     fn one_too_many_fails_it_whoever_counts() {

@@ -3,7 +3,7 @@
 //! Owns: the keys of `[sweep]` and `[[expect]]`. Never: evaluates one.
 
 use super::super::Sweep;
-use super::super::expect::{Expectation, Metric};
+use super::super::expect::{Expectation, Limit, Metric};
 use super::super::keys::Keys;
 use super::{PARTS_MAX, Reader, some};
 use crate::traffic::{CallPlan, PhasePlan};
@@ -20,7 +20,7 @@ impl<'a> Reader<'a> {
         }
         let key = key.unwrap_or_default();
         for (span, value) in values.iter().filter(|_| !key.is_empty()) {
-            if let Err(error) = (self.check)(&key, value) {
+            if let Err(error) = self.setting(&key, value) {
                 self.book.wrong(span.clone(), format!("[sweep]: {error}"));
             }
         }
@@ -55,9 +55,19 @@ impl<'a> Reader<'a> {
                 ));
             }
             let limit = |text: &str| metric.limit(text, |name| named.phase(name).ok());
+            let [least, most] = ["at_least", "at_most"].map(|key| keys.word(key, limit));
+            if let (Some(Limit::Is(least)), Some(Limit::Is(most))) = (least, most)
+                && least > most
+            {
+                keys.wrong("nothing is `at_least` more than it is `at_most`");
+            }
+            let itself = |limit| matches!(limit, Some(Limit::Times(_, of)) if Some(of) == phase);
+            if itself(least) || itself(most) {
+                keys.wrong(format!("`{name}` of a phase is compared with itself"));
+            }
             Expectation {
-                least: keys.word("at_least", limit),
-                most: keys.word("at_most", limit),
+                least,
+                most,
                 metric: metric.clone(),
                 name,
                 phase,

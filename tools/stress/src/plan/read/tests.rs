@@ -195,3 +195,45 @@ fn a_file_that_is_no_toml_is_told_where() {
         "nothing is loaded, and nothing expected"
     );
 }
+
+#[test]
+fn what_could_never_fail_or_never_hold_is_a_mistake() {
+    let text = r#"url = "http://127.0.0.1:1/"
+tls = true
+
+[[phase]]
+name = "a"
+lasts = "1s"
+rate = 5
+
+[sweep]
+key = "endpoints"
+values = ["127.0.0.1:2"]
+
+[[expect]]
+metric = "p99"
+phase = "a"
+at_most = "2x a"
+
+[[expect]]
+metric = "dials"
+at_least = 9
+at_most = 8
+
+[[expect]]
+metric = "failed.timeuot"
+at_most = 0
+"#;
+    let found = mistakes(text);
+    for (line, part) in [
+        (2, "`tls` is for backends"),
+        (11, "`endpoints` is made of"),
+        (13, "compared with itself"),
+        (18, "nothing is `at_least` more"),
+        (24, "nothing fails by `timeuot`"),
+    ] {
+        let is_it = |one: &String| one.starts_with(&format!("{line}:")) && one.contains(part);
+        assert!(found.iter().any(is_it), "{line} {part}: {found:#?}");
+    }
+    assert_eq!(found.len(), 5, "{found:#?}");
+}

@@ -2,6 +2,19 @@
 
 use super::{Advice, Facts, advice, time};
 
+/// A run that does not count: what else is advised of it may be the tool's doing.
+pub(super) fn invalid(facts: &Facts) -> Option<Advice> {
+    if facts.invalid.is_empty() {
+        return None;
+    }
+    advice(
+        "invalid",
+        true,
+        "make the run again before any of this is acted on: it is INVALID".to_owned(),
+        facts.invalid.join("; "),
+    )
+}
+
 /// The most frequent kind of error, and what it means.
 pub(super) fn errors(facts: &Facts) -> Option<Advice> {
     let (kind, count) = facts.failed.iter().max_by_key(|(_, count)| **count)?;

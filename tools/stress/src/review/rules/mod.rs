@@ -12,7 +12,8 @@ use super::facts::Facts;
 
 /// Every rule's advice, what should be changed first.
 pub(super) fn all(facts: &Facts) -> Vec<Advice> {
-    let rules: [fn(&Facts) -> Option<Advice>; 15] = [
+    let rules: [fn(&Facts) -> Option<Advice>; 16] = [
+        load::invalid,
         pool::too_tight,
         pool::too_loose,
         pool::churn,
@@ -106,6 +107,8 @@ mod tests {
         assert_eq!(full, ["resumption"]);
         let resumed = case(|f| (f.handshakes_full, f.handshakes_resumed) = (64, 200));
         assert!(resumed.is_empty());
+        let late = case(|f| (f.invalid, f.dials_failed) = (vec!["it was late".to_owned()], 1));
+        assert_eq!(late, ["invalid", "dials_failed"], "the first to know");
         assert_eq!(case(|f| f.dials_failed = 1), ["dials_failed"]);
         assert_eq!(case(|f| f.contacts.lookups_failed = 2), ["names"]);
         let failed = case(|f| f.failed = [("closed".to_owned(), 3)].into());
