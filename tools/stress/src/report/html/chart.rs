@@ -17,6 +17,9 @@ const BOTTOM: f64 = 24.0;
 const TOP: f64 = 8.0;
 const RIGHT: f64 = 12.0;
 
+/// Shades of cells.
+pub(super) const LEVELS: usize = 8;
+
 /// What is drawn.
 pub(super) struct Chart {
     /// Its name on the page, unique there: letters, digits and hyphens.
@@ -26,9 +29,33 @@ pub(super) struct Chart {
     pub(super) about: String,
     pub(super) x: Axis,
     pub(super) y: Axis,
+    /// Beneath the lines.
+    pub(super) cells: Vec<Cell>,
     pub(super) lines: Vec<Line>,
     /// What is told where the pointer is.
     pub(super) bands: Vec<Band>,
+    /// What is said instead, where there is nothing to draw.
+    pub(super) empty: &'static str,
+}
+
+impl Default for Chart {
+    fn default() -> Self {
+        let axis = || Axis {
+            scale: Scale::Linear(1.0),
+            name: super::scale::count,
+        };
+        Self {
+            id: String::new(),
+            title: "",
+            about: String::new(),
+            x: axis(),
+            y: axis(),
+            cells: Vec::new(),
+            lines: Vec::new(),
+            bands: Vec::new(),
+            empty: "Nothing of this was recorded.",
+        }
+    }
 }
 
 /// A scale, and how values on it are written.
@@ -45,6 +72,13 @@ pub(super) struct Line {
     pub(super) shape: Shape,
     /// Values of `x` and `y`; `None` interrupts it.
     pub(super) points: Vec<(f64, Option<f64>)>,
+}
+
+/// A rectangle of the axes, and how dark it is, from 1 to [`LEVELS`].
+pub(super) struct Cell {
+    pub(super) x: (f64, f64),
+    pub(super) y: (f64, f64),
+    pub(super) level: usize,
 }
 
 /// How points are joined.
@@ -68,7 +102,7 @@ impl Chart {
     /// Whether there is a value to draw.
     fn is_empty(&self) -> bool {
         let points = |line: &Line| line.points.iter().any(|(_, y)| y.is_some());
-        !self.lines.iter().any(points)
+        self.cells.is_empty() && !self.lines.iter().any(points)
     }
 
     /// The chart as HTML.
@@ -80,11 +114,16 @@ impl Chart {
             escaped(&self.about)
         );
         if self.is_empty() {
-            html += "</figcaption><p class=\"none\">Nothing of this was recorded.</p></figure>\n";
+            let _ = writeln!(
+                html,
+                "</figcaption><p class=\"none\">{}</p></figure>",
+                self.empty
+            );
             return html;
         }
         html += "<ul class=\"legend\">";
-        for line in &self.lines {
+        // Lines without a name belong to the one before.
+        for line in self.lines.iter().filter(|line| !line.name.is_empty()) {
             let _ = write!(
                 html,
                 "<li><i class=\"c{}\"></i>{}</li>",
@@ -98,6 +137,7 @@ impl Chart {
             escaped(self.title),
             escaped(&self.about)
         );
+        self.heat(&mut html);
         self.axes(&mut html);
         for line in &self.lines {
             self.line(&mut html, line);
@@ -106,11 +146,21 @@ impl Chart {
             let (from, to) = (self.x(band.from), self.x(band.to));
             let _ = write!(
                 html,
-                "<rect class=\"band\" x=\"{from:.1}\" y=\"{TOP}\" width=\"{:.1}\" height=\"{:.1}\"><title>{}</title></rect>",
+                "<g class=\"band\"><rect x=\"{from:.1}\" y=\"{TOP}\" width=\"{:.1}\" height=\"{:.1}\"/>",
                 (to - from).max(0.5),
                 HEIGHT - TOP - BOTTOM,
-                escaped(&band.says)
             );
+            // On the other side of what is pointed at.
+            let (x, anchor) = match (from + to) / 2.0 > WIDTH / 2.0 {
+                true => (LEFT + 6.0, "start"),
+                false => (WIDTH - RIGHT - 6.0, "end"),
+            };
+            let _ = write!(html, "<text text-anchor=\"{anchor}\">");
+            for (nth, says) in band.says.lines().enumerate() {
+                let y = TOP + 13.0 * (nth + 1) as f64;
+                let _ = write!(html, "<tspan x=\"{x}\" y=\"{y}\">{}</tspan>", escaped(says));
+            }
+            html += "</text></g>";
         }
         html += "</svg></figure>\n";
         html
@@ -122,6 +172,21 @@ impl Chart {
 
     fn y(&self, value: f64) -> f64 {
         up(self.y.scale.place(value))
+    }
+
+    /// One path for each shade.
+    fn heat(&self, html: &mut String) {
+        for level in 1..=LEVELS {
+            let mut path = String::new();
+            for cell in self.cells.iter().filter(|cell| cell.level == level) {
+                let (from, to) = (self.x(cell.x.0), self.x(cell.x.1));
+                let (low, high) = (self.y(cell.y.0), self.y(cell.y.1));
+                let _ = write!(path, "M{from:.1} {low:.1}H{to:.1}V{high:.1}H{from:.1}Z");
+            }
+            if !path.is_empty() {
+                let _ = write!(html, "<path class=\"cell h{level} c1\" d=\"{path}\"/>");
+            }
+        }
     }
 
     fn axes(&self, html: &mut String) {
@@ -224,6 +289,7 @@ mod tests {
                 to: 1.0,
                 says: "\"x\"".to_owned(),
             }],
+            ..Chart::default()
         }
     }
 
