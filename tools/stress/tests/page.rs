@@ -22,6 +22,17 @@ const CHARTS: [&str; 9] = [
     "cpu",
 ];
 
+/// Of two that are compared.
+const BOTH: [&str; 7] = [
+    "percentiles",
+    "throughput",
+    "p50",
+    "p99",
+    "errors",
+    "leased",
+    "cpu",
+];
+
 /// A file that is gone with its handle.
 struct Page(PathBuf);
 
@@ -55,6 +66,30 @@ fn report(page: &Path) {
         "{}",
         words(&output)
     );
+}
+
+/// Compares two short runs, the second slower than the first.
+fn comparison(page: &Path) {
+    let runs = ["before", "after"].map(|name| page.with_extension(format!("{name}.json")));
+    for (delay, run_of) in ["2ms", "20ms"].into_iter().zip(&runs) {
+        let served = Served::start(&format!("--delay {delay}"));
+        let output = run(&format!(
+            "run http://{}/ --connections 4 --duration 2s --warmup 100ms --json {}",
+            served.plain,
+            run_of.display()
+        ));
+        assert!(run_of.metadata().is_ok(), "{}", words(&output));
+    }
+    let [before, after] = runs.each_ref().map(|path| path.display());
+    let output = run(&format!(
+        "compare {before} {after} --report {}",
+        page.display()
+    ));
+    for path in &runs {
+        let _ = std::fs::remove_file(path);
+    }
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("latency p50"), "{said}{}", words(&output));
 }
 
 /// Looks at a page as windows of several widths show it: each of `charts` is there, and those of `drawn` have something in them.
@@ -149,6 +184,25 @@ fn the_page_works_in_a_browser_offline_and_on_a_telephone() {
         "cpu",
     ];
     look(&mut browser, &page.0, &CHARTS, &drawn);
+}
+
+#[test]
+fn the_page_of_two_runs_has_both_in_each_chart() {
+    let Some(mut browser) = Chromium::start() else {
+        return;
+    };
+    let page = Page::named("both");
+    comparison(&page.0);
+    let drawn = ["percentiles", "throughput", "p50", "p99", "leased", "cpu"];
+    look(&mut browser, &page.0, &BOTH, &drawn);
+    for chart in drawn {
+        let lines = format!(
+            "document.querySelectorAll('#{chart} path.line.c1, #{chart} path.line.c2').length"
+        );
+        assert_eq!(browser.value(&lines), 2, "{chart}");
+    }
+    let judged = browser.value("document.querySelectorAll('#changes td.worse').length");
+    assert!(judged.as_u64() > Some(0), "{judged}");
 }
 
 /// Takes the picture of a report that stands in the documentation: see `docs/stress-report.md`.

@@ -5,17 +5,21 @@
 //!
 //! | file | concept |
 //! |---|---|
+//! | `beside` | the page of two sides that are compared |
 //! | `chart` | one chart as SVG |
 //! | `plots` | which charts a run is shown by |
 //! | `run` | one run: its figures, its charts |
 //! | `scale` | places along an axis |
 //! | `tables` | tables of facts and of figures |
 
+mod beside;
 mod chart;
 mod plots;
 mod run;
 mod scale;
 mod tables;
+
+pub(crate) use beside::{Beside, Row, Side};
 
 use std::fmt::Write;
 

@@ -4,11 +4,15 @@
 //!
 //! | file | concept |
 //! |---|---|
+//! | `beside` | two sides, each chart with both |
 //! | `heat` | how latencies are spread, over time |
 //! | `over` | a run over time |
 
+mod beside;
 mod heat;
 mod over;
+
+pub(super) use beside::{SIDES, both};
 
 use hdrhistogram::Histogram;
 use serde_json::Value;
