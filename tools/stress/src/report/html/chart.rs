@@ -16,6 +16,8 @@ const LEFT: f64 = 52.0;
 const BOTTOM: f64 = 24.0;
 const TOP: f64 = 8.0;
 const RIGHT: f64 = 12.0;
+/// A letter of a figure, at most, on a telephone.
+const LETTER: f64 = 7.5;
 
 /// Shades of cells.
 pub(super) const LEVELS: usize = 8;
@@ -201,17 +203,33 @@ impl Chart {
                 escaped(&name)
             );
         }
+        let mut free_from = 0.0;
         for Tick { at, name } in self.x.scale.ticks(self.x.name) {
-            let x = LEFT + at * (WIDTH - LEFT - RIGHT);
+            let (x, wide) = (
+                LEFT + at * (WIDTH - LEFT - RIGHT),
+                name.chars().count() as f64 * LETTER,
+            );
             // The last one must not reach over the edge.
-            let anchor = if at > 0.95 { "end" } else { "middle" };
+            let (anchor, begins) = if at > 0.95 {
+                ("end", x - wide)
+            } else {
+                ("middle", x - wide / 2.0)
+            };
             let _ = write!(
                 html,
-                "<path class=\"tick\" d=\"M{x:.1} {:.1}v4\"/><text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{}</text>",
-                HEIGHT - BOTTOM,
-                HEIGHT - BOTTOM + 17.0,
-                escaped(&name)
+                "<path class=\"tick\" d=\"M{x:.1} {:.1}v4\"/>",
+                HEIGHT - BOTTOM
             );
+            // Nor may one stand on another.
+            if begins >= free_from {
+                let _ = write!(
+                    html,
+                    "<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{}</text>",
+                    HEIGHT - BOTTOM + 17.0,
+                    escaped(&name)
+                );
+                free_from = begins + wide;
+            }
         }
         let _ = write!(
             html,
@@ -262,7 +280,7 @@ fn up(place: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::scale::{count, seconds};
+    use super::super::scale::{count, percentile, seconds};
     use super::*;
 
     fn chart(points: Vec<(f64, Option<f64>)>, shape: Shape) -> Chart {
@@ -308,6 +326,20 @@ mod tests {
         assert!(path.ends_with("h0.1"), "{path}");
         assert!(html.contains("A &lt; B") && html.contains("a &amp; b"));
         assert!(html.contains("&quot;x&quot;") && !html.contains("NaN"));
+    }
+
+    #[test]
+    fn figures_along_an_axis_do_not_stand_on_each_other() {
+        let mut chart = chart(vec![(0.0, Some(1.0))], Shape::Line);
+        for (nines, named) in [(3.3, 4), (5.08, 5), (7.0, 6)] {
+            chart.x = Axis {
+                scale: Scale::Nines(nines),
+                name: percentile,
+            };
+            let html = chart.render();
+            assert_eq!(html.matches("%</text>").count(), named, "{nines}: {html}");
+            assert_eq!(html.matches("class=\"tick\"").count(), nines as usize + 1);
+        }
     }
 
     #[test]
