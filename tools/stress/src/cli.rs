@@ -194,6 +194,9 @@ pub(crate) struct CompareOptions {
     /// Write the comparison as JSON to standard output
     #[arg(long)]
     pub(crate) json: bool,
+    /// Write it as one page of HTML to this file: both sides in each chart
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
 }
 
 /// `stress doctor`.

@@ -9,14 +9,27 @@ use common::chromium::Chromium;
 use common::{Served, run, words};
 use serde_json::json;
 
-const CHARTS: [&str; 8] = [
+/// Of a run.
+const CHARTS: [&str; 9] = [
     "percentiles",
     "throughput",
     "latency",
+    "heatmap",
     "states",
     "occupancy",
     "handshakes",
     "errors",
+    "cpu",
+];
+
+/// Of two that are compared.
+const BOTH: [&str; 7] = [
+    "percentiles",
+    "throughput",
+    "p50",
+    "p99",
+    "errors",
+    "leased",
     "cpu",
 ];
 
@@ -55,15 +68,34 @@ fn report(page: &Path) {
     );
 }
 
-#[test]
-fn the_page_works_in_a_browser_offline_and_on_a_telephone() {
-    let Some(mut browser) = Chromium::start() else {
-        return;
-    };
-    let page = Page::named("page");
-    report(&page.0);
+/// Compares two short runs, the second slower than the first.
+fn comparison(page: &Path) {
+    let runs = ["before", "after"].map(|name| page.with_extension(format!("{name}.json")));
+    for (delay, run_of) in ["2ms", "20ms"].into_iter().zip(&runs) {
+        let served = Served::start(&format!("--delay {delay}"));
+        let output = run(&format!(
+            "run http://{}/ --connections 4 --duration 2s --warmup 100ms --json {}",
+            served.plain,
+            run_of.display()
+        ));
+        assert!(run_of.metadata().is_ok(), "{}", words(&output));
+    }
+    let [before, after] = runs.each_ref().map(|path| path.display());
+    let output = run(&format!(
+        "compare {before} {after} --report {}",
+        page.display()
+    ));
+    for path in &runs {
+        let _ = std::fs::remove_file(path);
+    }
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("latency p50"), "{said}{}", words(&output));
+}
+
+/// Looks at a page as windows of several widths show it: each of `charts` is there, and those of `drawn` have something in them.
+fn look(browser: &mut Chromium, page: &Path, charts: &[&str], drawn: &[&str]) {
     for (width, dark) in [(1280, false), (375, false), (375, true), (320, false)] {
-        browser.open(&page.0, width, dark);
+        browser.open(page, width, dark);
         let wide = browser
             .value("document.documentElement.scrollWidth - document.documentElement.clientWidth");
         assert_eq!(wide, 0, "at {width} px it is wider than the window");
@@ -72,18 +104,18 @@ fn the_page_works_in_a_browser_offline_and_on_a_telephone() {
             "[...document.querySelectorAll('.chart, .tiles li, td, th, p')].filter(e => e.scrollWidth > e.clientWidth + 1).length",
         );
         assert_eq!(cut, 0, "at {width} px something is cut off");
-        for chart in CHARTS {
-            let drawn = format!("!!document.querySelector('#{chart} svg, #{chart} .none')");
-            assert_eq!(browser.value(&drawn), true, "{chart}");
+        for chart in charts {
+            let there = format!("!!document.querySelector('#{chart} svg, #{chart} .none')");
+            assert_eq!(browser.value(&there), true, "{chart}");
         }
-        for chart in ["percentiles", "throughput", "latency", "states", "cpu"] {
+        for chart in drawn {
             let size = browser.value(&format!(
-                "(() => {{ const b = document.querySelector('#{chart} svg path.c1').getBBox(); return b.width; }})()"
+                "Math.max(...[...document.querySelectorAll('#{chart} svg path.c1')].map(p => p.getBBox().width))"
             ));
             assert!(size.as_f64() > Some(200.0), "{chart}: {size}");
         }
         let text = browser.value(
-            "Math.min(...[...document.querySelectorAll('svg text')].map(t => t.getBoundingClientRect().height))",
+            "Math.min(...[...document.querySelectorAll('svg > text')].map(t => t.getBoundingClientRect().height))",
         );
         assert!(
             text.as_f64() > Some(9.0),
@@ -91,24 +123,86 @@ fn the_page_works_in_a_browser_offline_and_on_a_telephone() {
         );
         let ground = browser.value("getComputedStyle(document.body).backgroundColor");
         assert_eq!(ground == "rgb(22, 22, 21)", dark, "{ground}");
+        told_within_its_chart(browser);
+        offline_and_without_errors(browser, page);
+    }
+}
 
-        let url = format!("file://{}", page.0.display());
-        for event in &browser.events {
-            match event["method"].as_str() {
-                Some("Runtime.exceptionThrown" | "Log.entryAdded" | "Runtime.consoleAPICalled") => {
-                    panic!("{event}")
-                }
-                Some("Network.requestWillBeSent") => {
-                    let asked = event["params"]["request"]["url"].as_str().unwrap_or("");
-                    assert!(
-                        asked == url || asked.starts_with("data:"),
-                        "it asks for {asked}"
-                    );
-                }
-                _ => {}
+/// What is told where the pointer is shows, and stays within its drawing.
+fn told_within_its_chart(browser: &mut Chromium) {
+    browser.value("document.querySelector('#throughput').scrollIntoView({ block: 'center' })");
+    let place = browser.value(
+        "(() => { const b = document.querySelectorAll('#throughput .band rect')[5].getBoundingClientRect(); \
+         return [b.x + b.width / 2, b.y + b.height / 2]; })()",
+    );
+    let moved = json!({ "type": "mouseMoved", "x": place[0], "y": place[1] });
+    browser.ask("Input.dispatchMouseEvent", moved);
+    let shown = "[...document.querySelectorAll('.band text')].filter(t => getComputedStyle(t).display !== 'none').length";
+    assert_eq!(browser.value(shown), 1, "of the band at {place}");
+    let outside = browser.value(
+        "(() => { const all = [...document.querySelectorAll('.band text')]; \
+         for (const t of all) t.style.display = 'inline'; \
+         const outside = all.filter(t => { const b = t.getBBox(); return b.x < 0 || b.x + b.width > 400 || b.y + b.height > 230; }); \
+         for (const t of all) t.style.display = ''; \
+         return outside.map(t => t.textContent); })()",
+    );
+    assert_eq!(outside, json!([]));
+}
+
+fn offline_and_without_errors(browser: &Chromium, page: &Path) {
+    let url = format!("file://{}", page.display());
+    for event in &browser.events {
+        match event["method"].as_str() {
+            Some("Runtime.exceptionThrown" | "Log.entryAdded" | "Runtime.consoleAPICalled") => {
+                panic!("{event}")
             }
+            Some("Network.requestWillBeSent") => {
+                let asked = event["params"]["request"]["url"].as_str().unwrap_or("");
+                assert!(
+                    asked == url || asked.starts_with("data:"),
+                    "it asks for {asked}"
+                );
+            }
+            _ => {}
         }
     }
+}
+
+#[test]
+fn the_page_works_in_a_browser_offline_and_on_a_telephone() {
+    let Some(mut browser) = Chromium::start() else {
+        return;
+    };
+    let page = Page::named("page");
+    report(&page.0);
+    let drawn = [
+        "percentiles",
+        "throughput",
+        "latency",
+        "heatmap",
+        "states",
+        "cpu",
+    ];
+    look(&mut browser, &page.0, &CHARTS, &drawn);
+}
+
+#[test]
+fn the_page_of_two_runs_has_both_in_each_chart() {
+    let Some(mut browser) = Chromium::start() else {
+        return;
+    };
+    let page = Page::named("both");
+    comparison(&page.0);
+    let drawn = ["percentiles", "throughput", "p50", "p99", "leased", "cpu"];
+    look(&mut browser, &page.0, &BOTH, &drawn);
+    for chart in drawn {
+        let lines = format!(
+            "document.querySelectorAll('#{chart} path.line.c1, #{chart} path.line.c2').length"
+        );
+        assert_eq!(browser.value(&lines), 2, "{chart}");
+    }
+    let judged = browser.value("document.querySelectorAll('#changes td.worse').length");
+    assert!(judged.as_u64() > Some(0), "{judged}");
 }
 
 /// Takes the picture of a report that stands in the documentation: see `docs/stress-report.md`.

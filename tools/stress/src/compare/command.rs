@@ -6,13 +6,14 @@ use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::page::page;
 use super::{Comparison, differ, json, table};
 use crate::cli::CompareOptions;
 use crate::failure::{EXIT_MACHINE, EXIT_REQUESTS_FAILED, Failure};
 use crate::load::LoadResult;
 use crate::progress::colour_wanted;
 use crate::record::Kept;
-use crate::report;
+use crate::report::{self, Outputs};
 
 /// More runs on one side than anybody makes; each may take megabytes.
 const RUNS_MAX: usize = 200;
@@ -25,6 +26,7 @@ pub(crate) fn run(options: &CompareOptions) -> Result<ExitCode, Failure> {
         paths.iter().map(|path| Kept::open(path, phase)).collect()
     };
     let (before, after) = (read(&options.before)?, read(&options.after)?);
+    let outputs = Outputs::of_page(options.report.clone())?;
     let [a, b] = [&before, &after].map(|side| {
         side.iter()
             .map(|one| &one.result)
@@ -48,6 +50,8 @@ pub(crate) fn run(options: &CompareOptions) -> Result<ExitCode, Failure> {
         }
         report::write(io::stdout(), &text)?;
     }
+    let sides = [before.as_slice(), after.as_slice()];
+    outputs.write_page(|| page(&comparison, &exceeded, &notes, sides).render())?;
     if all.iter().any(|one| !one.result.invalid.is_empty()) {
         return Ok(ExitCode::from(EXIT_MACHINE));
     }

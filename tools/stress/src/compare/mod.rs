@@ -29,6 +29,7 @@
 //! | `differ` | what else differs between the runs |
 //! | `limit` | `--fail-on` |
 //! | `metric` | what is compared |
+//! | `page` | a comparison as a page |
 //! | `show` | how it reads |
 //! | `student` | Student's t |
 
@@ -38,6 +39,7 @@ mod command;
 mod differ;
 mod limit;
 mod metric;
+mod page;
 mod show;
 mod student;
 

@@ -30,73 +30,103 @@ impl By {
     }
 }
 
+/// What the columns are called.
+pub(super) fn head(comparison: &Comparison) -> Vec<&'static str> {
+    let mut head = vec![
+        "whole runs",
+        "before",
+        "after",
+        "by blocks",
+        "surely within",
+        "shows",
+    ];
+    if comparison.changes.iter().any(|one| one.by_runs.is_some()) {
+        head.push("by runs");
+    }
+    head
+}
+
+/// A change, column by column; nothing beneath *by runs* where that is not known.
+pub(super) fn cells(change: &Change) -> [String; 7] {
+    let [before, after] = change.values.map(|value| change.metric.show(value));
+    let told = |change_: f64| percent(change_, change.metric.is_ratio());
+    let between = |[low, high]: [f64; 2]| format!("{} to {}", told(low), told(high));
+    [
+        change.metric.name(),
+        before,
+        after,
+        told(change.change),
+        between(change.interval),
+        told(change.least).replace('+', "±"),
+        change.by_runs.map(between).unwrap_or_default(),
+    ]
+}
+
+/// What the columns mean.
+pub(super) fn legend(comparison: &Comparison) -> String {
+    let [before, after] = comparison.blocks;
+    format!(
+        "Before and after are of the whole runs; *by blocks* is the ratio of the means of {before} and {after} blocks, which are {}. All of \
+         its\nintervals hold together with {:.0} % confidence; a change that is smaller than *shows* may stay unseen.",
+        comparison.by.name(),
+        (1.0 - super::ERROR) * 100.0
+    )
+}
+
+/// What is bad, whatever the figures: silence, and limits that are exceeded.
+pub(super) fn alarms(comparison: &Comparison, exceeded: &[(Limit, Change)]) -> Vec<String> {
+    let sides = ["before", "after"].into_iter().enumerate();
+    let silent = sides.filter_map(|(side, name)| {
+        let (silent, blocks) = (comparison.silent[side], comparison.blocks[side]);
+        (silent > 0).then(|| format!("ANSWERS: none in {silent} of {blocks} blocks {name}"))
+    });
+    let exceeded = exceeded.iter().map(|(limit, change)| {
+        let ratio = limit.metric.is_ratio();
+        format!(
+            "FAIL: {} changed by {}, surely beyond {}",
+            limit.metric.key(),
+            percent(change.change, ratio),
+            percent(limit.change, ratio)
+        )
+    });
+    silent.chain(exceeded).collect()
+}
+
 /// A table; `colour` allows terminal attributes.
 pub(crate) fn table(comparison: &Comparison, exceeded: &[(Limit, Change)], colour: bool) -> String {
     let paint = |code: &str, text: &str| match colour {
         true => format!("\x1b[{code}m{text}\x1b[0m"),
         false => text.to_owned(),
     };
-    let by_runs = comparison.changes.iter().any(|one| one.by_runs.is_some());
-    let mut text = format!(
-        "{:<20}{:>12}{:>12}{:>11}   {:<22}{:>9}",
-        "whole runs", "before", "after", "by blocks", "surely within", "shows"
-    );
-    if by_runs {
-        text += "   by runs";
-    }
-    text += "\n";
+    let line = |cells: &[&str]| {
+        let mut line = format!(
+            "{:<20}{:>12}{:>12}{:>11}   {:<22}{:>9}",
+            cells[0], cells[1], cells[2], cells[3], cells[4], cells[5]
+        );
+        if let Some(by_runs) = cells.get(6) {
+            let _ = write!(line, "   {by_runs:<22}");
+        }
+        line
+    };
+    let head = head(comparison);
+    let mut text = format!("{}\n", line(&head).trim_end());
     for change in &comparison.changes {
-        let [before, after] = change.values.map(|value| change.metric.show(value));
-        let told = |change_: f64| percent(change_, change.metric.is_ratio());
         let judgement = change.judgement();
         let word = match judgement {
             Judgement::Better => paint("32", judgement.name()),
             Judgement::Worse => paint("31", judgement.name()),
             Judgement::Same => String::new(),
         };
-        let between = |[low, high]: [f64; 2]| format!("{} to {}", told(low), told(high));
-        let runs = change.by_runs.map(between).unwrap_or_default();
-        let runs = if by_runs {
-            format!("   {runs:<22}")
-        } else {
-            String::new()
-        };
-        let line = format!(
-            "{:<20}{before:>12}{after:>12}{:>11}   {:<22}{:>9}{runs} {word}",
-            change.metric.name(),
-            told(change.change),
-            between(change.interval),
-            told(change.least).replace('+', "±"),
-        );
-        let _ = writeln!(text, "{}", line.trim_end());
+        let cells = cells(change);
+        let cells: Vec<&str> = cells.iter().map(String::as_str).take(head.len()).collect();
+        let _ = writeln!(text, "{}", format!("{} {word}", line(&cells)).trim_end());
     }
     for (metric, why) in &comparison.omitted {
         let _ = writeln!(text, "{:<20}not compared: {why}", metric.name());
     }
-    let [before, after] = comparison.blocks;
-    let _ = writeln!(
-        text,
-        "Before and after are of the whole runs; *by blocks* is the ratio of the means of {before} and {after} blocks, which are {}. All of \
-         its\nintervals hold together with {:.0} % confidence; a change that is smaller than *shows* may stay unseen.",
-        comparison.by.name(),
-        (1.0 - super::ERROR) * 100.0
-    );
-    for (side, name) in ["before", "after"].into_iter().enumerate() {
-        let (silent, blocks) = (comparison.silent[side], comparison.blocks[side]);
-        if silent > 0 {
-            let line = format!("ANSWERS: none in {silent} of {blocks} blocks {name}");
-            let _ = writeln!(text, "{}", paint("31", &line));
-        }
-    }
-    for (limit, change) in exceeded {
-        let ratio = limit.metric.is_ratio();
-        let line = format!(
-            "FAIL: {} changed by {}, surely beyond {}",
-            limit.metric.key(),
-            percent(change.change, ratio),
-            percent(limit.change, ratio)
-        );
-        let _ = writeln!(text, "{}", paint("31", &line));
+    let _ = writeln!(text, "{}", legend(comparison));
+    for alarm in alarms(comparison, exceeded) {
+        let _ = writeln!(text, "{}", paint("31", &alarm));
     }
     text
 }

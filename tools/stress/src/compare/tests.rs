@@ -6,7 +6,7 @@ use crate::packed::Packed;
 use crate::series::{Sample, Series};
 
 /// Pseudo-random numbers, from 0 to 1 (SplitMix64).
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
     fn roll(&mut self) -> f64 {
@@ -25,7 +25,7 @@ impl Dice {
 
 /// A run of 100 intervals whose speed wanders: each interval's is `kinship` of the one before, and a new part. `pace`
 /// is what all latencies are multiplied by.
-fn run(dice: &mut Dice, pace: f64, kinship: f64) -> LoadResult {
+pub(super) fn run(dice: &mut Dice, pace: f64, kinship: f64) -> LoadResult {
     let mut result = LoadResult::default();
     let interval = Duration::from_millis(100);
     let mut mood = dice.normal();

@@ -12,6 +12,7 @@
 //! | `picture` | latencies as lines of text |
 //! | `table` | figures as rows, phases as columns |
 
+pub(crate) use html::{Beside, Row, Side};
 pub(crate) use json::command;
 pub(crate) use outputs::{OutputOptions, Outputs};
 pub(crate) use table::times;

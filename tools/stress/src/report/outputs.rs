@@ -135,6 +135,22 @@ impl Outputs {
         })
     }
 
+    /// Only a page, in this file.
+    pub(crate) fn of_page(report: Option<PathBuf>) -> Result<Self, Failure> {
+        Self::open(OutputOptions {
+            report,
+            ..OutputOptions::default()
+        })
+    }
+
+    /// Writes a page, if one is wanted, and nothing else.
+    pub(crate) fn write_page(self, page: impl FnOnce() -> String) -> Result<(), Failure> {
+        match self.report {
+            Some(target) => target.write(page().as_bytes()),
+            None => Ok(()),
+        }
+    }
+
     /// Says a line at once, where people look. A reader that has gone away is no failure.
     pub(crate) fn say(&self, line: &str) {
         let line = format!("{line}\n");

@@ -6,6 +6,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
@@ -44,7 +45,10 @@ impl Chromium {
             let _ = std::io::stderr().write_all(notice.as_bytes());
             return None;
         }
-        let profile = std::env::temp_dir().join(format!("stress-chromium-{}", std::process::id()));
+        static STARTED: AtomicUsize = AtomicUsize::new(0);
+        let nth = STARTED.fetch_add(1, Ordering::Relaxed);
+        let profile = format!("stress-chromium-{}-{nth}", std::process::id());
+        let profile = std::env::temp_dir().join(profile);
         // The pipe is descriptors 3 and 4, by its own rule. Nothing of it may reach out.
         let line = "exec chromium --headless --remote-debugging-pipe --no-sandbox --disable-gpu --disable-dev-shm-usage \
                     --no-first-run --disable-background-networking --disable-component-update --disable-sync \

@@ -16,6 +16,11 @@ const LEFT: f64 = 52.0;
 const BOTTOM: f64 = 24.0;
 const TOP: f64 = 8.0;
 const RIGHT: f64 = 12.0;
+/// A letter of a figure, at most, on a telephone.
+const LETTER: f64 = 7.5;
+
+/// Shades of cells.
+pub(super) const LEVELS: usize = 8;
 
 /// What is drawn.
 pub(super) struct Chart {
@@ -26,9 +31,33 @@ pub(super) struct Chart {
     pub(super) about: String,
     pub(super) x: Axis,
     pub(super) y: Axis,
+    /// Beneath the lines.
+    pub(super) cells: Vec<Cell>,
     pub(super) lines: Vec<Line>,
     /// What is told where the pointer is.
     pub(super) bands: Vec<Band>,
+    /// What is said instead, where there is nothing to draw.
+    pub(super) empty: &'static str,
+}
+
+impl Default for Chart {
+    fn default() -> Self {
+        let axis = || Axis {
+            scale: Scale::Linear(1.0),
+            name: super::scale::count,
+        };
+        Self {
+            id: String::new(),
+            title: "",
+            about: String::new(),
+            x: axis(),
+            y: axis(),
+            cells: Vec::new(),
+            lines: Vec::new(),
+            bands: Vec::new(),
+            empty: "Nothing of this was recorded.",
+        }
+    }
 }
 
 /// A scale, and how values on it are written.
@@ -45,6 +74,13 @@ pub(super) struct Line {
     pub(super) shape: Shape,
     /// Values of `x` and `y`; `None` interrupts it.
     pub(super) points: Vec<(f64, Option<f64>)>,
+}
+
+/// A rectangle of the axes, and how dark it is, from 1 to [`LEVELS`].
+pub(super) struct Cell {
+    pub(super) x: (f64, f64),
+    pub(super) y: (f64, f64),
+    pub(super) level: usize,
 }
 
 /// How points are joined.
@@ -68,7 +104,7 @@ impl Chart {
     /// Whether there is a value to draw.
     fn is_empty(&self) -> bool {
         let points = |line: &Line| line.points.iter().any(|(_, y)| y.is_some());
-        !self.lines.iter().any(points)
+        self.cells.is_empty() && !self.lines.iter().any(points)
     }
 
     /// The chart as HTML.
@@ -80,11 +116,16 @@ impl Chart {
             escaped(&self.about)
         );
         if self.is_empty() {
-            html += "</figcaption><p class=\"none\">Nothing of this was recorded.</p></figure>\n";
+            let _ = writeln!(
+                html,
+                "</figcaption><p class=\"none\">{}</p></figure>",
+                self.empty
+            );
             return html;
         }
         html += "<ul class=\"legend\">";
-        for line in &self.lines {
+        // Lines without a name belong to the one before.
+        for line in self.lines.iter().filter(|line| !line.name.is_empty()) {
             let _ = write!(
                 html,
                 "<li><i class=\"c{}\"></i>{}</li>",
@@ -98,6 +139,7 @@ impl Chart {
             escaped(self.title),
             escaped(&self.about)
         );
+        self.heat(&mut html);
         self.axes(&mut html);
         for line in &self.lines {
             self.line(&mut html, line);
@@ -106,11 +148,21 @@ impl Chart {
             let (from, to) = (self.x(band.from), self.x(band.to));
             let _ = write!(
                 html,
-                "<rect class=\"band\" x=\"{from:.1}\" y=\"{TOP}\" width=\"{:.1}\" height=\"{:.1}\"><title>{}</title></rect>",
+                "<g class=\"band\"><rect x=\"{from:.1}\" y=\"{TOP}\" width=\"{:.1}\" height=\"{:.1}\"/>",
                 (to - from).max(0.5),
                 HEIGHT - TOP - BOTTOM,
-                escaped(&band.says)
             );
+            // On the other side of what is pointed at.
+            let (x, anchor) = match (from + to) / 2.0 > WIDTH / 2.0 {
+                true => (LEFT + 6.0, "start"),
+                false => (WIDTH - RIGHT - 6.0, "end"),
+            };
+            let _ = write!(html, "<text text-anchor=\"{anchor}\">");
+            for (nth, says) in band.says.lines().enumerate() {
+                let y = TOP + 13.0 * (nth + 1) as f64;
+                let _ = write!(html, "<tspan x=\"{x}\" y=\"{y}\">{}</tspan>", escaped(says));
+            }
+            html += "</text></g>";
         }
         html += "</svg></figure>\n";
         html
@@ -122,6 +174,21 @@ impl Chart {
 
     fn y(&self, value: f64) -> f64 {
         up(self.y.scale.place(value))
+    }
+
+    /// One path for each shade.
+    fn heat(&self, html: &mut String) {
+        for level in 1..=LEVELS {
+            let mut path = String::new();
+            for cell in self.cells.iter().filter(|cell| cell.level == level) {
+                let (from, to) = (self.x(cell.x.0), self.x(cell.x.1));
+                let (low, high) = (self.y(cell.y.0), self.y(cell.y.1));
+                let _ = write!(path, "M{from:.1} {low:.1}H{to:.1}V{high:.1}H{from:.1}Z");
+            }
+            if !path.is_empty() {
+                let _ = write!(html, "<path class=\"cell h{level} c1\" d=\"{path}\"/>");
+            }
+        }
     }
 
     fn axes(&self, html: &mut String) {
@@ -136,17 +203,33 @@ impl Chart {
                 escaped(&name)
             );
         }
+        let mut free_from = 0.0;
         for Tick { at, name } in self.x.scale.ticks(self.x.name) {
-            let x = LEFT + at * (WIDTH - LEFT - RIGHT);
+            let (x, wide) = (
+                LEFT + at * (WIDTH - LEFT - RIGHT),
+                name.chars().count() as f64 * LETTER,
+            );
             // The last one must not reach over the edge.
-            let anchor = if at > 0.95 { "end" } else { "middle" };
+            let (anchor, begins) = if at > 0.95 {
+                ("end", x - wide)
+            } else {
+                ("middle", x - wide / 2.0)
+            };
             let _ = write!(
                 html,
-                "<path class=\"tick\" d=\"M{x:.1} {:.1}v4\"/><text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{}</text>",
-                HEIGHT - BOTTOM,
-                HEIGHT - BOTTOM + 17.0,
-                escaped(&name)
+                "<path class=\"tick\" d=\"M{x:.1} {:.1}v4\"/>",
+                HEIGHT - BOTTOM
             );
+            // Nor may one stand on another.
+            if begins >= free_from {
+                let _ = write!(
+                    html,
+                    "<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{}</text>",
+                    HEIGHT - BOTTOM + 17.0,
+                    escaped(&name)
+                );
+                free_from = begins + wide;
+            }
         }
         let _ = write!(
             html,
@@ -197,7 +280,7 @@ fn up(place: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::scale::{count, seconds};
+    use super::super::scale::{count, percentile, seconds};
     use super::*;
 
     fn chart(points: Vec<(f64, Option<f64>)>, shape: Shape) -> Chart {
@@ -224,6 +307,7 @@ mod tests {
                 to: 1.0,
                 says: "\"x\"".to_owned(),
             }],
+            ..Chart::default()
         }
     }
 
@@ -242,6 +326,20 @@ mod tests {
         assert!(path.ends_with("h0.1"), "{path}");
         assert!(html.contains("A &lt; B") && html.contains("a &amp; b"));
         assert!(html.contains("&quot;x&quot;") && !html.contains("NaN"));
+    }
+
+    #[test]
+    fn figures_along_an_axis_do_not_stand_on_each_other() {
+        let mut chart = chart(vec![(0.0, Some(1.0))], Shape::Line);
+        for (nines, named) in [(3.3, 4), (5.08, 5), (7.0, 6)] {
+            chart.x = Axis {
+                scale: Scale::Nines(nines),
+                name: percentile,
+            };
+            let html = chart.render();
+            assert_eq!(html.matches("%</text>").count(), named, "{nines}: {html}");
+            assert_eq!(html.matches("class=\"tick\"").count(), nines as usize + 1);
+        }
     }
 
     #[test]

@@ -5,22 +5,29 @@
 //!
 //! | file | concept |
 //! |---|---|
-//! | `scale` | places along an axis |
+//! | `beside` | the page of two sides that are compared |
 //! | `chart` | one chart as SVG |
 //! | `plots` | which charts a run is shown by |
+//! | `run` | one run: its figures, its charts |
+//! | `scale` | places along an axis |
+//! | `tables` | tables of facts and of figures |
 
+mod beside;
 mod chart;
 mod plots;
+mod run;
 mod scale;
+mod tables;
+
+pub(crate) use beside::{Beside, Row, Side};
 
 use std::fmt::Write;
 
 use scenarios::Findings;
 use serde_json::Value;
 
-use crate::load::LoadResult;
-use crate::member::Member;
-use crate::report::{View, grouped, members};
+use crate::report::View;
+use tables::{facts, rows};
 
 /// What the page shows.
 pub(super) struct Page<'a> {
@@ -40,20 +47,13 @@ pub(super) struct Page<'a> {
 impl Page<'_> {
     /// The page as HTML.
     pub(super) fn render(&self) -> String {
-        let mut html = format!(
-            "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-             <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">\n\
-             <link rel=\"icon\" href=\"data:,\">\n<title>{0}</title>\n<style>\n{1}</style>\n</head>\n<body>\n<h1>{0}</h1>\n",
-            escaped(&self.title),
-            include_str!("page.css"),
-        );
-        if let Some(date) = self.host["date"].as_str() {
-            let _ = writeln!(html, "<p class=\"under\">{}</p>", escaped(date));
-        }
+        let mut html = begin(&self.title, self.host["date"].as_str());
         self.verdict(&mut html);
         if let Some(findings) = self.findings {
-            criteria(&mut html, findings);
+            tables::criteria(&mut html, findings);
+        }
+        if self.runs.len() > 1 {
+            tables::runs(&mut html, self.runs);
         }
         for (nth, run) in self.runs.iter().enumerate() {
             let prefix = if nth == 0 {
@@ -61,7 +61,7 @@ impl Page<'_> {
             } else {
                 format!("run{}-", nth + 1)
             };
-            section(&mut html, run, &prefix, self.runs.len() > 1);
+            run::section(&mut html, run, &prefix, self.runs.len() > 1);
         }
         html += "<h2>How it was made</h2>\n";
         let _ = writeln!(html, "<p><code>{}</code></p>", escaped(self.command));
@@ -77,14 +77,15 @@ impl Page<'_> {
             if let Some(seed) = run.result.seed.filter(|_| run.plan["seed"].is_null()) {
                 rows.push(("seed".to_owned(), seed.to_string()));
             }
-            table(&mut html, &caption, &rows);
+            facts(&mut html, &caption, &rows);
         }
-        table(&mut html, "Host", &rows("", self.host));
+        facts(&mut html, "Host", &rows("", self.host));
         for member in self.runs.iter().flat_map(|run| &run.result.members) {
             let caption = format!("Host of agent {}", member.agent);
-            table(&mut html, &caption, &rows("", &member.host));
+            facts(&mut html, &caption, &rows("", &member.host));
         }
-        html += "</div>\n</body>\n</html>\n";
+        html += "</div>\n";
+        html += END;
         html
     }
 
@@ -103,182 +104,23 @@ impl Page<'_> {
     }
 }
 
-/// What had to hold, and the figures beside it.
-fn criteria(html: &mut String, findings: &Findings) {
-    let rows: Vec<_> = findings
-        .criteria
-        .iter()
-        .map(|one| {
-            let verdict = if one.holds() { "PASS" } else { "FAIL" };
-            (verdict.to_owned(), one.line())
-        })
-        .collect();
-    *html += "<div class=\"criteria\">\n";
-    table(html, "What had to hold", &rows);
-    *html += "</div>\n<div class=\"agents\"><table><caption>Figures</caption><tr><th></th>";
-    for column in &findings.columns {
-        let _ = write!(html, "<th scope=\"col\">{}</th>", escaped(column));
-    }
-    *html += "</tr>";
-    for figure in &findings.figures {
-        let name = escaped(&figure.name);
-        let _ = write!(html, "<tr><th scope=\"row\">{name}</th>");
-        for value in &figure.values {
-            let shown = value.map_or("–".to_owned(), |value| figure.unit.show(value));
-            let _ = write!(html, "<td>{}</td>", escaped(&shown));
-        }
-        *html += "</tr>";
-    }
-    *html += "</table></div>\n";
-}
+/// What ends every page.
+const END: &str = "</body>\n</html>\n";
 
-/// One run: its figures, its charts.
-fn section(html: &mut String, run: &View<'_>, prefix: &str, headed: bool) {
-    if headed {
-        let _ = writeln!(html, "<h2>{}</h2>", escaped(&run.title));
-    }
-    *html += "<ul class=\"tiles\">";
-    for (name, value) in tiles(run.result) {
-        let _ = write!(
-            html,
-            "<li><b>{}</b><span>{name}</span></li>",
-            escaped(&value)
-        );
-    }
-    *html += "</ul>\n";
-    agents(html, &run.result.members);
-    *html += "<div class=\"charts\">\n";
-    let connections_max = run.plan["connections"].as_f64();
-    for chart in plots::all(prefix, run.result, connections_max) {
-        *html += &chart.render();
-    }
-    *html += "</div>\n";
-    if !run.result.failed.is_empty() {
-        let kinds = run.result.failed.iter();
-        let rows: Vec<_> = kinds
-            .map(|(kind, count)| (kind.clone(), grouped(*count)))
-            .collect();
-        *html += "<div class=\"facts\">\n";
-        table(html, "Failed requests", &rows);
-        *html += "</div>\n";
-    }
-}
-
-/// The agents of a run, a line each; nothing of none.
-fn agents(html: &mut String, all: &[Member]) {
-    if all.is_empty() {
-        return;
-    }
-    *html += "<div class=\"agents\"><table><caption>Agents</caption><tr>";
-    for name in members::HEAD {
-        let _ = write!(html, "<th scope=\"col\">{}</th>", escaped(name));
-    }
-    *html += "</tr>";
-    for member in all {
-        let [name, figures @ ..] = members::row(member);
-        let _ = write!(html, "<tr><th scope=\"row\">{}</th>", escaped(&name));
-        for figure in figures {
-            let _ = write!(html, "<td>{}</td>", escaped(&figure));
-        }
-        *html += "</tr>";
-    }
-    let _ = writeln!(
-        html,
-        "</table><p>{}</p></div>",
-        escaped(&Member::together(all))
+/// What begins every page, up to its title and its date.
+fn begin(title: &str, date: Option<&str>) -> String {
+    let mut html = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">\n\
+         <link rel=\"icon\" href=\"data:,\">\n<title>{0}</title>\n<style>\n{1}</style>\n</head>\n<body>\n<h1>{0}</h1>\n",
+        escaped(title),
+        include_str!("page.css"),
     );
-}
-
-/// The figures at the top.
-fn tiles(result: &LoadResult) -> Vec<(&'static str, String)> {
-    let none = || "–".to_owned();
-    let latency = |quantile| {
-        let value = result.latency_us(quantile);
-        value.map_or_else(none, |us| scale::time(us * 1e3))
-    };
-    let hit_rate = result.hit_rate().map_or_else(none, |share| {
-        format!("{:.2} %", (share * 1e4).floor() / 1e2)
-    });
-    let cpu = result.us_per_request(result.cpu.user + result.cpu.system);
-    vec![
-        (
-            "requests/s",
-            result
-                .throughput()
-                .map_or_else(none, |rate| grouped(rate.round() as u64)),
-        ),
-        ("answered", grouped(result.ok)),
-        ("failed", grouped(result.failed_total())),
-        ("p50", latency(0.5)),
-        ("p99", latency(0.99)),
-        ("p99.9", latency(0.999)),
-        ("max", latency(1.0)),
-        ("pool hit rate", hit_rate),
-        ("connections opened", grouped(result.connections_opened)),
-        (
-            "TLS handshakes, full / resumed",
-            format!(
-                "{} / {}",
-                grouped(result.handshakes_full),
-                grouped(result.handshakes_resumed)
-            ),
-        ),
-        (
-            "handshake time avoided",
-            scale::seconds(result.handshake_seconds_avoided),
-        ),
-        (
-            "client CPU/request",
-            cpu.map_or_else(none, |us| scale::time(us * 1e3)),
-        ),
-    ]
-}
-
-/// The leaves of a JSON value, by their path; what is null is left out.
-fn rows(path: &str, value: &Value) -> Vec<(String, String)> {
-    let name = |key: &str| match path {
-        "" => key.replace('_', " "),
-        path => format!("{path} {}", key.replace('_', " ")),
-    };
-    match value {
-        Value::Null => Vec::new(),
-        Value::Object(map) => map
-            .iter()
-            .flat_map(|(key, value)| rows(&name(key), value))
-            .collect(),
-        Value::Array(all) if all.iter().any(|one| one.is_object() || one.is_array()) => all
-            .iter()
-            .enumerate()
-            .flat_map(|(nth, one)| rows(&name(&nth.to_string()), one))
-            .collect(),
-        Value::Array(all) => {
-            let all: Vec<String> = all.iter().map(leaf).collect();
-            vec![(path.to_owned(), all.join(", "))]
-        }
-        one => vec![(path.to_owned(), leaf(one))],
+    if let Some(date) = date {
+        let _ = writeln!(html, "<p class=\"under\">{}</p>", escaped(date));
     }
-}
-
-fn leaf(value: &Value) -> String {
-    match value {
-        Value::String(text) if text.is_empty() => "none".to_owned(),
-        Value::String(text) => text.clone(),
-        Value::Bool(is) => if *is { "yes" } else { "no" }.to_owned(),
-        other => other.to_string(),
-    }
-}
-
-fn table(html: &mut String, caption: &str, rows: &[(String, String)]) {
-    let _ = write!(html, "<table><caption>{}</caption>", escaped(caption));
-    for (name, value) in rows {
-        let _ = write!(
-            html,
-            "<tr><th scope=\"row\">{}</th><td>{}</td></tr>",
-            escaped(name),
-            escaped(value)
-        );
-    }
-    *html += "</table>\n";
+    html
 }
 
 /// `text` as it stands in HTML, attributes included.
@@ -301,6 +143,8 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::super::tests::{busy, phase, view};
     use super::*;
+    use crate::load::LoadResult;
+    use crate::member::Member;
     use serde_json::json;
 
     fn page(runs: &[View<'_>], verdict: bool) -> String {
@@ -324,6 +168,7 @@ mod tests {
             "percentiles",
             "throughput",
             "latency",
+            "heatmap",
             "states",
             "occupancy",
             "handshakes",
@@ -365,7 +210,7 @@ mod tests {
         findings.figure("p50", Unit::Millis, &[Some(2.0)]);
         findings.must("rate", "rate & more", Unit::Count, 5.0, Bound::AtLeast(6.0));
         let mut html = String::new();
-        criteria(&mut html, &findings);
+        tables::criteria(&mut html, &findings);
         for part in [
             "FAIL",
             "rate &amp; more: 5 (at least 6)",
@@ -398,7 +243,8 @@ mod tests {
         second.result = LoadResult::default();
         let html = page(&[view(&first), view(&second)], false);
         assert!(html.contains("id=\"run2-throughput\"") && html.contains("TLS, no reuse"));
-        assert_eq!(html.matches("Nothing of this was recorded").count(), 8);
+        assert_eq!(html.matches("Nothing of this was recorded").count(), 9);
+        assert!(html.contains("<caption>Runs</caption>"));
         assert!(!html.contains("NaN"));
     }
 }

@@ -1,116 +1,30 @@
-//! Which charts a run is shown by.
+//! A run over time, interval by interval.
 //!
-//! Owns what is drawn from a result, chart by chart. Never: computes anything that was not recorded.
+//! Owns the charts whose axis is time. Never: draws what came after the window, which has no time.
 
 use hdrhistogram::Histogram;
 
-use super::chart::{Axis, Band, Chart, Line, Shape};
-use super::scale::{Scale, count, digits, percentile, seconds, time};
+use super::line;
 use crate::load::LoadResult;
+use crate::report::html::chart::{Axis, Band, Chart, Line, Shape};
+use crate::report::html::scale::{Scale, count, seconds, time};
 use crate::series::Sample;
 
-/// Points of a curve of percentiles.
-const CURVE: usize = 240;
 /// Kinds of errors with a line of their own; the others share one.
 const KINDS_MAX: usize = 5;
-
-/// All charts of one run; `prefix` makes their names unique on the page.
-pub(super) fn all(prefix: &str, result: &LoadResult, connections_max: Option<f64>) -> Vec<Chart> {
-    let time = Over::new(prefix, result);
-    vec![
-        percentiles(prefix, result),
-        time.throughput(),
-        time.latency(),
-        time.states(),
-        time.occupancy(connections_max),
-        time.handshakes(),
-        time.errors(),
-        time.cpu(),
-    ]
-}
-
-/// Latency by percentile, as HdrHistogram plots it.
-fn percentiles(prefix: &str, result: &LoadResult) -> Chart {
-    let named = [
-        ("from intended start", &result.latency),
-        ("from send", &result.service),
-        ("the tool's own lag", &result.lag),
-    ];
-    let any = named.iter().filter(|(_, histogram)| !histogram.is_empty());
-    let most = any.clone().map(|(_, h)| h.len()).max().unwrap_or(10);
-    let nines = (most as f64).log10().clamp(1.0, 7.0);
-    // Most of the tool's own lag lies far below, and is of no interest there.
-    let of_requests = any.clone().take(2);
-    let min = of_requests.map(|(_, h)| h.min()).min().unwrap_or(1);
-    let max = any.clone().map(|(_, h)| h.max()).max().unwrap_or(1);
-    let curve = |histogram: &Histogram<u64>| -> Vec<(f64, Option<f64>)> {
-        if histogram.is_empty() {
-            return Vec::new();
-        }
-        // As far as there is a value behind it.
-        let nines = (histogram.len() as f64).log10().min(nines);
-        let quantiles = (0..=CURVE).map(|i| 1.0 - 10_f64.powf(-nines * i as f64 / CURVE as f64));
-        let point = |q: f64| (q, Some(histogram.value_at_quantile(q) as f64));
-        quantiles.map(point).collect()
-    };
-    let lines: Vec<Line> = named
-        .iter()
-        .enumerate()
-        .filter(|(nth, (_, h))| !h.is_empty() && (*nth != 1 || **h != result.latency))
-        .map(|(nth, (name, histogram))| line(name, nth + 1, Shape::Line, curve(histogram)))
-        .collect();
-    let steps = (nines * 4.0).ceil() as i32;
-    let quantile = |step: i32| 1.0 - 10_f64.powf(f64::from(-step) / 4.0);
-    let bands = (0..steps).map(|step| {
-        let (from, to) = (quantile(step), quantile(step + 1));
-        let values = named.iter().filter(|(_, h)| !h.is_empty());
-        let says = values.map(|(name, h)| {
-            let value = h.value_at_quantile(from);
-            format!("{name}: {}", time(value as f64))
-        });
-        let says = says.collect::<Vec<_>>().join("\n");
-        Band {
-            from,
-            to,
-            says: format!("p{}\n{says}", digits(from * 100.0)),
-        }
-    });
-    Chart {
-        id: format!("{prefix}percentiles"),
-        title: "Latency by percentile",
-        about: format!(
-            "of {} requests answered",
-            count(result.latency.len() as f64)
-        ),
-        x: Axis {
-            scale: Scale::Nines(nines),
-            name: percentile,
-        },
-        y: Axis {
-            scale: Scale::around(min as f64, max as f64),
-            name: time,
-        },
-        bands: if lines.is_empty() {
-            Vec::new()
-        } else {
-            bands.collect()
-        },
-        lines,
-    }
-}
 
 /// A state's name, its colour, and how many connections are in it, if that was asked.
 type State = (&'static str, usize, fn(&Sample) -> Option<u64>);
 
 /// Charts over time.
-struct Over<'a> {
+pub(super) struct Over<'a> {
     prefix: &'a str,
     samples: &'a [Sample],
     length: f64,
 }
 
 impl<'a> Over<'a> {
-    fn new(prefix: &'a str, result: &'a LoadResult) -> Self {
+    pub(super) fn new(prefix: &'a str, result: &'a LoadResult) -> Self {
         Self {
             prefix,
             samples: &result.series.samples,
@@ -135,6 +49,7 @@ impl<'a> Over<'a> {
             },
             bands: self.bands(&lines, count),
             lines,
+            ..Chart::default()
         }
     }
 
@@ -174,16 +89,21 @@ impl<'a> Over<'a> {
         line(name, colour, Shape::Line, self.values(rate))
     }
 
-    fn throughput(&self) -> Chart {
+    /// `rate` is what was asked for, if the load went by the clock.
+    pub(super) fn throughput(&self, rate: Option<f64>) -> Chart {
         let failed = |sample: &Sample| sample.failed.values().sum();
         let mut lines = vec![self.rate("answered", 1, |sample| sample.ok)];
         if self.samples.iter().any(|sample| failed(sample) > 0) {
             lines.push(self.rate("failed", 4, failed));
         }
+        if let Some(rate) = rate.filter(|_| !self.samples.is_empty()) {
+            let asked = self.values(|_| Some(rate));
+            lines.push(line("asked for", 6, Shape::Limit, asked));
+        }
         self.chart("throughput", "Throughput", "requests per second", lines)
     }
 
-    fn latency(&self) -> Chart {
+    pub(super) fn latency(&self) -> Chart {
         let histograms: Vec<_> = self.samples.iter().map(|s| s.latency.unpack()).collect();
         let at = |name: &str, colour, quantile: f64| {
             let mut values = self.values(|_| None);
@@ -200,7 +120,7 @@ impl<'a> Over<'a> {
         let mut chart = self.chart(
             "latency",
             "Latency over time",
-            "by when answers came",
+            "by when answers came; logarithmic",
             lines,
         );
         chart.y = Axis {
@@ -212,7 +132,7 @@ impl<'a> Over<'a> {
     }
 
     /// Stacked: each state stands on those beneath it.
-    fn states(&self) -> Chart {
+    pub(super) fn states(&self) -> Chart {
         let states: [State; 4] = [
             ("closing or other", 5, |s| {
                 let pool = s.pool?;
@@ -246,7 +166,7 @@ impl<'a> Over<'a> {
         chart
     }
 
-    fn occupancy(&self, connections_max: Option<f64>) -> Chart {
+    pub(super) fn occupancy(&self, connections_max: Option<f64>) -> Chart {
         let pool = |value: fn(&crate::series::PoolState) -> u64| {
             self.values(move |sample| sample.pool.as_ref().map(|pool| value(pool) as f64))
         };
@@ -265,7 +185,7 @@ impl<'a> Over<'a> {
         self.chart("occupancy", "Pool occupancy", about, lines)
     }
 
-    fn handshakes(&self) -> Chart {
+    pub(super) fn handshakes(&self) -> Chart {
         let lines = vec![
             self.rate("dials", 6, |sample| sample.counters.dials),
             self.rate("dials failed", 4, |sample| sample.counters.dials_failed),
@@ -284,7 +204,7 @@ impl<'a> Over<'a> {
         )
     }
 
-    fn errors(&self) -> Chart {
+    pub(super) fn errors(&self) -> Chart {
         let mut kinds = std::collections::BTreeMap::<&str, u64>::new();
         for (kind, count) in self.samples.iter().flat_map(|sample| &sample.failed) {
             *kinds.entry(kind).or_default() += count;
@@ -307,15 +227,15 @@ impl<'a> Over<'a> {
             };
             lines.push(self.rate("others", 6, others));
         }
-        self.chart(
-            "errors",
-            "Errors",
-            "failed requests per second, by kind",
-            lines,
-        )
+        let about = "failed requests per second, by kind";
+        let mut chart = self.chart("errors", "Errors", about, lines);
+        if !self.samples.is_empty() {
+            chart.empty = "No request failed.";
+        }
+        chart
     }
 
-    fn cpu(&self) -> Chart {
+    pub(super) fn cpu(&self) -> Chart {
         let cores = |part: fn(&Sample) -> std::time::Duration| {
             self.values(move |sample| {
                 let used = part(sample).as_secs_f64();
@@ -327,14 +247,5 @@ impl<'a> Over<'a> {
             line("in the kernel", 2, Shape::Area, cores(|s| s.cpu.system)),
         ];
         self.chart("cpu", "Client CPU", "cores that this process used", lines)
-    }
-}
-
-fn line(name: &str, colour: usize, shape: Shape, points: Vec<(f64, Option<f64>)>) -> Line {
-    Line {
-        name: name.to_owned(),
-        colour,
-        shape,
-        points,
     }
 }
