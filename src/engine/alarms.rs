@@ -139,7 +139,7 @@ impl Alarm<'_> {
             state.next += 1;
             state.next
         });
-        state.set.insert((self.until, id), cx.waker().clone());
+        let before = state.set.insert((self.until, id), cx.waker().clone());
         if !state.running && !state.ended {
             let (shared, clock) = (shared.clone(), clock.clone());
             let begun = thread::Builder::new()
@@ -149,6 +149,8 @@ impl Alarm<'_> {
             state.thread = begun.ok();
         }
         drop(state);
+        // Not under the lock: what a waker's end runs is its maker's.
+        drop(before);
         shared.changed.notify_all();
         Poll::Pending
     }

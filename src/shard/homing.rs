@@ -230,23 +230,34 @@ impl<D: Driver> LocalShard<D> {
     /// Begins a call that has come by the mailbox; or, if this shard's loop is behind and another home's is
     /// not, passes it on.
     fn take_call(&self, mut call: Box<Movable>) {
-        let mut core = self.core.borrow_mut();
-        let upstream = call.caller.upstream().clone();
-        if core.lag.get() > upstream.homes.lag_max()
-            && !std::mem::replace(&mut call.passed_on, true)
-            && let Some(home) = core.pick_home(&upstream)
-        {
-            call.caller.move_to(&core.mailboxes[home]);
-            match core.mailboxes[home].try_submit(Work::Call(call)) {
-                Ok(()) => return core.tally.passed_on += 1,
-                // It has closed, or filled up, just now.
-                Err((_, Work::Call(back))) => call = back,
-                Err((_, Work::Run(_))) => unreachable!("what is given back is what was given"),
+        let Some(home) = self.relief_for(&mut call) else {
+            return serve::begin(self, call);
+        };
+        call.caller.move_to(&home);
+        // Nothing is borrowed: a home that closes just now fails the calls in its mailbox, and their callers' code may run here.
+        match home.try_submit(Work::Call(call)) {
+            Ok(()) => self.core.borrow_mut().tally.passed_on += 1,
+            // It has closed, or filled up, just now.
+            Err((_, Work::Call(mut back))) => {
+                back.caller.move_to(&self.mailbox_for(None));
+                serve::begin(self, back);
             }
-            call.caller.move_to(&core.mailboxes[core.index]);
+            Err((_, Work::Run(_))) => unreachable!("what is given back is what was given"),
         }
-        drop(core);
-        serve::begin(self, call);
+    }
+
+    /// The mailbox of a home for a call that this shard is too late for. A call is passed on once.
+    #[inline]
+    fn relief_for(&self, call: &mut Movable) -> Option<Arc<Mailbox<D>>> {
+        let mut core = self.core.borrow_mut();
+        let upstream = call.caller.upstream();
+        if core.lag.get() <= upstream.homes.lag_max() || call.passed_on {
+            return None;
+        }
+        call.passed_on = true;
+        let upstream = upstream.clone();
+        let home = core.pick_home(&upstream)?;
+        Some(core.mailboxes[home].clone())
     }
 }
 
