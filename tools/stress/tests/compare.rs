@@ -122,6 +122,18 @@ fn a_limit_that_is_surely_exceeded_is_exit_code_1() {
     assert_eq!(pairs.status.code(), Some(2));
     let why = words(&pairs);
     assert!(why.contains("4 of each"), "{why}");
+    let kept = std::fs::read(&b).expect("a file");
+    let over = run(&format!(
+        "compare {0} {1} --report {1}",
+        a.display(),
+        b.display()
+    ));
+    assert_eq!(over.status.code(), Some(2), "{}", words(&over));
+    assert!(words(&over).contains("--report names the file that is read"));
+    assert!(
+        std::fs::read(&b).expect("a file") == kept,
+        "it is as it was"
+    );
     judge(&b, serde_json::json!(["the tool was late"]));
     let void = compare(&a, &b, "p50:+5%");
     assert_eq!(void.status.code(), Some(3), "it does not count");

@@ -20,13 +20,16 @@ const RUNS_MAX: usize = 200;
 
 /// Carries it out.
 pub(crate) fn run(options: &CompareOptions) -> Result<ExitCode, Failure> {
-    let read = |patterns: &[String]| -> Result<Vec<Kept>, Failure> {
+    let (paths_before, paths_after) = (files(&options.before)?, files(&options.after)?);
+    let outputs = Outputs::of_page(options.report.clone())?;
+    for path in paths_before.iter().chain(&paths_after) {
+        outputs.spare(path)?;
+    }
+    let read = |paths: &[PathBuf]| -> Result<Vec<Kept>, Failure> {
         let phase = options.phase.as_deref();
-        let paths = files(patterns)?;
         paths.iter().map(|path| Kept::open(path, phase)).collect()
     };
-    let (before, after) = (read(&options.before)?, read(&options.after)?);
-    let outputs = Outputs::of_page(options.report.clone())?;
+    let (before, after) = (read(&paths_before)?, read(&paths_after)?);
     let [a, b] = [&before, &after].map(|side| {
         side.iter()
             .map(|one| &one.result)
