@@ -170,8 +170,8 @@ pub const METRICS: &[Metric] = &[
         "Open connections of HTTP upstreams, active or idle.", read::open_connections),
     metric(("http.client.connection.duration", "s", Histogram), PEER,
         "How long connections of HTTP upstreams were open that have ended.", read::lifetimes),
-    metric(("dns.lookup.duration", "s", Histogram), &["upstream", "dns.question.name"],
-        "Look-ups of names.", read::lookups),
+    metric(("dns.lookup.duration", "s", Histogram), &["upstream", "dns.question.name", "error.type"],
+        "Look-ups of names; error.type is resolve where there was no address.", read::lookups),
     metric(("ringpool.dns.lookup_failures", "{lookup}", Counter), UPSTREAM,
         "Look-ups that failed: what was known before is used on.", read::lookups_failed),
 

@@ -152,7 +152,9 @@ pub(super) fn lifetimes(all: &Snapshot, out: &mut Out<'_>) {
 pub(super) fn lookups(all: &Snapshot, out: &mut Out<'_>) {
     each_upstream(all, |name, upstream| {
         let asked = upstream.own_name.then_some(&*upstream.address);
-        out.durations(&[name, asked.unwrap_or_default()], &upstream.lookup);
+        let asked = asked.unwrap_or_default();
+        out.durations(&[name, asked, ""], &upstream.lookup);
+        out.durations(&[name, asked, "resolve"], &upstream.lookup_in_vain);
     });
 }
 
