@@ -48,9 +48,9 @@ fn the_second_connection_is_resumed_on_another_shard_too() {
         assert_eq!(phases.map(|phase| phase.count()), [4, 1, 3]);
         let avoided = backend.handshake_time_avoided_by_resumption;
         assert_eq!(avoided, seen.handshake_time_avoided_by_resumption);
-        // At least: where no handshake was ever full, nothing is known of what was avoided.
+        // At least: each resumed one avoided what the full one had taken longer, if it is known where it was resumed.
         let full = backend.all.handshake_full.sum();
-        assert!(avoided <= 2 * full, "two were resumed on that shard");
+        assert!(avoided <= 3 * full, "{avoided:?} of 3 times {full:?}");
         assert_eq!(
             backend.handshake_time_avoided,
             Duration::ZERO,
