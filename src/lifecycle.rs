@@ -10,7 +10,8 @@ use std::time::Duration;
 /// Is told what happens to connections: see [`EngineBuilder::lifecycle`](crate::EngineBuilder::lifecycle).
 ///
 /// Any `Fn(&LifecycleEvent<'_>)` is one. It is called by every shard, on its thread, while that does nothing else: it should count, or
-/// push into something that never blocks. It must not call the engine. One that panics is told nothing more by that shard.
+/// push into something that never blocks. It must not call the engine. The panic of one is caught; it is
+/// told nothing more by that shard, until the shard is lost and another one begins in its place.
 pub trait LifecycleSubscriber: Send + Sync + 'static {
     /// Takes one event.
     fn on_event(&self, event: &LifecycleEvent<'_>);

@@ -4,8 +4,11 @@ mod common;
 
 use common::answering::Answering;
 use common::bounded::{engine, run, until};
-use ringpool::config::UpstreamConfig;
+use common::certificates::Authority;
+use common::tls_peer;
+use ringpool::config::{TlsConfig, TrustRoots, UpstreamConfig};
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::sync::{Arc, Mutex};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -42,6 +45,17 @@ impl Watch {
         if let Some(seen) = self.0.lock().unwrap().get_mut(&id) {
             change(seen);
         }
+    }
+
+    /// The engine's own above TRACE, by name.
+    fn above_trace(&self) -> Vec<&'static str> {
+        let all = self.0.lock().unwrap();
+        let ours = all
+            .values()
+            .filter(|seen| seen.target.starts_with("ringpool::") && seen.level < Level::TRACE);
+        let mut names: Vec<_> = ours.map(|seen| seen.name).collect();
+        names.sort_unstable();
+        names
     }
 
     fn named(&self, name: &str) -> Vec<(u64, Seen)> {
@@ -193,7 +207,45 @@ fn requests_follow_from_the_connections_that_they_go_over() {
         (waits[0].1.parent, waits[0].1.closed),
         (Some(requests[0].0), true)
     );
+    // Nothing that comes with every request.
+    assert_eq!(watch.above_trace(), ["connect", "connection", "lookup"]);
     drop(engine);
     let (_, made) = &watch.named("connection")[0];
     assert!(made.closed && made.fields["reason"] == "\"stopped\"" && made.fields["uses"] == "3");
+    handshakes_are_told_within_their_connection(&watch);
+}
+
+/// Two connections over TLS, one call each.
+fn handshakes_are_told_within_their_connection(watch: &Watch) {
+    watch.0.lock().unwrap().clear();
+    let authority = Authority::new();
+    let config = Arc::new(tls_peer::config(&authority.sign()));
+    let peer = tls_peer::Peer::tls(config, |mut stream| {
+        if tls_peer::read_head(&mut stream).is_some() {
+            let answer = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    let mut settings = UpstreamConfig::at(&peer.url("https")).unwrap();
+    settings.tls = TlsConfig {
+        roots: TrustRoots::Pem(authority.pem.clone()),
+        ..TlsConfig::default()
+    };
+    let engine = engine(1, settings);
+    for _ in 0..2 {
+        let upstream = engine.upstream("backend").unwrap();
+        let request = http::Request::get("/").body(()).unwrap();
+        assert_eq!(run(upstream.call(request)).unwrap().status(), 200);
+    }
+    let handshakes = watch.named("handshake");
+    let connections = watch.named("connection");
+    assert_eq!((handshakes.len(), connections.len()), (2, 2));
+    for (nth, (_, handshake)) in handshakes.iter().enumerate() {
+        assert_eq!(
+            (handshake.target, handshake.level, handshake.closed),
+            ("ringpool::tls", Level::DEBUG, true)
+        );
+        assert_eq!(handshake.parent, Some(connections[nth].0));
+        assert_eq!(handshake.fields["tls.resumed"], (nth > 0).to_string());
+    }
 }

@@ -149,8 +149,10 @@ pub struct UpstreamFigures {
     pub acquires: Acquires,
     /// How long those waited who were queued, whatever came of it; an answer at once is none of them.
     pub wait: Durations,
-    /// How long look-ups of its names took.
+    /// How long look-ups of its names took that brought an address.
     pub lookup: Durations,
+    /// How long those took that brought none.
+    pub lookup_in_vain: Durations,
     /// Look-ups that failed.
     pub lookups_failed: u64,
     /// How long calls took, by method and outcome.
@@ -193,6 +195,7 @@ impl UpstreamFigures {
         (self.acquires).add(&part.counters, &meters.asking);
         self.wait.add(&meters.waits);
         self.lookup.add(&meters.lookups);
+        self.lookup_in_vain.add(&meters.lookups_in_vain);
         self.lookups_failed += meters.lookups_failed;
         for one in meters.requests().told() {
             self.add_requests(one);

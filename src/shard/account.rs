@@ -142,8 +142,8 @@ impl<D: Driver> Core<D> {
         call.min(self.attempt_timeout(key))
     }
 
-    /// The head of a response came so long after the grant; or an attempt was cut off after that.
-    pub(super) fn note_latency(&mut self, key: Key, latency: Duration) {
+    /// An attempt was cut off so long after its grant.
+    pub(super) fn note_cut_off(&mut self, key: Key, latency: Duration) {
         let connection = self.connections.get(key);
         let upstream = connection.map(|connection| connection.upstream);
         if let Some(state) = upstream.and_then(|upstream| self.upstreams.get_mut(upstream)) {
@@ -151,17 +151,16 @@ impl<D: Driver> Core<D> {
         }
     }
 
-    /// The same, of a call that has its response's head, so many nanoseconds after it began; and what that says of the
-    /// endpoint.
+    /// The head of a response came so long after the grant, and what it says of the endpoint. `ends`: the method of its call, and how many
+    /// nanoseconds ago that began, unless the call goes on.
+    #[inline]
     pub(super) fn note_head(
         &mut self,
         key: Key,
         latency: Duration,
-        method: MethodKind,
         status: u16,
-        nanos: u64,
+        ends: Option<(MethodKind, u64)>,
     ) {
-        trace::answered(status);
         let Some(connection) = self.connections.get(key) else {
             return;
         };
@@ -170,7 +169,10 @@ impl<D: Driver> Core<D> {
             return;
         };
         state.account.tail.record(self.now, latency);
-        (state.meters).requested(method, Outcome::Status(status), nanos);
+        if let Some((method, nanos)) = ends {
+            trace::answered(status);
+            (state.meters).requested(method, Outcome::Status(status), nanos);
+        }
         let Some(member) = member else {
             return;
         };

@@ -4,6 +4,7 @@
 //! connection.
 
 use super::core::Core;
+use super::pooling::hand_out;
 use super::sharing::movable::Movable;
 use super::sharing::stake::Stake;
 use crate::config::Class;
@@ -151,11 +152,8 @@ impl<D: Driver> Core<D> {
         }
         let connection = self.connections.get_mut(grant.conn);
         let connection = connection.expect("the pool grants what is open");
-        let reused = connection.granted(self.now);
+        let reused = hand_out(connection, Some(state), self.now);
         let silent = connection.is_silent();
-        if reused {
-            state.meters.avoided_by_reuse += state.dial_nanos_min;
-        }
         self.happened(grant.conn, Lifecycle::Leased { reused });
         let grant = Grant { reused, ..grant };
         Ok(Some(Hit { grant, silent }))

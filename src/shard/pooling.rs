@@ -2,12 +2,14 @@
 //!
 //! Owns: the carrying out of the pool's actions, and its timer. Never: decides who gets a connection.
 
+use super::connection::Connection;
 use super::core::{Core, Timer};
 use super::upstream::UpstreamState;
 use crate::driver::Driver;
 use crate::lifecycle::Lifecycle;
 use crate::pool::{Action, Grant, Input};
 use crate::slab::Key;
+use crate::time::Time;
 
 impl<D: Driver> Core<D> {
     /// Gives the pool an input and carries out what it wants done.
@@ -149,15 +151,24 @@ impl<D: Driver> Core<D> {
             .connections
             .get_mut(grant.conn)
             .expect("the pool grants what is open");
-        let reused = connection.granted(self.now);
-        let upstream = connection.upstream;
-        if reused {
-            // A lower bound: dials that compete with each other take longer.
-            if let Some(state) = self.upstreams.get_mut(upstream) {
-                state.meters.avoided_by_reuse += state.dial_nanos_min;
-            }
-        }
+        let state = self.upstreams.get_mut(connection.upstream);
+        let reused = hand_out(connection, state, self.now);
         self.happened(grant.conn, Lifecycle::Leased { reused });
         Grant { reused, ..grant }
     }
+}
+
+/// The connection goes to whom the pool has granted it, or a slot of it. Whether it had carried something before: then a dial
+/// was spared, which had taken as long as the quickest one, at least. Dials that compete with each other take longer.
+#[inline]
+pub(super) fn hand_out<B>(
+    connection: &mut Connection<B>,
+    state: Option<&mut UpstreamState>,
+    now: Time,
+) -> bool {
+    let reused = connection.granted(now);
+    if let (true, Some(state)) = (reused, state) {
+        state.meters.avoided_by_reuse += state.dial_nanos_min;
+    }
+    reused
 }

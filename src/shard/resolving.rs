@@ -79,10 +79,14 @@ impl<D: Driver> Core<D> {
                 None
             }
         };
-        state.meters.lookups_failed += u64::from(addresses.is_none());
+        let in_vain = addresses.is_none();
+        state.meters.lookups_failed += u64::from(in_vain);
         let took = state.addresses.answered(self.now, host, port, addresses);
         if let Some(took) = took {
-            state.meters.lookups.record(took);
+            match in_vain {
+                true => state.meters.lookups_in_vain.record(took),
+                false => state.meters.lookups.record(took),
+            }
         }
         self.tell_endpoints(upstream);
         self.dial_those_waiting(upstream);

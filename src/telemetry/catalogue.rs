@@ -2,7 +2,7 @@
 //!
 //! Owns: names, units, kinds, labels and help. Never: a name that is not in the table.
 
-use super::read::{self, Out};
+use super::read::{Out, http, pools, shards};
 use crate::client::snapshot::Snapshot;
 use crate::stats::Durations;
 
@@ -84,6 +84,12 @@ impl Metric {
         name
     }
 
+    /// Whether its values are whole numbers of things: else they are seconds, or shares of things.
+    #[cfg(any(test, feature = "opentelemetry"))]
+    pub(super) fn is_whole(&self) -> bool {
+        self.unit != "s" && self.name != RETRY_BUDGET
+    }
+
     /// Gives `to` each of its values, one for each set of labels.
     pub fn read(&self, snapshot: &Snapshot, to: &mut dyn FnMut(Sample<'_>)) {
         let mut checked = |sample: Sample<'_>| {
@@ -128,6 +134,9 @@ const fn metric(
 
 use Kind::{Counter, Gauge, Histogram};
 
+/// It fills bit by bit.
+const RETRY_BUDGET: &str = "ringpool.pool.retry_budget";
+
 const UPSTREAM: &[&str] = &["upstream"];
 const ENDPOINT: &[&str] = &["upstream", "endpoint"];
 const SHARD: &[&str] = &["shard"];
@@ -165,111 +174,140 @@ const REQUEST: &[&str] = &[
 pub const METRICS: &[Metric] = &[
     metric(("http.client.request.duration", "s", Histogram), REQUEST,
         "Calls that ended: from the turn that took one up until its response's head or its error, over all attempts.",
-        read::requests),
+        http::requests),
     metric(("http.client.open_connections", "{connection}", Gauge), PEER_STATE,
-        "Open connections of HTTP upstreams, active or idle.", read::open_connections),
+        "Open connections of HTTP upstreams, active or idle.", http::open_connections),
     metric(("http.client.connection.duration", "s", Histogram), PEER,
-        "How long connections of HTTP upstreams were open that have ended.", read::lifetimes),
-    metric(("dns.lookup.duration", "s", Histogram), &["upstream", "dns.question.name"],
-        "Look-ups of names.", read::lookups),
+        "How long connections of HTTP upstreams were open that have ended.", http::lifetimes),
+    metric(("dns.lookup.duration", "s", Histogram), &["upstream", "dns.question.name", "error.type"],
+        "Look-ups of names; error.type is resolve where there was no address.", http::lookups),
     metric(("ringpool.dns.lookup_failures", "{lookup}", Counter), UPSTREAM,
-        "Look-ups that failed: what was known before is used on.", read::lookups_failed),
+        "Look-ups that failed: what was known before is used on.", http::lookups_failed),
 
     metric(("ringpool.pool.connections", "{connection}", Gauge), &["upstream", "state"],
-        "Connections in each state.", read::connections),
+        "Connections in each state.", pools::connections),
     metric(("ringpool.pool.connection.max", "{connection}", Gauge), UPSTREAM,
-        "The most connections that there may be (connections_max).", read::connections_max),
+        "The most connections that there may be (connections_max).", pools::connections_max),
     metric(("ringpool.pool.connection.permits", "{connection}", Gauge), UPSTREAM,
-        "Connections that count against that, in whatever state.", read::permits),
+        "Connections that count against that, in whatever state.", pools::permits),
     metric(("ringpool.pool.pending_requests", "{request}", Gauge), UPSTREAM,
-        "Callers that wait for a connection.", read::waiters),
+        "Callers that wait for a connection.", pools::waiters),
     metric(("ringpool.pool.acquires", "{acquire}", Counter), &["upstream", "outcome"],
-        "What became of those who asked for a connection.", read::acquires),
+        "What became of those who asked for a connection.", pools::acquires),
     metric(("ringpool.pool.acquires_begun", "{acquire}", Counter), UPSTREAM,
-        "Times that somebody asked for a connection: each attempt of a call, and each checkout.", read::acquires_begun),
+        "Times that somebody asked for a connection: each attempt of a call, and each checkout.", pools::acquires_begun),
     metric(("ringpool.pool.stale_grants", "{connection}", Counter), UPSTREAM,
-        "Connections that had gone bad when those looked who got them, and asked again.", read::stale_grants),
+        "Connections that had gone bad when those looked who got them, and asked again.", pools::stale_grants),
     metric(("ringpool.pool.connection.wait_time", "s", Histogram), UPSTREAM,
-        "How long those waited for a connection who were queued, whatever came of it.", read::waits),
+        "How long those waited for a connection who were queued, whatever came of it.", pools::waits),
     metric(("ringpool.pool.connection.create_time", "s", Histogram), UPSTREAM,
-        "How long connections took to be made, look-up and TLS included.", read::create_times),
+        "How long connections took to be made, look-up and TLS included.", pools::create_times),
     metric(("ringpool.pool.connection.phase_time", "s", Histogram), &["upstream", "phase"],
-        "How long parts of that took: tcp, tls_full, tls_resumed. Its count is that of handshakes.", read::phases),
+        "How long parts of that took: tcp, tls_full, tls_resumed. Its count is that of handshakes.", pools::phases),
     metric(("ringpool.pool.connection.use_time", "s", Histogram), UPSTREAM,
-        "How long connections were held by those who got them.", read::use_times),
+        "How long connections were held by those who got them.", pools::use_times),
     metric(("ringpool.pool.connection.closed", "{connection}", Counter), &["upstream", "reason"],
-        "Connections that have ended, by why.", read::closes),
-    metric(("ringpool.pool.dials", "{dial}", Counter), UPSTREAM, "Dials begun.", read::dials),
-    metric(("ringpool.pool.dial_failures", "{dial}", Counter), UPSTREAM, "Dials that failed.", read::dials_failed),
+        "Connections that have ended, by why.", pools::closes),
+    metric(("ringpool.pool.dials", "{dial}", Counter), UPSTREAM, "Dials begun.", pools::dials),
+    metric(("ringpool.pool.dial_failures", "{dial}", Counter), UPSTREAM, "Dials that failed.", pools::dials_failed),
     metric(("ringpool.pool.handshake_avoided", "s", Counter), &["upstream", "by"],
-        "Time for connecting and handshakes that was not spent, at least: by reuse, by resumption.", read::avoided),
+        "Time for connecting and handshakes that was not spent, at least: by reuse, by resumption.", pools::avoided),
     metric(("ringpool.pool.retries", "{retry}", Counter), &["upstream", "result"],
-        "Calls to be tried again: granted, or refused by the retry budget.", read::retries),
-    metric(("ringpool.pool.retry_budget", "{retry}", Gauge), UPSTREAM,
-        "How many retries all shards have left just now.", read::retry_budget),
-    metric(("ringpool.pool.homes", "{shard}", Gauge), UPSTREAM, "Shards that calls from elsewhere go to.", read::homes),
+        "Calls to be tried again: granted, or refused by the retry budget.", pools::retries),
+    metric((RETRY_BUDGET, "{retry}", Gauge), UPSTREAM,
+        "How many retries all shards have left just now.", pools::retry_budget),
+    metric(("ringpool.pool.homes", "{shard}", Gauge), UPSTREAM, "Shards that calls from elsewhere go to.", pools::homes),
     metric(("ringpool.pool.config_reloads", "{reload}", Counter), &["upstream", "result"],
-        "Times that files which its TLS settings name were read anew and used, or could not be.", read::reloads),
+        "Times that files which its TLS settings name were read anew and used, or could not be.", pools::reloads),
 
     metric(("ringpool.endpoint.connections", "{connection}", Gauge), &["upstream", "endpoint", "state"],
-        "Connections to one endpoint in each state.", read::endpoint_connections),
+        "Connections to one endpoint in each state.", pools::endpoint_connections),
     metric(("ringpool.endpoint.dials", "{dial}", Counter), ENDPOINT, "Attempts to connect to one endpoint.",
-        read::endpoint_dials),
+        pools::endpoint_dials),
     metric(("ringpool.endpoint.dial_failures", "{dial}", Counter), ENDPOINT,
-        "Those of them that failed, TLS included.", read::endpoint_dials_failed),
+        "Those of them that failed, TLS included.", pools::endpoint_dials_failed),
     metric(("ringpool.endpoint.phase_time", "s", Histogram), &["upstream", "endpoint", "phase"],
-        "How long parts of connecting to one endpoint took: tcp, tls_full, tls_resumed.", read::endpoint_phases),
+        "How long parts of connecting to one endpoint took: tcp, tls_full, tls_resumed.", pools::endpoint_phases),
     metric(("ringpool.endpoint.use_time", "s", Histogram), ENDPOINT,
-        "How long connections to one endpoint were held.", read::endpoint_use_times),
+        "How long connections to one endpoint were held.", pools::endpoint_use_times),
     metric(("ringpool.endpoint.closed", "{connection}", Counter), &["upstream", "endpoint", "reason"],
-        "Connections to one endpoint that have ended, by why; reasons that were met.", read::endpoint_closes),
+        "Connections to one endpoint that have ended, by why; reasons that were met.", pools::endpoint_closes),
     metric(("ringpool.endpoint.breaker", "{shard}", Gauge), &["upstream", "endpoint", "state"],
-        "On how many shards the endpoint's breaker is closed, unreachable, ejected or half_open.", read::breakers),
+        "On how many shards the endpoint's breaker is closed, unreachable, ejected or half_open.", pools::breakers),
     metric(("ringpool.endpoint.ejections", "{ejection}", Counter), ENDPOINT,
-        "How often a shard has ejected the endpoint.", read::ejections),
+        "How often a shard has ejected the endpoint.", pools::ejections),
 
     metric(("ringpool.shard.up", "{shard}", Gauge), SHARD,
-        "1, or 0 for a shard that stays down, or did not tell its figures in time.", read::up),
+        "1, or 0 for a shard that stays down, or did not tell its figures in time.", shards::up),
     metric(("ringpool.shard.figures_age", "s", Gauge), SHARD,
-        "How old a shard's figures are: 0, unless it is not up; then those are told that it told last.", read::age),
-    metric(("ringpool.shard.losses", "{loss}", Counter), SHARD, "How often a shard was lost by a defect.", read::losses),
+        "How old a shard's figures are: 0, unless it is not up; then those are told that it told last.", shards::age),
+    metric(("ringpool.shard.losses", "{loss}", Counter), SHARD, "How often a shard was lost by a defect.", shards::losses),
     metric(("ringpool.shard.loop_lag", "s", Gauge), SHARD,
-        "How long what comes in waits for its turn; 0 while each turn leaves nothing undone.", read::lag),
+        "How long what comes in waits for its turn; 0 while each turn leaves nothing undone.", shards::lag),
     metric(("ringpool.shard.queued_calls", "{call}", Gauge), SHARD,
-        "Calls and leases from elsewhere that are queued or under way.", read::depth),
+        "Calls and leases from elsewhere that are queued or under way.", shards::depth),
     metric(("ringpool.shard.refused_calls", "{call}", Counter), &["shard", "reason"],
         "Calls and leases from elsewhere that found the mailbox full, or closed for new work (draining); they have asked no pool.",
-        read::refused_calls),
-    metric(("ringpool.shard.turns", "{turn}", Counter), SHARD, "Turns of the loop.", read::turns),
+        shards::refused_calls),
+    metric(("ringpool.shard.turns", "{turn}", Counter), SHARD, "Turns of the loop.", shards::turns),
     metric(("ringpool.shard.enters", "{call}", Counter), SHARD,
-        "System calls to submit, reap or sleep.", read::enters),
+        "System calls to submit, reap or sleep.", shards::enters),
     metric(("ringpool.shard.submissions", "{operation}", Counter), SHARD,
-        "Operations submitted; over enters, how many go with one system call.", read::submissions),
-    metric(("ringpool.shard.completions", "{operation}", Counter), SHARD, "Completions reaped.", read::completions),
+        "Operations submitted; over enters, how many go with one system call.", shards::submissions),
+    metric(("ringpool.shard.completions", "{operation}", Counter), SHARD, "Completions reaped.", shards::completions),
     metric(("ringpool.shard.buffers", "{buffer}", Gauge), &["shard", "state"],
-        "Receive buffers: held by somebody, free for the kernel.", read::buffers),
+        "Receive buffers: held by somebody, free for the kernel.", shards::buffers),
     metric(("ringpool.shard.buffer_shortages", "{receive}", Counter), SHARD,
-        "Receives that ended for want of a buffer.", read::shortages),
-    metric(("ringpool.shard.steals", "{call}", Counter), SHARD, "Calls of siblings that the shard ran.", read::steals),
+        "Receives that ended for want of a buffer.", shards::shortages),
+    metric(("ringpool.shard.steals", "{call}", Counter), SHARD, "Calls of siblings that the shard ran.", shards::steals),
     metric(("ringpool.shard.offers", "{call}", Counter), SHARD,
-        "Calls that waited and were offered to siblings.", read::offers),
-    metric(("ringpool.shard.task_panics", "{task}", Counter), SHARD, "Tasks that ended by a panic.", read::panics),
+        "Calls that waited and were offered to siblings.", shards::offers),
+    metric(("ringpool.shard.task_panics", "{task}", Counter), SHARD, "Tasks that ended by a panic.", shards::panics),
 
-    metric(("ringpool.engine.sockets", "{socket}", Gauge), &[], "Open sockets.", read::sockets),
-    metric(("ringpool.engine.tasks", "{task}", Gauge), &[], "Tasks on the shards.", read::tasks),
-    metric(("ringpool.engine.timers", "{timer}", Gauge), &[], "Timers armed.", read::timers),
+    metric(("ringpool.engine.sockets", "{socket}", Gauge), &[], "Open sockets.", shards::sockets),
+    metric(("ringpool.engine.tasks", "{task}", Gauge), &[], "Tasks on the shards.", shards::tasks),
+    metric(("ringpool.engine.timers", "{timer}", Gauge), &[], "Timers armed.", shards::timers),
     metric(("ringpool.engine.receive_pauses", "{pause}", Counter), &[],
-        "Times that receiving was paused because a reader was too slow.", read::pauses),
+        "Times that receiving was paused because a reader was too slow.", shards::pauses),
     metric(("ringpool.engine.early_data", "{request}", Counter), &["result"],
-        "Requests sent along with a handshake: accepted, or refused.", read::early),
+        "Requests sent along with a handshake: accepted, or refused.", shards::early),
     metric(("ringpool.engine.audit_events", "{event}", Counter), &["result"],
-        "Audit events: recorded, dropped because the queue was full, or failed.", read::audit),
+        "Audit events: recorded, dropped because the queue was full, or failed.", shards::audit),
 ];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::figures::UpstreamFigures;
+    use crate::client::snapshot::ShardState;
+    use crate::shard::meters::EndpointFigures;
     use std::collections::BTreeSet;
+
+    #[test]
+    fn values_are_of_the_kind_that_is_said() {
+        let mut snapshot = Snapshot::default();
+        let mut upstream = UpstreamFigures::default();
+        (upstream.endpoints).insert("10.0.0.1:80".to_owned(), EndpointFigures::default());
+        upstream.scheme = "http";
+        snapshot.upstreams.insert("a".to_owned(), upstream);
+        snapshot.by_shard.push(ShardState::default());
+        for metric in METRICS {
+            let mut told = 0;
+            metric.read(&snapshot, &mut |sample| {
+                told += 1;
+                let fits = match sample.value {
+                    Value::Count(_) => metric.is_whole() && metric.kind != Kind::Histogram,
+                    Value::Number(_) => !metric.is_whole() && metric.kind != Kind::Histogram,
+                    Value::Durations(_) => metric.kind == Kind::Histogram,
+                };
+                assert!(fits, "{}", metric.name);
+            });
+            // Durations of which there are none are left out, and so are reasons that were not met.
+            let may_be_none =
+                metric.kind == Kind::Histogram || metric.name == "ringpool.endpoint.closed";
+            assert!(told > 0 || may_be_none, "{}", metric.name);
+        }
+    }
 
     #[test]
     fn names_are_unique_and_follow_the_conventions() {

@@ -29,6 +29,9 @@
 //! | `ringpool::tls` | `handshake`, DEBUG | the ClientHello; the end of the handshake |
 //!
 //! A request follows from (links to) the span of its connection, which began with its set-up.
+//!
+//! Subscribers are called on the shards' threads, in the middle of a turn: they must not call the engine. A panic of one is caught where the
+//! engine calls it: the span or event that was told is lost, and the engine goes on.
 
 mod catalogue;
 mod read;

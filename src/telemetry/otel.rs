@@ -9,7 +9,9 @@ use crate::client::snapshots::Snapshots;
 use crate::time::Time;
 use crate::time::clock::Clock;
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Meter, ObservableCounter, ObservableGauge, ObservableUpDownCounter};
+use opentelemetry::metrics::{
+    AsyncInstrument, Meter, ObservableCounter, ObservableGauge, ObservableUpDownCounter,
+};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -92,124 +94,105 @@ impl Source {
 
 impl Instruments {
     fn add(&mut self, meter: &Meter, metric: &'static Metric, source: &Arc<Source>) {
-        match (metric.kind, metric.unit) {
-            (Kind::Counter, "s") => self.sums.push(number(meter, metric, metric.name, source)),
-            (Kind::Counter, _) => {
-                let source = source.clone();
-                let counter = meter
-                    .u64_observable_counter(metric.name)
-                    .with_unit(metric.unit)
-                    .with_description(metric.help)
-                    .with_callback(move |to| {
-                        source.each(metric, |attributes, value| {
-                            if let Value::Count(count) = value {
-                                to.observe(count, &attributes);
-                            }
-                        });
-                    });
-                self.counters.push(counter.build());
+        let Metric {
+            name, unit, help, ..
+        } = *metric;
+        let part = |part: &str| format!("{name}.{part}");
+        match metric.kind {
+            Kind::Counter if metric.is_whole() => {
+                let counter = meter.u64_observable_counter(name).with_unit(unit);
+                let counter = counter.with_callback(observed(metric, source, one(count)));
+                self.counters.push(counter.with_description(help).build());
             }
-            (Kind::Gauge, unit) if unit == "s" || metric.name.ends_with("retry_budget") => {
-                let source = source.clone();
-                let gauge = meter
-                    .f64_observable_gauge(metric.name)
-                    .with_unit(metric.unit)
-                    .with_description(metric.help)
-                    .with_callback(move |to| {
-                        source.each(metric, |attributes, value| {
-                            if let Value::Number(number) = value {
-                                to.observe(number, &attributes);
-                            }
-                        });
-                    });
-                self.gauges.push(gauge.build());
+            Kind::Counter => {
+                let sum = meter.f64_observable_counter(name).with_unit(unit);
+                let sum = sum.with_callback(observed(metric, source, one(number)));
+                self.sums.push(sum.with_description(help).build());
             }
-            (Kind::Gauge, _) => {
-                let source = source.clone();
-                let level = meter
-                    .i64_observable_up_down_counter(metric.name)
-                    .with_unit(metric.unit)
-                    .with_description(metric.help)
-                    .with_callback(move |to| {
-                        source.each(metric, |attributes, value| {
-                            if let Value::Count(count) = value {
-                                to.observe(i64::try_from(count).unwrap_or(i64::MAX), &attributes);
-                            }
-                        });
-                    });
-                self.levels.push(level.build());
+            Kind::Gauge if metric.is_whole() => {
+                let level = meter.i64_observable_up_down_counter(name).with_unit(unit);
+                let level = level.with_callback(observed(metric, source, one(level_of)));
+                self.levels.push(level.with_description(help).build());
             }
-            (Kind::Histogram, _) => {
-                let (buckets, count) = counts(meter, metric, source);
-                self.counters.extend([buckets, count]);
-                let name = format!("{}.sum", metric.name);
-                self.sums.push(number(meter, metric, name, source));
+            Kind::Gauge => {
+                let gauge = meter.f64_observable_gauge(name).with_unit(unit);
+                let gauge = gauge.with_callback(observed(metric, source, one(number)));
+                self.gauges.push(gauge.with_description(help).build());
+            }
+            Kind::Histogram => {
+                let buckets = meter.u64_observable_counter(part("bucket"));
+                let buckets = buckets.with_callback(observed(metric, source, each_bucket));
+                self.counters.push(buckets.with_description(help).build());
+                let all = meter.u64_observable_counter(part("count"));
+                let all = all.with_callback(observed(metric, source, one(count)));
+                self.counters.push(all.with_description(help).build());
+                let sum = meter.f64_observable_counter(part("sum")).with_unit(unit);
+                let sum = sum.with_callback(observed(metric, source, one(number)));
+                self.sums.push(sum.with_description(help).build());
             }
         }
     }
 }
 
-/// Seconds that add up: a counter's own, or a histogram's.
-fn number(
-    meter: &Meter,
+/// Tells an instrument what `read` makes of each value, with the end of the bucket that it is for, if any.
+fn observed<M>(
     metric: &'static Metric,
-    name: impl Into<std::borrow::Cow<'static, str>>,
     source: &Arc<Source>,
-) -> ObservableCounter<f64> {
+    read: impl Fn(Value<'_>, &mut dyn FnMut(M, Option<String>)) + Send + Sync + 'static,
+) -> impl Fn(&dyn AsyncInstrument<M>) + Send + Sync + 'static {
     let source = source.clone();
-    meter
-        .f64_observable_counter(name)
-        .with_unit(metric.unit)
-        .with_description(metric.help)
-        .with_callback(move |to| {
-            source.each(metric, |attributes, value| match value {
-                Value::Number(number) => to.observe(number, &attributes),
-                Value::Durations(all) => to.observe(all.sum().as_secs_f64(), &attributes),
-                Value::Count(_) => {}
+    move |to| {
+        source.each(metric, |attributes, value| {
+            read(value, &mut |number, end| {
+                let mut attributes = attributes.clone();
+                attributes.extend(end.map(|end| KeyValue::new("le", end)));
+                to.observe(number, &attributes);
             });
-        })
-        .build()
+        });
+    }
 }
 
-/// Gives each count that a value has, with the bound that it is for.
-type Counting = fn(Value<'_>, &mut dyn FnMut(u64, Option<String>));
+/// What is one number, whatever the value.
+fn one<M: 'static>(
+    read: fn(Value<'_>) -> Option<M>,
+) -> impl Fn(Value<'_>, &mut dyn FnMut(M, Option<String>)) + Send + Sync {
+    move |value, to| {
+        if let Some(number) = read(value) {
+            to(number, None);
+        }
+    }
+}
 
-/// A histogram's buckets, and how many it counts.
-fn counts(
-    meter: &Meter,
-    metric: &'static Metric,
-    source: &Arc<Source>,
-) -> (ObservableCounter<u64>, ObservableCounter<u64>) {
-    let of = |name: &str, each: Counting| {
-        let source = source.clone();
-        meter
-            .u64_observable_counter(format!("{}.{name}", metric.name))
-            .with_description(metric.help)
-            .with_callback(move |to| {
-                source.each(metric, |attributes, value| {
-                    each(value, &mut |count, bound| {
-                        let mut attributes = attributes.clone();
-                        attributes.extend(bound.map(|bound| KeyValue::new("le", bound)));
-                        to.observe(count, &attributes);
-                    });
-                });
-            })
-            .build()
-    };
-    let buckets = of("bucket", |value, to| {
-        if let Value::Durations(all) = value {
-            for (bound, count) in all.up_to() {
-                to(count, Some(bound.as_secs_f64().to_string()));
-            }
-            to(all.count(), Some("+Inf".to_owned()));
+/// How many.
+fn count(value: Value<'_>) -> Option<u64> {
+    match value {
+        Value::Count(count) => Some(count),
+        Value::Durations(all) => Some(all.count()),
+        Value::Number(_) => None,
+    }
+}
+
+fn level_of(value: Value<'_>) -> Option<i64> {
+    Some(i64::try_from(count(value)?).unwrap_or(i64::MAX))
+}
+
+/// Seconds that add up, or what is no whole number.
+fn number(value: Value<'_>) -> Option<f64> {
+    match value {
+        Value::Number(number) => Some(number),
+        Value::Durations(all) => Some(all.sum().as_secs_f64()),
+        Value::Count(_) => None,
+    }
+}
+
+/// A histogram's buckets, each with all that are below its end.
+fn each_bucket(value: Value<'_>, to: &mut dyn FnMut(u64, Option<String>)) {
+    if let Value::Durations(all) = value {
+        for (end, count) in all.up_to() {
+            to(count, Some(end.as_secs_f64().to_string()));
         }
-    });
-    let count = of("count", |value, to| {
-        if let Value::Durations(all) = value {
-            to(all.count(), None);
-        }
-    });
-    (buckets, count)
+        to(all.count(), Some("+Inf".to_owned()));
+    }
 }
 
 impl fmt::Debug for Instruments {

@@ -1,11 +1,24 @@
 //! Spans and events, for real.
+//!
+//! Never: calls a subscriber but through `contained`.
 
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use std::fmt::Display;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use tracing::field::{Empty, display};
-use tracing::{Instrument, Level, debug_span, enabled, error, trace_span, warn};
+use tracing::level_filters::LevelFilter;
+use tracing::{Level, debug_span, enabled, error, trace_span, warn};
+
+/// Calls the subscriber. A panic of it ends here: what it was told is lost, and nothing else. Here it could end a shard, or, where a span is
+/// dropped because of another panic, the process.
+fn contained<T: Default>(call: impl FnOnce() -> T) -> T {
+    // Nothing of the engine's is changed in there.
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_default()
+}
 
 /// A span that ends when it is dropped.
 #[derive(Debug)]
@@ -17,105 +30,181 @@ impl Default for Span {
     }
 }
 
+impl Drop for Span {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.0.is_disabled() {
+            let span = std::mem::replace(&mut self.0, tracing::Span::none());
+            contained(|| drop(span));
+        }
+    }
+}
+
 impl Span {
+    fn current() -> Span {
+        contained(|| Span(tracing::Span::current()))
+    }
+
+    /// Tells something of it, if anybody wants to know.
+    fn tell(&self, what: impl FnOnce(&tracing::Span)) {
+        if !self.0.is_disabled() {
+            contained(|| what(&self.0));
+        }
+    }
+
     pub(crate) fn error(&self, error: &dyn Display) {
-        self.0.record("error", display(error));
+        self.tell(|span| {
+            span.record("error", display(error));
+        });
     }
 
     /// The connection can be used.
     pub(crate) fn opened(&self, endpoint: Option<&Endpoint>) {
-        if let Some(endpoint) = endpoint {
-            self.0.record("network.peer.address", display(endpoint));
-        }
-        tracing::debug!(target: "ringpool::connection", parent: &self.0, "opened");
+        self.tell(|span| {
+            if let Some(endpoint) = endpoint {
+                span.record("network.peer.address", display(endpoint));
+            }
+            tracing::debug!(target: "ringpool::connection", parent: span, "opened");
+        });
     }
 
     pub(crate) fn resumed(&self, resumed: bool) {
-        self.0.record("tls.resumed", resumed);
+        self.tell(|span| {
+            span.record("tls.resumed", resumed);
+        });
     }
 
     /// The connection begins to end.
     pub(crate) fn ends(&self, reason: &'static str, uses: u64) {
-        self.0.record("reason", reason);
-        self.0.record("uses", uses);
+        self.tell(|span| {
+            span.record("reason", reason);
+            span.record("uses", uses);
+        });
+    }
+
+    /// Is left when what is returned is dropped.
+    fn enter(&self) -> Entered<'_> {
+        self.tell(|span| {
+            span.with_subscriber(|(id, subscriber)| subscriber.enter(id));
+        });
+        Entered(self)
+    }
+}
+
+/// This thread is in the span.
+struct Entered<'a>(&'a Span);
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        self.0.tell(|span| {
+            span.with_subscriber(|(id, subscriber)| subscriber.exit(id));
+        });
     }
 }
 
 /// The span that a caller on another thread is in, if requests have spans.
 #[derive(Debug, Default)]
-pub(crate) struct Caller(Option<tracing::Span>);
+pub(crate) struct Caller(Option<Span>);
 
 impl Caller {
     pub(crate) fn current() -> Caller {
-        Caller(has_requests().then(tracing::Span::current))
+        Caller(has_requests().then(Span::current))
     }
 }
 
+/// Whether anybody may want what is told at TRACE: one look at memory.
+#[inline]
+fn may_trace() -> bool {
+    Level::TRACE <= LevelFilter::current()
+}
+
+#[inline]
 fn has_requests() -> bool {
-    enabled!(target: "ringpool::request", Level::TRACE)
+    may_trace() && contained(|| enabled!(target: "ringpool::request", Level::TRACE))
 }
 
 pub(crate) fn connection(upstream: &str, shard: usize) -> Span {
     // Of nobody: it outlives the request that it is dialled for, if there is one.
-    Span(debug_span!(
-        target: "ringpool::connection", parent: None, "connection",
-        upstream, shard, network.peer.address = Empty, reason = Empty, uses = Empty, error = Empty,
-    ))
+    contained(|| {
+        Span(debug_span!(
+            target: "ringpool::connection", parent: None, "connection",
+            upstream, shard, network.peer.address = Empty, reason = Empty, uses = Empty, error = Empty,
+        ))
+    })
 }
 
 pub(crate) fn connect(of: &Span, endpoint: &Endpoint) -> Span {
-    Span(debug_span!(
-        target: "ringpool::connection", parent: &of.0, "connect",
-        network.peer.address = %endpoint, error = Empty,
-    ))
+    contained(|| {
+        Span(debug_span!(
+            target: "ringpool::connection", parent: &of.0, "connect",
+            network.peer.address = %endpoint, error = Empty,
+        ))
+    })
 }
 
 pub(crate) fn handshake(of: &Span) -> Span {
-    Span(debug_span!(
-        target: "ringpool::tls", parent: &of.0, "handshake",
-        tls.resumed = Empty, error = Empty,
-    ))
+    contained(|| {
+        Span(debug_span!(
+            target: "ringpool::tls", parent: &of.0, "handshake",
+            tls.resumed = Empty, error = Empty,
+        ))
+    })
 }
 
 pub(crate) fn lookup(host: &str) -> Span {
-    Span(debug_span!(
-        target: "ringpool::dns", parent: None, "lookup",
-        dns.question.name = host, error = Empty,
-    ))
+    contained(|| {
+        Span(debug_span!(
+            target: "ringpool::dns", parent: None, "lookup",
+            dns.question.name = host, error = Empty,
+        ))
+    })
 }
 
 /// Of the request that is polled.
+#[inline]
 pub(crate) fn wait() -> Span {
-    Span(trace_span!(target: "ringpool::wait", "wait_for_connection"))
+    if !may_trace() {
+        return Span::default();
+    }
+    contained(|| Span(trace_span!(target: "ringpool::wait", "wait_for_connection")))
 }
 
 /// The request that is polled goes over the connection of this span.
+#[inline]
 pub(crate) fn link(to: &Span) {
     if has_requests() {
-        tracing::Span::current().follows_from(&to.0);
+        Span::current().tell(|span| {
+            span.follows_from(&to.0);
+        });
     }
 }
 
+#[inline]
 pub(crate) fn answered(status: u16) {
     if has_requests() {
-        tracing::Span::current().record("http.response.status_code", status);
+        Span::current().tell(|span| {
+            span.record("http.response.status_code", status);
+        });
     }
 }
 
 pub(crate) fn failed(error: &Error) {
     if has_requests() {
-        let span = tracing::Span::current();
-        span.record("error.type", error.kind().name());
-        span.record("error", display(error));
+        Span::current().tell(|span| {
+            span.record("error.type", error.kind().name());
+            span.record("error", display(error));
+        });
     }
 }
 
 pub(crate) fn lost(shard: usize, why: &Error) {
-    error!(target: "ringpool::shard", shard, error = %why, "a shard was lost");
+    contained(|| error!(target: "ringpool::shard", shard, error = %why, "a shard was lost"));
 }
 
 pub(crate) fn small_ring(shard: usize, asked: u32, entries: u32) {
-    warn!(target: "ringpool::shard", shard, asked, entries, "memory was short: a shard has a smaller ring");
+    contained(|| {
+        warn!(target: "ringpool::shard", shard, asked, entries, "memory was short: a shard has a smaller ring");
+    });
 }
 
 /// The span of a request to the upstream, and by the method, that `what` says.
@@ -124,15 +213,37 @@ pub(crate) fn request<'a>(caller: Caller, what: impl FnOnce() -> (&'a str, &'sta
         return Span::default();
     }
     let (upstream, method) = what();
-    let parent = caller.0.unwrap_or_else(tracing::Span::current);
-    Span(trace_span!(
-        target: "ringpool::request", parent: &parent, "request",
-        upstream, http.request.method = method,
-        http.response.status_code = Empty, error.type = Empty, error = Empty,
-    ))
+    let parent = caller.0.unwrap_or_else(Span::current);
+    contained(|| {
+        Span(trace_span!(
+            target: "ringpool::request", parent: &parent.0, "request",
+            upstream, http.request.method = method,
+            http.response.status_code = Empty, error.type = Empty, error = Empty,
+        ))
+    })
+}
+
+pin_project_lite::pin_project! {
+    /// A future that is polled within a span.
+    struct Within<F> {
+        #[pin]
+        run: F,
+        // After it: what it drops is still the request's.
+        span: Span,
+    }
+}
+
+impl<F: Future> Future for Within<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let _entered = this.span.enter();
+        this.run.poll(cx)
+    }
 }
 
 /// Polls `run` within the span.
 pub(crate) fn within<F: Future>(span: Span, run: F) -> impl Future<Output = F::Output> + use<F> {
-    run.instrument(span.0)
+    Within { run, span }
 }

@@ -154,6 +154,9 @@ fn the_exposition_passes_promtool() {
         "they differ in comments alone"
     );
     assert!(page.contains("ringpool_pool_acquires_total{upstream=\"backend\",outcome=\"hit\"} 9"));
+    let lookups =
+        "dns_lookup_duration_seconds_count{upstream=\"backend\",dns_question_name=\"localhost\"} 1";
+    assert!(page.contains(lookups), "{page}");
 }
 
 fn visit(endpoint: &PrometheusEndpoint, request: &str) -> String {

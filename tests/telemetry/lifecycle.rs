@@ -5,6 +5,7 @@ use crate::common::peer::{OK, Peer};
 use ringpool::audit::CloseCause;
 use ringpool::config::UpstreamConfig;
 use ringpool::{Config, Engine, Lifecycle, LifecycleEvent};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -92,8 +93,15 @@ fn each_moment_of_a_connection_is_told_in_order() {
 #[test]
 fn a_subscriber_that_panics_is_left_alone() {
     let peer = Peer::start();
-    let engine = subscribed(UpstreamConfig::at(&peer.http()).unwrap(), |_| panic!("no"));
+    let times = Arc::new(AtomicUsize::new(0));
+    let called = times.clone();
+    let engine = subscribed(UpstreamConfig::at(&peer.http()).unwrap(), move |_| {
+        called.fetch_add(1, Ordering::SeqCst);
+        panic!("no");
+    });
     two_calls(&engine, &peer);
     let told = until(&engine, "the end", |told| told.now.connections == 0);
-    assert_eq!(told.by_shard[0].losses, 0);
+    let shard = &told.by_shard[0];
+    assert_eq!((shard.losses, shard.task_panics), (0, 0));
+    assert_eq!(times.load(Ordering::SeqCst), 1, "by its shard, once");
 }

@@ -39,6 +39,23 @@ fn the_second_connection_is_resumed_on_another_shard_too() {
         assert_eq!(times.map(|times| times.count()), [1, 3]);
         assert_eq!(seen.connect_times.count(), 4);
         assert!(times.iter().all(|times| times.min() > Some(Duration::ZERO)));
+        let backend = &seen.upstreams["backend"];
+        let phases = [
+            &backend.all.connect,
+            &backend.all.handshake_full,
+            &backend.all.handshake_resumed,
+        ];
+        assert_eq!(phases.map(|phase| phase.count()), [4, 1, 3]);
+        let avoided = backend.handshake_time_avoided_by_resumption;
+        assert_eq!(avoided, seen.handshake_time_avoided_by_resumption);
+        // At least: each resumed one avoided what the full one had taken longer, if it is known where it was resumed.
+        let full = backend.all.handshake_full.sum();
+        assert!(avoided <= 3 * full, "{avoided:?} of 3 times {full:?}");
+        assert_eq!(
+            backend.handshake_time_avoided,
+            Duration::ZERO,
+            "nothing was used twice"
+        );
     }
 }
 

@@ -180,7 +180,7 @@ impl Uring {
 
     /// Appends what the completion queue holds.
     fn reap_once(&mut self, events: &mut Vec<Event<RingBuffer>>) {
-        let (mut reaped, sleeps) = (0, self.ring.sleeps);
+        let (mut reaped, mut pulses, sleeps) = (0, 0, self.ring.sleeps);
         for completion in self.ring.completions() {
             reaped += 1;
             let Some(token) = Token::unpack(completion.user_data()) else {
@@ -191,7 +191,10 @@ impl Uring {
                 Kind::Wake => self.wake_armed = io_uring::cqueue::more(completion.flags()),
                 // The sleep is over, which is all that it says.
                 Kind::Message | Kind::Teardown => {}
-                Kind::Pulse => self.pulse.ended(completion.result(), sleeps),
+                Kind::Pulse => {
+                    pulses += 1;
+                    self.pulse.ended(completion.result(), sleeps);
+                }
                 Kind::Unsent => self.messages.failed(-completion.result()),
                 Kind::Connect | Kind::Receive | Kind::Send | Kind::Cancel | Kind::Close => {
                     self.sockets
@@ -200,6 +203,7 @@ impl Uring {
             }
         }
         self.completions += reaped;
+        self.ring.reaped(reaped > pulses);
     }
 
     /// Cancels everything and waits, but not for long. Returns whether all has ended.

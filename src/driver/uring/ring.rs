@@ -245,6 +245,12 @@ impl Ring {
         })
     }
 
+    /// The completions that were there are reaped: whether `any` of them was waited for.
+    #[inline]
+    pub(super) fn reaped(&mut self, any: bool) {
+        self.spin.reaped(any);
+    }
+
     /// Lets completions in that found no room.
     pub(super) fn flush_overflow(&mut self) -> io::Result<()> {
         tolerate(self.call(0, EnterFlags::GETEVENTS, None))

@@ -1,7 +1,8 @@
 //! Looking out for completions before a sleep.
 //!
 //! Owns: how long, and when not. Never: makes a system call. A sleep and its end take more of the core than many looks at
-//! shared memory, and the peer's side has nobody to wake. Where looking out was in vain the next sleeps come without.
+//! shared memory, and the peer's side has nobody to wake. Where looking out was in vain the next sleeps come without. What ends it may be
+//! the ring's own timer alone: that is in vain as well, and only who reaps knows.
 
 use crate::time::clock::Clock;
 use std::time::Duration;
@@ -20,6 +21,8 @@ pub(super) struct Spin {
     penalty: u32,
     /// How many of them are left.
     skipped: u32,
+    /// Something came while it looked out, and it is not known yet what.
+    found: bool,
 }
 
 impl Spin {
@@ -30,6 +33,7 @@ impl Spin {
             clock: Clock::system(),
             penalty: 0,
             skipped: 0,
+            found: false,
         }
     }
 
@@ -46,8 +50,8 @@ impl Spin {
         true
     }
 
-    /// Looks until `found`, or for as long as it may, and no longer than `at_most`. `None` if it was found, or else how long
-    /// that took.
+    /// Looks until `found`, or for as long as it may, and no longer than `at_most`. `None` if it was found, to be
+    /// [reaped](Spin::reaped); or else how long that took.
     pub(super) fn look_out(
         &mut self,
         at_most: Duration,
@@ -58,7 +62,7 @@ impl Spin {
         let took = loop {
             for _ in 0..LOOKS {
                 if found() {
-                    self.penalty = 0;
+                    self.found = true;
                     return None;
                 }
                 std::hint::spin_loop();
@@ -68,9 +72,24 @@ impl Spin {
                 break took;
             }
         };
+        self.in_vain();
+        Some(took)
+    }
+
+    /// What is there was reaped: whether `any` of it was waited for.
+    #[inline]
+    pub(super) fn reaped(&mut self, any: bool) {
+        if std::mem::take(&mut self.found) {
+            match any {
+                true => self.penalty = 0,
+                false => self.in_vain(),
+            }
+        }
+    }
+
+    fn in_vain(&mut self) {
         self.penalty = (2 * self.penalty + 1).min(SKIPPED_MAX);
         self.skipped = self.penalty;
-        Some(took)
     }
 }
 
@@ -93,9 +112,25 @@ mod tests {
             assert_eq!((0..100).filter(|_| !spin.is_wanted()).count(), pause);
             spin.skipped = 0;
         }
-        assert!(spin.look_out(Duration::MAX, || true).is_none() && spin.is_wanted());
+        assert!(spin.look_out(Duration::MAX, || true).is_none());
+        spin.reaped(true);
+        assert!(spin.is_wanted());
         assert!(spin.look_out(Duration::MAX, || false).is_some());
         assert!(!spin.is_wanted() && spin.is_wanted());
+    }
+
+    #[test]
+    fn the_rings_own_timer_alone_is_no_success() {
+        let mut spin = Spin::new(Duration::from_nanos(1));
+        for pause in [1, 3, 7] {
+            assert!(spin.look_out(Duration::MAX, || true).is_none());
+            spin.reaped(false);
+            assert_eq!((0..100).filter(|_| !spin.is_wanted()).count(), pause);
+        }
+        spin.reaped(true);
+        spin.reaped(false);
+        assert!(spin.is_wanted(), "nobody was looking out");
+        assert_eq!(spin.penalty, 7);
     }
 
     #[test]

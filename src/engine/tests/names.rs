@@ -97,6 +97,27 @@ fn one_look_up_is_under_way_however_many_dials_time_out_meanwhile() {
 }
 
 #[test]
+fn a_look_up_in_vain_is_told_apart() {
+    let names = Arc::new(Names::default());
+    let mut rig = Rig::resolving(named(), names.clone());
+    rig.web.serve(1, 128);
+    let mut calls = [rig.call(0, "a", "/x")];
+    rig.settle();
+    names.answer_one("name.test", None);
+    rig.finish(&mut calls);
+    let kind = calls[0].error().map(|error| error.kind());
+    assert_eq!(kind, Some(ErrorKind::Resolve));
+    let told = rig.figures(0);
+    let meters = &told.upstreams["a"].meters;
+    assert_eq!(meters.lookups_failed, 1);
+    if crate::stats::TELEMETRY {
+        let counts = [meters.lookups.count(), meters.lookups_in_vain.count()];
+        assert_eq!(counts, [0, 1]);
+    }
+    rig.stop();
+}
+
+#[test]
 fn the_first_address_that_accepts_serves() {
     let names = Arc::new(Names::default());
     let mut rig = Rig::resolving(named(), names.clone());

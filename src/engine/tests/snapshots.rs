@@ -164,3 +164,46 @@ fn an_endpoint_that_leaves_one_shard_first_falls_on_none() {
     assert_eq!(hold(&snapshot(&mut rig, &[0, 1])), was, "it goes on");
     rig.stop();
 }
+
+/// Of so many connections, all warm.
+fn warm(shards: usize, count: u32, steal: bool) -> Rig {
+    let mut settings = UpstreamConfig::at("http://192.0.2.1").unwrap();
+    (settings.connections_max, settings.idle_min) = (count, count);
+    settings.sharing.steal = steal;
+    let mut rig = Rig::of(shards, Config::with_upstream("a", settings));
+    rig.web.serve(1, count as usize);
+    rig.settle();
+    rig
+}
+
+#[test]
+fn a_call_that_a_sibling_runs_is_stolen_and_counted_once() {
+    let mut rig = warm(2, 2, true);
+    let mut calls = ["/hold/1", "/hold/2"].map(|path| rig.call(0, "a", path));
+    rig.settle();
+    assert_eq!(rig.web.let_go(), 2, "both are under way");
+    rig.finish(&mut calls);
+    let told = snapshot(&mut rig, &[0, 1]);
+    let acquires = told.upstreams["a"].acquires;
+    assert_eq!((acquires.begun, acquires.stale), (2, 0));
+    assert_eq!((acquires.hit, acquires.stolen), (1, 1));
+    assert_eq!(acquires.in_progress(), 0);
+    let steals: u64 = told.by_shard.iter().map(|shard| shard.steals).sum();
+    assert_eq!(steals, 1);
+    rig.stop();
+}
+
+#[test]
+fn who_waits_when_a_drain_is_over_is_told_as_draining() {
+    let mut rig = warm(1, 1, false);
+    let calls = ["/hold/1", "/hold/2"].map(|path| rig.call(0, "a", path));
+    rig.settle();
+    let _over = rig.shared.drain(SECOND);
+    rig.pass(2 * SECOND);
+    let told = snapshot(&mut rig, &[0]);
+    let acquires = told.upstreams["a"].acquires;
+    assert_eq!((acquires.begun, acquires.hit), (2, 1));
+    assert_eq!((acquires.draining, acquires.in_progress()), (1, 0));
+    drop(calls);
+    rig.stop();
+}

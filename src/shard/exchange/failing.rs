@@ -70,7 +70,7 @@ impl<D: Driver> Exchange<D> {
         }
         if kind == ErrorKind::Timeout(Phase::Head) {
             // Cut off, it counts as having taken that long: else the limit would never rise again.
-            core.note_latency(lease.key, now.since(this.facts.granted));
+            core.note_cut_off(lease.key, now.since(this.facts.granted));
         }
         if !speaks_against_endpoint(kind) || stale || this.facts.has_failed_here() {
             return;

@@ -62,14 +62,11 @@ impl<D: Driver> Exchange<D> {
                     this.head = core.take_front(key, len, 0..len, body_by);
                     let latency = this.facts.head.since(this.facts.granted);
                     let took = this.facts.head.nanos_since(this.facts.begun);
-                    if this.facts.early && status == http::StatusCode::TOO_EARLY.as_u16() {
-                        // The call goes on: what is told of it is how it ends.
-                        core.note_latency(key, latency);
-                        core.note_served(key, latency);
-                    } else {
-                        // Now, not at its end: many a caller reads no body, and many a body has no end.
-                        core.note_head(key, latency, this.state.method(), status, took);
-                    }
+                    // What is refused for having come early goes on, and what is told of it is how it ends.
+                    let early = status == http::StatusCode::TOO_EARLY.as_u16() && this.facts.early;
+                    // Now, not at its end: many a caller reads no body, and many a body has no end.
+                    let ends = (!early).then(|| (this.state.method(), took));
+                    core.note_head(key, latency, status, ends);
                     this.told = match is_fault(status) {
                         true => Told::Fault,
                         false => Told::Served,

@@ -6,7 +6,7 @@
 //! | what | bytes at most, for each upstream and shard |
 //! |---|---|
 //! | durations of requests | 200 for each pair of method and outcome, [`SERIES_MAX`] pairs; all further ones share one |
-//! | waits, look-ups | 200 each |
+//! | waits, look-ups, look-ups in vain | 200 each |
 //! | an endpoint | six times 200 and 350, [`PLACES_MAX`] endpoints; all further ones share one |
 //! | one that has left | the same; [`GONE_MAX`] of them, and more where there are fewer endpoints; what left before those shares one |
 
@@ -41,7 +41,9 @@ pub(crate) struct Meters {
     requests: Requests,
     /// Of those who waited for a connection.
     pub(crate) waits: Durations,
+    /// Look-ups that had an answer of use, and those that had none.
     pub(crate) lookups: Durations,
+    pub(crate) lookups_in_vain: Durations,
     pub(crate) lookups_failed: u64,
     pub(crate) avoided_by_reuse: u64,
     pub(crate) avoided_by_resumption: u64,
@@ -235,6 +237,7 @@ impl Meters {
             requests: self.requests.clone(),
             waits: self.waits.clone(),
             lookups: self.lookups.clone(),
+            lookups_in_vain: self.lookups_in_vain.clone(),
             places: Vec::new(),
             gone: VecDeque::new(),
             elsewhere: self.elsewhere.clone(),
@@ -258,6 +261,7 @@ impl Meters {
         self.requests.add(&others.requests);
         self.waits.add(&others.waits);
         self.lookups.add(&others.lookups);
+        self.lookups_in_vain.add(&others.lookups_in_vain);
         self.lookups_failed += others.lookups_failed;
         self.avoided_by_reuse += others.avoided_by_reuse;
         self.avoided_by_resumption += others.avoided_by_resumption;
@@ -288,7 +292,7 @@ mod tests {
         let vectors = of.places.capacity() * size_of::<usize>();
         let vectors = vectors + of.gone.capacity() * size_of::<Gone>();
         let (_, requests) = of.requests.size();
-        size_of::<Meters>() + places + requests + vectors + (6 + 2) * Durations::SIZE_MAX
+        size_of::<Meters>() + places + requests + vectors + (6 + 3) * Durations::SIZE_MAX
     }
 
     fn address(nth: u32) -> Endpoint {

@@ -66,6 +66,12 @@ pub(crate) struct PoolState {
     pub(crate) connections: u64,
     /// Open sockets.
     pub(crate) sockets: u64,
+    /// Shards that did not tell theirs in time: what they told last is in these figures. Older records do not say.
+    #[serde(default)]
+    pub(crate) missing: u64,
+    /// Shards that were lost too often, and are not started again.
+    #[serde(default)]
+    pub(crate) down: u64,
 }
 
 /// What the engine counts.

@@ -114,6 +114,8 @@ fn plus(one: PoolState, other: PoolState) -> PoolState {
         waiters: one.waiters + other.waiters,
         connections: one.connections + other.connections,
         sockets: one.sockets + other.sockets,
+        missing: one.missing + other.missing,
+        down: one.down + other.down,
     }
 }
 

@@ -96,6 +96,12 @@ fn pool(snapshot: &Snapshot) -> PoolState {
         waiters: sum(|one| one.waiters),
         connections: snapshot.now.connections,
         sockets: snapshot.now.sockets,
+        missing: snapshot.missing.len() as u64,
+        down: snapshot
+            .by_shard
+            .iter()
+            .filter(|one| one.down.is_some())
+            .count() as u64,
     }
 }
 

@@ -149,6 +149,7 @@ impl View {
         }
         if let Some(pool) = self.pool {
             let _ = write!(line, "  leased {} of {}", pool.leased, pool.connections);
+            line.push_str(&unseen(pool));
         }
         if let Some(hit_rate) = self.hit_rate() {
             let _ = write!(line, "  hits {hit_rate}");
@@ -175,8 +176,12 @@ impl View {
                 .hit_rate()
                 .map_or(String::new(), |rate| format!("   hits {rate}"));
             format!(
-                "{} leased, {} idle, {} dialing, {} waiting{hits}",
-                pool.leased, pool.idle, pool.dialing, pool.waiters
+                "{} leased, {} idle, {} dialing, {} waiting{hits}{}",
+                pool.leased,
+                pool.idle,
+                pool.dialing,
+                pool.waiters,
+                unseen(pool)
             )
         });
         let or_none = |text: String| {
@@ -227,6 +232,14 @@ fn time(nanoseconds: u64) -> String {
         us if us < 1e3 => format!("{us:.0} µs"),
         us if us < 1e6 => format!("{:.1} ms", us / 1e3),
         us => format!("{:.1} s", us / 1e6),
+    }
+}
+
+/// Shards of which these figures are not what they are now.
+fn unseen(pool: PoolState) -> String {
+    match pool.missing + pool.down {
+        0 => String::new(),
+        some => format!("  ({some} shards unseen)"),
     }
 }
 

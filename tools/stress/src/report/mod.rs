@@ -424,6 +424,7 @@ pub(crate) mod tests {
                     waiters: nth % 4,
                     connections: 62,
                     sockets: 62,
+                    ..PoolState::default()
                 }),
                 counters: Counters {
                     hits: 49,

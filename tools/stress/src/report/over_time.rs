@@ -12,7 +12,7 @@ use super::View;
 
 const COLUMNS: &str = "phase,start_s,length_s,ok,failed,rate_rps,p50_us,p90_us,p99_us,p999_us,max_us,idle,leased,dialing,\
      waiters,connections,sockets,hits,misses,waits,dials,dials_failed,opened,handshakes_full,handshakes_resumed,evictions,\
-     cpu_user_s,cpu_system_s";
+     cpu_user_s,cpu_system_s,shards_missing,shards_down";
 
 /// One line for each interval, and one of no length for what came after the window; a figure that is not known is empty.
 pub(super) fn csv(views: &[View<'_>]) -> String {
@@ -40,10 +40,13 @@ pub(super) fn csv(views: &[View<'_>]) -> String {
                     )
                 },
             );
+            let shards = sample
+                .pool
+                .map_or_else(|| ",".to_owned(), |p| format!("{},{}", p.missing, p.down));
             let c = sample.counters;
             let _ = writeln!(
                 text,
-                "{},{:.6},{length:.6},{},{failed},{rate},{},{},{},{},{},{pool},{},{},{},{},{},{},{},{},{},{:.6},{:.6}",
+                "{},{:.6},{length:.6},{},{failed},{rate},{},{},{},{},{},{pool},{},{},{},{},{},{},{},{},{},{:.6},{:.6},{shards}",
                 view.key,
                 sample.start.as_secs_f64(),
                 sample.ok,

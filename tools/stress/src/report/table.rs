@@ -134,6 +134,7 @@ pub(super) fn render(report: &Report, colour: bool) -> String {
         line(&mut text, row, &columns, paint);
     }
     errors(&mut text, &report.phases, paint);
+    unseen(&mut text, &report.phases, paint);
     text.push('\n');
     if report.interrupted() {
         text.push_str("Interrupted: the last column covers what was measured until then.\n");
@@ -243,6 +244,23 @@ fn errors(text: &mut String, phases: &[Phase], paint: Paint) {
     }
     if phases.iter().any(|phase| !phase.result.failed.is_empty()) {
         text.push('\n');
+    }
+}
+
+/// Shards that did not tell their figures, phase by phase: what is said of the pool is older than it looks then.
+fn unseen(text: &mut String, phases: &[Phase], paint: Paint) {
+    for phase in phases {
+        let pools = phase.result.series.samples.iter().filter_map(|s| s.pool);
+        let (all, some) = pools.fold((0, 0), |(all, some), pool| {
+            (all + 1, some + usize::from(pool.missing + pool.down > 0))
+        });
+        if some > 0 {
+            let line = format!(
+                "unseen ({}): at the end of {some} of {all} intervals not every shard told its figures; `stress review` says more",
+                phase.title()
+            );
+            let _ = write!(text, "\n{}", paint.red(&line));
+        }
     }
 }
 
@@ -392,6 +410,26 @@ mod tests {
         let text = render(&report, false);
         assert!(text.contains("failed (run): 1,200 timed_out"), "{text}");
         assert!(!text.contains("gain"));
+    }
+
+    #[test]
+    fn shards_that_did_not_tell_are_counted_in_intervals() {
+        let mut report = Report::of_run(phase("run", "", 5));
+        let samples = &mut report.phases[0].result.series.samples;
+        let pool = |missing| crate::series::PoolState {
+            missing,
+            ..crate::series::PoolState::default()
+        };
+        for missing in [0, 2, 1] {
+            samples.push(crate::series::Sample {
+                pool: Some(pool(missing)),
+                ..crate::series::Sample::default()
+            });
+        }
+        let text = render(&report, false);
+        assert!(text.contains("unseen (run): at the end of 2 of "), "{text}");
+        report.phases[0].result.series.samples.clear();
+        assert!(!render(&report, false).contains("unseen"));
     }
 
     #[test]

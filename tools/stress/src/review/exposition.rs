@@ -10,13 +10,25 @@ use crate::contacts::Contacts;
 /// Upstreams that are reviewed, at most.
 const UPSTREAMS_MAX: usize = 256;
 
+/// Shards that are looked at, at most.
+const SHARDS_MAX: usize = 1024;
+
 /// Why a text is no exposition.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NoMetrics;
 
-/// The facts of each upstream.
-pub(super) fn read(text: &str) -> Result<BTreeMap<String, Facts>, NoMetrics> {
+/// What a scrape says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Scrape {
+    /// Of the engine, whatever the upstream.
+    pub(super) engine: Facts,
+    pub(super) upstreams: BTreeMap<String, Facts>,
+}
+
+/// The facts of the engine and of each upstream.
+pub(super) fn read(text: &str) -> Result<Scrape, NoMetrics> {
     let mut upstreams = BTreeMap::<String, Facts>::new();
+    let (mut up, mut ages) = (BTreeMap::new(), BTreeMap::new());
     for line in text.lines() {
         let Some((name, labels, value)) = sample(line) else {
             continue;
@@ -27,6 +39,13 @@ pub(super) fn read(text: &str) -> Result<BTreeMap<String, Facts>, NoMetrics> {
                 .find(|(name, _)| *name == wanted)
                 .map(|(_, v)| v.as_str())
         };
+        if let Some(shard) = label("shard").filter(|_| up.len() < SHARDS_MAX) {
+            match name {
+                "ringpool_shard_up" => drop(up.insert(shard.to_owned(), value)),
+                "ringpool_shard_figures_age_seconds" => drop(ages.insert(shard.to_owned(), value)),
+                _ => {}
+            }
+        }
         let Some(upstream) = label("upstream") else {
             continue;
         };
@@ -88,10 +107,15 @@ pub(super) fn read(text: &str) -> Result<BTreeMap<String, Facts>, NoMetrics> {
             _ => contacts(&mut facts.contacts, name, &label, value.max(0.0)),
         }
     }
-    if upstreams.is_empty() {
+    if upstreams.is_empty() && up.is_empty() {
         return Err(NoMetrics);
     }
-    Ok(upstreams)
+    let mut engine = Facts::default();
+    for (shard, _) in up.into_iter().filter(|(_, up)| *up == 0.0) {
+        let age = ages.get(&shard).copied().unwrap_or(0.0);
+        engine.unseen.not_up.insert(shard, age);
+    }
+    Ok(Scrape { engine, upstreams })
 }
 
 /// What is told of look-ups, closes and endpoints.
@@ -196,9 +220,14 @@ ringpool_pool_connection_closed_total{upstream="a",reason="uses"} 4
 ringpool_endpoint_use_time_seconds_sum{upstream="a",endpoint="10.0.0.1:80"} 2
 ringpool_endpoint_use_time_seconds_count{upstream="a",endpoint="10.0.0.1:80"} 8
 ringpool_shard_turns_total{shard="0"} 5
+ringpool_shard_up{shard="0"} 1
+ringpool_shard_up{shard="1"} 0
+ringpool_shard_figures_age_seconds{shard="0"} 0
+ringpool_shard_figures_age_seconds{shard="1"} 3.5
 half a line{
 "#;
-        let upstreams = read(text).unwrap();
+        let Scrape { engine, upstreams } = read(text).unwrap();
+        assert_eq!(engine.unseen.not_up, [("1".to_owned(), 3.5)].into());
         assert_eq!(upstreams.keys().collect::<Vec<_>>(), ["a", "q\"}, x"]);
         let a = &upstreams["a"];
         assert_eq!(

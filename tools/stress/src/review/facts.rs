@@ -40,6 +40,8 @@ pub(super) struct Facts {
     pub(super) leased_most: Option<u64>,
     /// The share of intervals that ended with callers waiting.
     pub(super) waiting: Option<f64>,
+    /// Shards that could not be seen.
+    pub(super) unseen: Unseen,
     /// CPU time that this process used, in cores.
     pub(super) cores_used: f64,
     /// At p99, in seconds: from the intended start, from the send, the tool's own lag.
@@ -51,6 +53,18 @@ pub(super) struct Facts {
     /// Intervals between the first and the last in which nothing was answered, and how long one is.
     pub(super) silent: u64,
     pub(super) interval: f64,
+}
+
+/// Shards that did not tell their figures.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Unseen {
+    /// Intervals that ended with some that had not answered in time, of how many; and the most of them at once.
+    pub(super) missing: [u64; 2],
+    pub(super) missing_most: u64,
+    /// The most that were down, lost too often.
+    pub(super) down: u64,
+    /// Of a scrape, which cannot tell the one from the other: which are not up, and how old their figures are, in seconds.
+    pub(super) not_up: BTreeMap<String, f64>,
 }
 
 impl Facts {
@@ -98,6 +112,15 @@ impl Facts {
             rate: plan["rate"].as_f64(),
             leased_most: pools.iter().map(|pool| pool.leased).max(),
             waiting: (!pools.is_empty()).then(|| waiting as f64 / pools.len() as f64),
+            unseen: Unseen {
+                missing: [
+                    pools.iter().filter(|pool| pool.missing > 0).count() as u64,
+                    pools.len() as u64,
+                ],
+                missing_most: pools.iter().map(|pool| pool.missing).max().unwrap_or(0),
+                down: pools.iter().map(|pool| pool.down).max().unwrap_or(0),
+                not_up: BTreeMap::new(),
+            },
             cores_used: if seconds > 0.0 { cpu / seconds } else { 0.0 },
             p99,
             beyond_p999: Some(result.latency.len() / 1000),

@@ -62,17 +62,19 @@ fn advice(options: &ReviewOptions) -> Result<Vec<Advice>, Failure> {
         let kept = kept.map_err(|e| failed(e.to_string()))?;
         return Ok(rules::all(&Facts::of(&kept)));
     }
-    let upstreams = exposition::read(&text).map_err(|exposition::NoMetrics| {
+    let scrape = exposition::read(&text).map_err(|exposition::NoMetrics| {
         failed("it is neither a run that was kept nor metrics of ringpool's pools".to_owned())
     })?;
-    let all = upstreams.iter().flat_map(|(name, facts)| {
+    let of_upstreams = scrape.upstreams.iter().flat_map(|(name, facts)| {
         let named = move |one: Advice| Advice {
             says: format!("{name}: {}", one.says),
             ..one
         };
         rules::all(facts).into_iter().map(named)
     });
-    Ok(all.collect())
+    let mut all = rules::all(&scrape.engine);
+    all.extend(of_upstreams);
+    Ok(all)
 }
 
 fn text(advice: &[Advice]) -> String {

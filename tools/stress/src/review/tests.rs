@@ -77,6 +77,26 @@ fn a_healthy_run_has_no_advice() {
 }
 
 #[test]
+fn shards_that_did_not_tell_are_told_with_how_often() {
+    let mut kept = run();
+    let samples = kept.result.series.samples.iter_mut();
+    for pool in samples.filter_map(|s| s.pool.as_mut()).take(7) {
+        pool.missing = 1;
+    }
+    let [one] = &rules::all(&Facts::of(&kept))[..] else {
+        panic!("one piece of advice");
+    };
+    assert!(one.rule == "missing" && one.change, "{one:?}");
+    assert!(one.says.contains("a task that blocks"), "{one:?}");
+    let reason =
+        "at the end of 7 of 100 intervals some shards did not tell theirs in time, 1 at most";
+    assert_eq!(one.reason, reason);
+    let (rules, says) = advised(|kept| pools(kept, |pool| pool.down = 1));
+    assert_eq!(rules, ["down"]);
+    assert!(says.contains("restarts_max"), "{says}");
+}
+
+#[test]
 fn a_pool_that_is_too_small_is_to_grow() {
     let (rules, says) = advised(|kept| {
         pools(kept, |pool| {

@@ -1,19 +1,23 @@
 //! The rules of a review, each by itself.
 //!
-//! Owns their order. Thresholds stand at the rules: `pool`, `contacts`, `load`. A rule that lacks a figure says nothing. Never: two rules
+//! Owns their order. Thresholds stand at the rules: `pool`, `contacts`, `load`, `unseen`. A rule that lacks a figure says nothing. Never: two rules
 //! for one thing.
 
 mod contacts;
 mod load;
 mod pool;
+mod unseen;
 
 use super::Advice;
 use super::facts::Facts;
 
 /// Every rule's advice, what should be changed first.
 pub(super) fn all(facts: &Facts) -> Vec<Advice> {
-    let rules: [fn(&Facts) -> Option<Advice>; 16] = [
+    let rules: [fn(&Facts) -> Option<Advice>; 19] = [
         load::invalid,
+        unseen::down,
+        unseen::missing,
+        unseen::not_up,
         pool::too_tight,
         pool::too_loose,
         pool::churn,
@@ -118,6 +122,11 @@ mod tests {
         assert_eq!(case(|f| f.silent = 3), ["silence"]);
         assert_eq!(case(|f| f.beyond_p999 = Some(3)), ["few_samples"]);
         assert_eq!(case(|f| f.seconds_avoided = 12.0), ["avoided"]);
+        let missing = case(|f| (f.unseen.missing, f.unseen.missing_most) = ([7, 100], 1));
+        assert_eq!(missing, ["missing"]);
+        assert_eq!(case(|f| f.unseen.down = 1), ["down"]);
+        let not_up = case(|f| f.unseen.not_up = [("1".to_owned(), 3.0)].into());
+        assert_eq!(not_up, ["not_up"]);
     }
 
     #[test]
