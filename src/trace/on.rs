@@ -20,35 +20,37 @@ fn contained<T: Default>(call: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_default()
 }
 
-/// A span that ends when it is dropped.
-#[derive(Debug)]
-pub(crate) struct Span(tracing::Span);
-
-impl Default for Span {
-    fn default() -> Span {
-        Span(tracing::Span::none())
-    }
-}
+/// A span that ends when it is dropped. One that nobody wants to know of is `None`, and a pointer long: every connection has two.
+#[derive(Debug, Default)]
+pub(crate) struct Span(Option<Box<tracing::Span>>);
 
 impl Drop for Span {
     #[inline]
     fn drop(&mut self) {
-        if !self.0.is_disabled() {
-            let span = std::mem::replace(&mut self.0, tracing::Span::none());
+        if let Some(span) = self.0.take() {
             contained(|| drop(span));
         }
     }
 }
 
 impl Span {
+    fn of(span: tracing::Span) -> Span {
+        Span((!span.is_disabled()).then(|| Box::new(span)))
+    }
+
     fn current() -> Span {
-        contained(|| Span(tracing::Span::current()))
+        contained(|| Span::of(tracing::Span::current()))
+    }
+
+    /// What others name it by.
+    fn id(&self) -> Option<tracing::Id> {
+        self.0.as_ref().and_then(|span| span.id())
     }
 
     /// Tells something of it, if anybody wants to know.
     fn tell(&self, what: impl FnOnce(&tracing::Span)) {
-        if !self.0.is_disabled() {
-            contained(|| what(&self.0));
+        if let Some(span) = &self.0 {
+            contained(|| what(span));
         }
     }
 
@@ -126,7 +128,7 @@ fn has_requests() -> bool {
 pub(crate) fn connection(upstream: &str, shard: usize) -> Span {
     // Of nobody: it outlives the request that it is dialled for, if there is one.
     contained(|| {
-        Span(debug_span!(
+        Span::of(debug_span!(
             target: "ringpool::connection", parent: None, "connection",
             upstream, shard, network.peer.address = Empty, reason = Empty, uses = Empty, error = Empty,
         ))
@@ -135,8 +137,8 @@ pub(crate) fn connection(upstream: &str, shard: usize) -> Span {
 
 pub(crate) fn connect(of: &Span, endpoint: &Endpoint) -> Span {
     contained(|| {
-        Span(debug_span!(
-            target: "ringpool::connection", parent: &of.0, "connect",
+        Span::of(debug_span!(
+            target: "ringpool::connection", parent: of.id(), "connect",
             network.peer.address = %endpoint, error = Empty,
         ))
     })
@@ -144,8 +146,8 @@ pub(crate) fn connect(of: &Span, endpoint: &Endpoint) -> Span {
 
 pub(crate) fn handshake(of: &Span) -> Span {
     contained(|| {
-        Span(debug_span!(
-            target: "ringpool::tls", parent: &of.0, "handshake",
+        Span::of(debug_span!(
+            target: "ringpool::tls", parent: of.id(), "handshake",
             tls.resumed = Empty, error = Empty,
         ))
     })
@@ -153,7 +155,7 @@ pub(crate) fn handshake(of: &Span) -> Span {
 
 pub(crate) fn lookup(host: &str) -> Span {
     contained(|| {
-        Span(debug_span!(
+        Span::of(debug_span!(
             target: "ringpool::dns", parent: None, "lookup",
             dns.question.name = host, error = Empty,
         ))
@@ -166,7 +168,7 @@ pub(crate) fn wait() -> Span {
     if !may_trace() {
         return Span::default();
     }
-    contained(|| Span(trace_span!(target: "ringpool::wait", "wait_for_connection")))
+    contained(|| Span::of(trace_span!(target: "ringpool::wait", "wait_for_connection")))
 }
 
 /// The request that is polled goes over the connection of this span.
@@ -174,7 +176,7 @@ pub(crate) fn wait() -> Span {
 pub(crate) fn link(to: &Span) {
     if has_requests() {
         Span::current().tell(|span| {
-            span.follows_from(&to.0);
+            span.follows_from(to.id());
         });
     }
 }
@@ -215,8 +217,8 @@ pub(crate) fn request<'a>(caller: Caller, what: impl FnOnce() -> (&'a str, &'sta
     let (upstream, method) = what();
     let parent = caller.0.unwrap_or_else(Span::current);
     contained(|| {
-        Span(trace_span!(
-            target: "ringpool::request", parent: &parent.0, "request",
+        Span::of(trace_span!(
+            target: "ringpool::request", parent: parent.id(), "request",
             upstream, http.request.method = method,
             http.response.status_code = Empty, error.type = Empty, error = Empty,
         ))
