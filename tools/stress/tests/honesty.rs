@@ -73,16 +73,3 @@ fn the_highest_rate_is_found_and_told() {
         Some(2)
     );
 }
-
-#[test]
-fn where_the_tool_is_the_limit_the_outcome_says_so() {
-    let served = Served::start("");
-    // Far more than one thread sends, and nothing that the server could break.
-    let output = run(&format!(
-        "find-max http://{}/ --connections 4 --shards 1 --slo p50<50s,errors<99% --start 400000 --precision 50% --duration 200ms --warmup 0s",
-        served.plain
-    ));
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert_eq!(output.status.code(), Some(3), "{said}{}", words(&output));
-    assert!(said.contains("the tool was the limit"), "{said}");
-}

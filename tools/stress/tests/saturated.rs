@@ -18,4 +18,11 @@ fn a_thread_without_time_to_spare_is_the_limit_and_says_so() {
     };
     assert!(whys.iter().any(is_it), "{whys:?}");
     assert_eq!(output.status.code(), Some(3), "{}", words(&output));
+
+    // And so does what is found by such loads: more than one thread sends, and no limit that the server could exceed.
+    let line = "--connections 256 --shards 1 --slo p50<50s,errors<99% --start 400000 --precision 50% --duration 400ms --warmup 100ms";
+    let output = run(&format!("find-max http://{}/ {line}", served.plain));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(3), "{said}{}", words(&output));
+    assert!(said.contains("the tool was the limit"), "{said}");
 }
