@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Served, json, run, words};
+use common::{Served, json, run};
 use serde_json::Value;
 
 fn latency_ms(report: &Value, quantile: &str) -> f64 {
