@@ -31,6 +31,12 @@ impl SendBuffer {
         self.len() == 0
     }
 
+    /// Whether there is memory of its own in it, used or not.
+    #[inline]
+    pub fn has_block(&self) -> bool {
+        self.block.capacity() > 0
+    }
+
     /// Whether what is left is more than one piece.
     #[inline]
     pub fn is_in_pieces(&self) -> bool {

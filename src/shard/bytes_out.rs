@@ -161,7 +161,10 @@ impl Outbound {
             "at rest with {} bytes to send",
             self.pending
         );
-        recycle(blocks, std::mem::take(&mut self.open).into_block());
+        // Seldom: what was filled last went to the driver with its block.
+        if self.open.has_block() {
+            recycle(blocks, std::mem::take(&mut self.open).into_block());
+        }
     }
 
     fn close(&mut self) {
