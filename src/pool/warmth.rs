@@ -137,8 +137,8 @@ impl Pool {
     #[inline]
     pub(super) fn rests(&mut self, now: Time) {
         if self.warmth.mark_at.is_none()
-            && self.floor() > 0
             && let Some(timeout) = self.limits.idle_timeout
+            && self.floor() > 0
         {
             self.warmth.mark_at = Some(now + (timeout - self.lead(timeout)));
         }
