@@ -4,6 +4,7 @@ mod common;
 
 use common::answering::Answering;
 use common::bounded::within;
+use common::peer::Reserved;
 use http_body_util::BodyExt;
 use ringpool::config::RetryConfig;
 use ringpool::{Body, Config, Engine, Error, ErrorKind, Snapshot, block_on};
@@ -179,13 +180,9 @@ fn ten_thousand_upstreams_are_answered_and_leave_nothing() {
 fn unreachable_upstreams_fail_one_by_one_and_leave_nothing() {
     let _alone = alone();
     within(LIMIT, "calling in vain", || {
-        // Bound and never listening: nobody else gets the port, and nobody answers.
-        let reserved = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
-        let reserved = reserved.expect("a socket");
-        let any: std::net::SocketAddr = ([0, 0, 0, 0], 0).into();
-        reserved.bind(&any.into()).expect("a free port");
-        let address = reserved.local_addr().expect("it is bound");
-        let port = address.as_socket().expect("it is IPv4").port();
+        // At every address that the names come to.
+        let reserved = Reserved::on([0, 0, 0, 0]);
+        let port = reserved.address.port();
         let engine = engine(UPSTREAMS_MAX);
         let call = |from: usize, to: usize| {
             thread::scope(|scope| {

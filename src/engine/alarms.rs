@@ -170,6 +170,8 @@ impl Drop for Alarm<'_> {
 mod tests {
     use super::*;
     use std::future::poll_fn;
+    use std::sync::mpsc::{Sender, channel};
+    use std::task::Wake;
 
     #[test]
     fn it_goes_off_and_its_thread_ends_with_the_engine() {
@@ -192,28 +194,34 @@ mod tests {
         assert!(!shared.lock().running);
     }
 
+    struct Panics;
+
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("a panic that was asked for");
+        }
+    }
+
+    struct Tells(Sender<()>);
+
+    impl Wake for Tells {
+        fn wake(self: Arc<Self>) {
+            let _ = self.0.send(());
+        }
+    }
+
     #[test]
     fn a_waker_that_panics_keeps_nobody_else_waiting() {
-        struct Panics;
-        impl std::task::Wake for Panics {
-            fn wake(self: Arc<Self>) {
-                panic!("a panic that was asked for");
-            }
-        }
         let clock = Clock::system();
         let alarms = Alarms::new(clock.clone());
         let mut bad = alarms.at(clock.now() + Duration::from_millis(5));
         let waker = Waker::from(Arc::new(Panics));
         assert!(bad.poll(&TaskContext::from_waker(&waker)).is_pending());
         let mut alarm = alarms.at(clock.now() + Duration::from_millis(50));
-        let gone_off = std::thread::scope(|scope| {
-            let waits = scope.spawn(|| crate::block_on(poll_fn(|cx| alarm.poll(cx))));
-            std::thread::sleep(Duration::from_secs(1));
-            let gone_off = waits.is_finished();
-            // Else nobody would, and the scope would not end.
-            waits.thread().unpark();
-            gone_off
-        });
-        assert!(gone_off);
+        let (told, heard) = channel();
+        let waker = Waker::from(Arc::new(Tells(told)));
+        assert!(alarm.poll(&TaskContext::from_waker(&waker)).is_pending());
+        let gone_off = heard.recv_timeout(Duration::from_secs(10));
+        assert!(gone_off.is_ok(), "it never goes off");
     }
 }

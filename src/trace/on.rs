@@ -42,6 +42,11 @@ impl Span {
         contained(|| Span::of(tracing::Span::current()))
     }
 
+    /// Tells something of the span that is current.
+    fn tell_current(what: impl FnOnce(&tracing::Span)) {
+        contained(|| what(&tracing::Span::current()));
+    }
+
     /// What others name it by.
     fn id(&self) -> Option<tracing::Id> {
         self.0.as_ref().and_then(|span| span.id())
@@ -175,7 +180,7 @@ pub(crate) fn wait() -> Span {
 #[inline]
 pub(crate) fn link(to: &Span) {
     if has_requests() {
-        Span::current().tell(|span| {
+        Span::tell_current(|span| {
             span.follows_from(to.id());
         });
     }
@@ -184,7 +189,7 @@ pub(crate) fn link(to: &Span) {
 #[inline]
 pub(crate) fn answered(status: u16) {
     if has_requests() {
-        Span::current().tell(|span| {
+        Span::tell_current(|span| {
             span.record("http.response.status_code", status);
         });
     }
@@ -192,7 +197,7 @@ pub(crate) fn answered(status: u16) {
 
 pub(crate) fn failed(error: &Error) {
     if has_requests() {
-        Span::current().tell(|span| {
+        Span::tell_current(|span| {
             span.record("error.type", error.kind().name());
             span.record("error", display(error));
         });
@@ -215,10 +220,13 @@ pub(crate) fn request<'a>(caller: Caller, what: impl FnOnce() -> (&'a str, &'sta
         return Span::default();
     }
     let (upstream, method) = what();
-    let parent = caller.0.unwrap_or_else(Span::current);
     contained(|| {
+        let parent = match &caller.0 {
+            Some(caller) => caller.id(),
+            None => tracing::Span::current().id(),
+        };
         Span::of(trace_span!(
-            target: "ringpool::request", parent: parent.id(), "request",
+            target: "ringpool::request", parent: parent, "request",
             upstream, http.request.method = method,
             http.response.status_code = Empty, error.type = Empty, error = Empty,
         ))

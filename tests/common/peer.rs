@@ -19,6 +19,31 @@ pub const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 /// How long anything that must happen may take.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
+/// An address that is bound, so that nobody else gets it, and where nobody ever listens.
+pub struct Reserved {
+    _socket: Socket,
+    pub address: SocketAddr,
+}
+
+impl Reserved {
+    /// On loopback.
+    pub fn new() -> Reserved {
+        Reserved::on([127, 0, 0, 1])
+    }
+
+    /// At this address of the machine.
+    pub fn on(ip: [u8; 4]) -> Reserved {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let any = SocketAddr::from((ip, 0));
+        socket.bind(&any.into()).expect("a free port");
+        let address = socket.local_addr().expect("it is bound");
+        Reserved {
+            address: address.as_socket().expect("it is IPv4"),
+            _socket: socket,
+        }
+    }
+}
+
 /// A listener, and the connections that were made to it.
 pub struct Peer {
     place: Place,

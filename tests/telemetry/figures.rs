@@ -1,7 +1,7 @@
 //! Figures by upstream and endpoint, as calls make them.
 
 use crate::common::bounded::{engine, run, until};
-use crate::common::peer::{OK, Peer};
+use crate::common::peer::{OK, Peer, Reserved};
 use ringpool::audit::CloseCause;
 use ringpool::config::UpstreamConfig;
 use ringpool::{Engine, Error, Outcome};
@@ -201,12 +201,8 @@ fn states_of_connections_are_told_by_endpoint() {
 
 #[test]
 fn a_dial_in_vain_counts_at_its_endpoint() {
-    // Bound and never listening.
-    let reserved =
-        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    let any: std::net::SocketAddr = ([127, 0, 0, 1], 0).into();
-    reserved.bind(&any.into()).unwrap();
-    let address = reserved.local_addr().unwrap().as_socket().unwrap();
+    let reserved = Reserved::new();
+    let address = reserved.address;
     let mut settings = UpstreamConfig::at(&format!("http://{address}")).unwrap();
     settings.retry.attempts_max = 2;
     let engine = engine(1, settings);

@@ -1,7 +1,7 @@
 //! Outcomes, reasons and states that a happy call does not meet: each is counted where it belongs.
 
 use crate::common::bounded::{engine, run, until};
-use crate::common::peer::{OK, Peer};
+use crate::common::peer::{OK, Peer, Reserved};
 use ringpool::audit::CloseCause;
 use ringpool::config::UpstreamConfig;
 use ringpool::{Engine, ErrorKind, Phase};
@@ -52,11 +52,8 @@ fn who_waits_too_long_is_timed_out() {
 /// A server that cannot be connected to: its breaker says so, and callers are refused by it from then on.
 #[test]
 fn what_cannot_be_reached_is_unreachable_and_callers_find_the_breaker() {
-    let reserved =
-        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    let any: std::net::SocketAddr = ([127, 0, 0, 1], 0).into();
-    reserved.bind(&any.into()).unwrap();
-    let address = reserved.local_addr().unwrap().as_socket().unwrap();
+    let reserved = Reserved::new();
+    let address = reserved.address;
     let mut settings = UpstreamConfig::at(&format!("http://{address}")).unwrap();
     settings.retry.attempts_max = 1;
     settings.breaker.failures_max = 1;
@@ -127,11 +124,8 @@ fn why_connections_end_is_told_by_reason() {
 /// The budget is spent by retries, and what it has no room for is counted as well.
 #[test]
 fn retries_and_those_that_the_budget_refuses_are_counted() {
-    let reserved =
-        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    let any: std::net::SocketAddr = ([127, 0, 0, 1], 0).into();
-    reserved.bind(&any.into()).unwrap();
-    let address = reserved.local_addr().unwrap().as_socket().unwrap();
+    let reserved = Reserved::new();
+    let address = reserved.address;
     let mut settings = UpstreamConfig::at(&format!("http://{address}")).unwrap();
     settings.breaker.enabled = false;
     (settings.retry.attempts_max, settings.retry.budget_share) = (2, 0.0);

@@ -5,7 +5,7 @@
 use super::{Out, each_upstream, of_upstreams};
 use crate::client::figures::UpstreamFigures;
 use crate::client::snapshot::Snapshot;
-use crate::shard::meters::Outcome;
+use crate::shard::meters::{EndpointFigures, Outcome};
 
 fn port(upstream: &UpstreamFigures) -> String {
     upstream
@@ -49,34 +49,32 @@ pub(in crate::telemetry) fn requests(all: &Snapshot, out: &mut Out<'_>) {
     });
 }
 
-pub(in crate::telemetry) fn open_connections(all: &Snapshot, out: &mut Out<'_>) {
+/// Endpoints of HTTP upstreams: the upstream's labels and the endpoint's, and its figures.
+fn each_peer(all: &Snapshot, mut each: impl FnMut([&str; 6], &EndpointFigures)) {
     each_upstream(all, |name, upstream| {
         if !is_http(upstream) {
             return;
         }
-        let port = port(upstream);
+        let (host, port) = (&*upstream.address, port(upstream));
         for (address, figures) in &upstream.endpoints {
             let (ip, ip_port) = peer(address);
-            let now = &figures.connections;
-            for (state, count) in [("active", now.leased), ("idle", now.idle)] {
-                let (address, scheme) = (&*upstream.address, upstream.scheme);
-                out.count(&[name, address, &port, ip, ip_port, scheme, state], count);
-            }
+            each([name, host, &port, ip, ip_port, upstream.scheme], figures);
+        }
+    });
+}
+
+pub(in crate::telemetry) fn open_connections(all: &Snapshot, out: &mut Out<'_>) {
+    each_peer(all, |[name, host, port, ip, ip_port, scheme], figures| {
+        let now = &figures.connections;
+        for (state, count) in [("active", now.leased), ("idle", now.idle)] {
+            out.count(&[name, host, port, ip, ip_port, scheme, state], count);
         }
     });
 }
 
 pub(in crate::telemetry) fn lifetimes(all: &Snapshot, out: &mut Out<'_>) {
-    each_upstream(all, |name, upstream| {
-        if !is_http(upstream) {
-            return;
-        }
-        let port = port(upstream);
-        for (address, figures) in &upstream.endpoints {
-            let (ip, ip_port) = peer(address);
-            let labels = [name, &upstream.address, &port, ip, ip_port, upstream.scheme];
-            out.durations(&labels, &figures.lifetime);
-        }
+    each_peer(all, |labels, figures| {
+        out.durations(&labels, &figures.lifetime)
     });
 }
 

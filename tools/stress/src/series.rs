@@ -74,6 +74,13 @@ pub(crate) struct PoolState {
     pub(crate) down: u64,
 }
 
+impl PoolState {
+    /// Shards of which these figures are not what they are at this moment.
+    pub(crate) fn unseen(&self) -> u64 {
+        self.missing + self.down
+    }
+}
+
 /// What the engine counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Counters {

@@ -201,7 +201,7 @@ fn the_page_of_two_runs_has_both_in_each_chart() {
         );
         assert_eq!(browser.value(&lines), 2, "{chart}");
     }
-    let judged = browser.value("document.querySelectorAll('#changes td.worse').length");
+    let judged = browser.value("document.querySelectorAll('td.worse').length");
     assert!(judged.as_u64() > Some(0), "{judged}");
 }
 

@@ -1,7 +1,8 @@
 //! `find-max`: the highest rate at which an SLO is kept.
 //!
-//! Owns: what a load has to come to for its rate to be kept (the SLO, and that it could go on: `behind`), and what is told of the outcome. A rate has broken the SLO only if it
-//! does so twice, since a single bad moment proves nothing. `search` has which rate comes next. Never: loads by itself.
+//! Owns: what a load has to come to for its rate to be kept (the SLO, and that it could go on: `behind`), and what is told of the
+//! outcome. A rate has broken the SLO only if it does so twice, since a single bad moment proves nothing. `search` has which rate comes
+//! next. Never: loads by itself.
 
 mod behind;
 mod search;

@@ -10,7 +10,7 @@ use hdrhistogram::Histogram;
 
 use crate::measure;
 use crate::packed::Packed;
-use crate::report::grouped;
+use crate::report::{grouped, percent};
 use crate::series::{Counters, PoolState};
 
 /// What percentiles and the hit rate are taken over.
@@ -131,8 +131,7 @@ impl View {
     fn hit_rate(&self) -> Option<String> {
         let Counters { hits, misses, .. } = self.second().counters;
         let share = hits as f64 / (hits + misses) as f64;
-        // Cut, not rounded: 99.996 % is not all.
-        (hits + misses > 0).then(|| format!("{:.2} %", (share * 1e4).floor() / 1e2))
+        (hits + misses > 0).then(|| percent(share))
     }
 
     /// All of it in one line.
@@ -237,7 +236,7 @@ fn time(nanoseconds: u64) -> String {
 
 /// Shards of which these figures are not what they are now.
 fn unseen(pool: PoolState) -> String {
-    match pool.missing + pool.down {
+    match pool.unseen() {
         0 => String::new(),
         some => format!("  ({some} shards unseen)"),
     }

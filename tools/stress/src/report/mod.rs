@@ -328,6 +328,11 @@ pub(crate) fn write(out: impl Write, text: &str) -> Result<(), Failure> {
     outputs::write(out, text.as_bytes())
 }
 
+/// A share in percent, cut and not rounded: 99.996 % is not all.
+pub(crate) fn percent(share: f64) -> String {
+    format!("{:.2} %", (share * 1e4).floor() / 1e2)
+}
+
 /// A whole number with its thousands set apart: `1,234,567`.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::{Phase, Report, grouped};
+use super::{Phase, Report, grouped, percent};
 use crate::load::LoadResult;
 
 /// Width of the names of the figures.
@@ -252,7 +252,7 @@ fn unseen(text: &mut String, phases: &[Phase], paint: Paint) {
     for phase in phases {
         let pools = phase.result.series.samples.iter().filter_map(|s| s.pool);
         let (all, some) = pools.fold((0, 0), |(all, some), pool| {
-            (all + 1, some + usize::from(pool.missing + pool.down > 0))
+            (all + 1, some + usize::from(pool.unseen() > 0))
         });
         if some > 0 {
             let line = format!(
@@ -278,11 +278,6 @@ fn count(number: Option<f64>) -> String {
 
 fn cpu(microseconds: Option<f64>) -> String {
     microseconds.map_or(NONE.into(), |us| format!("{us:.1} µs"))
-}
-
-fn percent(share: f64) -> String {
-    // 99.996 % must not read as 100 %: cut, don't round.
-    format!("{:.2} %", (share * 1e4).floor() / 1e2)
 }
 
 fn latency(result: &LoadResult, quantile: f64) -> String {

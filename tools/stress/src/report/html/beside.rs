@@ -7,8 +7,8 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::plots::{self, SIDES as NAMES};
-use super::tables::{facts, rows};
-use super::{END, begin, escaped};
+use super::tables::{END_GRID, begin_grid, cells, facts, rows};
+use super::{END, begin, escaped, verdict};
 use crate::load::LoadResult;
 
 /// A comparison, in words and figures.
@@ -53,13 +53,12 @@ impl Beside<'_> {
             _ => None,
         };
         let mut html = begin("stress compare", under.as_deref());
-        let bad = self.sentences.iter().any(|(bad, _)| *bad);
-        let class = if bad { "verdict bad" } else { "verdict" };
-        let _ = write!(html, "<div class=\"{class}\">");
-        for (_, sentence) in &self.sentences {
-            let _ = write!(html, "<p>{}</p>", escaped(sentence));
-        }
-        html += "</div>\n";
+        let is_bad = self.sentences.iter().any(|(bad, _)| *bad);
+        verdict(
+            &mut html,
+            is_bad,
+            self.sentences.iter().map(|(_, said)| said),
+        );
         self.table(&mut html);
         html += "<div class=\"charts\">\n";
         let [before, after] = &self.sides;
@@ -92,19 +91,11 @@ impl Beside<'_> {
     }
 
     fn table(&self, html: &mut String) {
-        *html += "<div class=\"grid-table\" tabindex=\"0\"><table id=\"changes\"><caption>What changed</caption><tr>";
-        for name in &self.head {
-            let _ = write!(html, "<th scope=\"col\">{}</th>", escaped(name));
-        }
+        begin_grid(html, "What changed", &self.head);
         // The judgement's.
         *html += "<td></td></tr>";
         for row in &self.rows {
-            let mut cells = row.cells.iter();
-            let name = cells.next().map_or("", String::as_str);
-            let _ = write!(html, "<tr><th scope=\"row\">{}</th>", escaped(name));
-            for cell in cells {
-                let _ = write!(html, "<td>{}</td>", escaped(cell));
-            }
+            cells(html, &row.cells);
             let (class, word) = match row.word {
                 Some((word, true)) => ("worse", word),
                 Some((word, false)) => ("better", word),
@@ -112,9 +103,10 @@ impl Beside<'_> {
             };
             let _ = write!(html, "<td class=\"{class}\">{word}</td></tr>");
         }
+        *html += END_GRID;
         // Its emphasis is that of plain text.
         let legend = escaped(&self.legend).replace('*', "");
-        let _ = writeln!(html, "</table></div>\n<p class=\"under\">{legend}</p>");
+        let _ = writeln!(html, "<p class=\"under\">{legend}</p>");
     }
 }
 

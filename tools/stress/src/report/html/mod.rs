@@ -93,14 +93,18 @@ impl Page<'_> {
         let invalid = self.runs.iter().flat_map(|run| &run.result.invalid);
         let invalid: Vec<_> = invalid.map(|why| format!("INVALID: {why}")).collect();
         let is_bad = self.verdict == Some(false) || !invalid.is_empty();
-        let sentences = invalid.iter().chain(&self.sentences);
-        let sentences: Vec<String> = sentences
-            .map(|sentence| format!("<p>{}</p>", escaped(sentence)))
-            .collect();
-        if !sentences.is_empty() {
-            let class = if is_bad { "verdict bad" } else { "verdict" };
-            let _ = writeln!(html, "<div class=\"{class}\">{}</div>", sentences.concat());
-        }
+        verdict(html, is_bad, invalid.iter().chain(&self.sentences));
+    }
+}
+
+/// What it came to, in words; nothing if nothing is said.
+fn verdict<'a>(html: &mut String, is_bad: bool, sentences: impl Iterator<Item = &'a String>) {
+    let sentences: String = sentences
+        .map(|sentence| format!("<p>{}</p>", escaped(sentence)))
+        .collect();
+    if !sentences.is_empty() {
+        let class = if is_bad { "verdict bad" } else { "verdict" };
+        let _ = writeln!(html, "<div class=\"{class}\">{sentences}</div>");
     }
 }
 

@@ -4,9 +4,10 @@
 
 use std::fmt::Write;
 
+use super::tables::NONE;
 use super::{escaped, plots, scale, tables};
 use crate::load::LoadResult;
-use crate::report::{View, grouped};
+use crate::report::{View, grouped, percent};
 
 /// One run: its figures, its charts.
 pub(super) fn section(html: &mut String, run: &View<'_>, prefix: &str, headed: bool) {
@@ -42,45 +43,50 @@ pub(super) fn section(html: &mut String, run: &View<'_>, prefix: &str, headed: b
 
 /// The figures at the top.
 fn tiles(result: &LoadResult) -> Vec<(&'static str, String)> {
-    let none = || "–".to_owned();
-    let latency = |quantile| {
-        let value = result.latency_us(quantile);
-        value.map_or_else(none, |us| scale::time(us * 1e3))
-    };
-    let hit_rate = result.hit_rate().map_or_else(none, |share| {
-        format!("{:.2} %", (share * 1e4).floor() / 1e2)
-    });
-    let cpu = result.us_per_request(result.cpu.user + result.cpu.system);
+    let figures = Figures(result);
+    let [full, resumed] = [result.handshakes_full, result.handshakes_resumed].map(grouped);
+    let avoided = scale::seconds(result.handshake_seconds_avoided);
     vec![
-        (
-            "requests/s",
-            result
-                .throughput()
-                .map_or_else(none, |rate| grouped(rate.round() as u64)),
-        ),
+        ("requests/s", figures.rate()),
         ("answered", grouped(result.ok)),
         ("failed", grouped(result.failed_total())),
-        ("p50", latency(0.5)),
-        ("p99", latency(0.99)),
-        ("p99.9", latency(0.999)),
-        ("max", latency(1.0)),
-        ("pool hit rate", hit_rate),
+        ("p50", figures.latency(0.5)),
+        ("p99", figures.latency(0.99)),
+        ("p99.9", figures.latency(0.999)),
+        ("max", figures.latency(1.0)),
+        ("pool hit rate", figures.hit_rate()),
         ("connections opened", grouped(result.connections_opened)),
         (
             "TLS handshakes, full / resumed",
-            format!(
-                "{} / {}",
-                grouped(result.handshakes_full),
-                grouped(result.handshakes_resumed)
-            ),
+            format!("{full} / {resumed}"),
         ),
-        (
-            "handshake time avoided",
-            scale::seconds(result.handshake_seconds_avoided),
-        ),
-        (
-            "client CPU/request",
-            cpu.map_or_else(none, |us| scale::time(us * 1e3)),
-        ),
+        ("handshake time avoided", avoided),
+        ("client CPU/request", figures.cpu()),
     ]
+}
+
+/// A run's figures as they read on a page; a dash for one that is not known.
+pub(super) struct Figures<'a>(pub(super) &'a LoadResult);
+
+impl Figures<'_> {
+    pub(super) fn rate(&self) -> String {
+        shown(self.0.throughput(), |rate| grouped(rate.round() as u64))
+    }
+
+    pub(super) fn latency(&self, quantile: f64) -> String {
+        shown(self.0.latency_us(quantile), |us| scale::time(us * 1e3))
+    }
+
+    pub(super) fn hit_rate(&self) -> String {
+        shown(self.0.hit_rate(), percent)
+    }
+
+    pub(super) fn cpu(&self) -> String {
+        let all = self.0.cpu.user + self.0.cpu.system;
+        shown(self.0.us_per_request(all), |us| scale::time(us * 1e3))
+    }
+}
+
+fn shown(value: Option<f64>, how: impl FnOnce(f64) -> String) -> String {
+    value.map_or_else(|| NONE.to_owned(), how)
 }

@@ -9,10 +9,14 @@ use scenarios::Findings;
 use serde_json::Value;
 
 use super::escaped;
+use super::run::Figures;
 use super::scale::{percentile, time};
 use crate::load::LoadResult;
 use crate::member::Member;
 use crate::report::{View, grouped, members};
+
+/// What stands for a figure that is not known.
+pub(super) const NONE: &str = "–";
 
 /// What had to hold, and the figures beside it.
 pub(super) fn criteria(html: &mut String, findings: &Findings) {
@@ -31,7 +35,7 @@ pub(super) fn criteria(html: &mut String, findings: &Findings) {
     let head: Vec<String> = std::iter::once(String::new()).chain(columns).collect();
     let rows = findings.figures.iter().map(|figure| {
         let shown =
-            |value: &Option<f64>| value.map_or("–".to_owned(), |value| figure.unit.show(value));
+            |value: &Option<f64>| value.map_or(NONE.to_owned(), |value| figure.unit.show(value));
         let values = figure.values.iter().map(shown);
         std::iter::once(figure.name.to_string())
             .chain(values)
@@ -65,29 +69,18 @@ pub(super) fn runs(html: &mut String, all: &[View<'_>]) {
         "CPU/request",
     ];
     let rows = all.iter().map(|view| {
-        let run = view.result;
-        let latency = |quantile| {
-            run.latency_us(quantile)
-                .map_or_else(none, |us| time(us * 1e3))
-        };
-        let rate = run
-            .throughput()
-            .map_or_else(none, |rate| grouped(rate.round() as u64));
-        let hits = run
-            .hit_rate()
-            .map_or_else(none, |share| format!("{:.2} %", share * 100.0));
-        let cpu = run.us_per_request(run.cpu.user + run.cpu.system);
+        let (run, figures) = (view.result, Figures(view.result));
         vec![
             view.title.clone(),
-            rate,
+            figures.rate(),
             grouped(run.ok),
             grouped(run.failed_total()),
-            latency(0.5),
-            latency(0.99),
-            latency(0.999),
-            latency(1.0),
-            hits,
-            cpu.map_or_else(none, |us| time(us * 1e3)),
+            figures.latency(0.5),
+            figures.latency(0.99),
+            figures.latency(0.999),
+            figures.latency(1.0),
+            figures.hit_rate(),
+            figures.cpu(),
         ]
     });
     grid(html, "Runs", &head.map(str::to_owned), rows);
@@ -116,7 +109,7 @@ pub(super) fn percentiles(html: &mut String, run: &LoadResult) {
         let value = |(_, one): &(&str, &Histogram<u64>)| {
             let is_known = one.len() as f64 * (1.0 - quantile) >= 1.0;
             let value = || time(one.value_at_quantile(quantile) as f64);
-            is_known.then(value).unwrap_or_else(none)
+            is_known.then(value).unwrap_or_else(|| NONE.to_owned())
         };
         let values = kinds.iter().map(value);
         std::iter::once(percentile(quantile))
@@ -136,36 +129,47 @@ pub(super) fn percentiles(html: &mut String, run: &LoadResult) {
     grid(html, "Latency", &head, rows);
 }
 
-fn none() -> String {
-    "–".to_owned()
-}
-
 /// A table with a head, whose first column names the rows; it may be wider than a telephone, and is moved then.
-pub(super) fn grid(
+fn grid(
     html: &mut String,
     caption: &str,
     head: &[String],
     rows: impl IntoIterator<Item = Vec<String>>,
 ) {
+    begin_grid(html, caption, head);
+    *html += "</tr>";
+    for row in rows {
+        cells(html, &row);
+        *html += "</tr>";
+    }
+    *html += END_GRID;
+}
+
+/// What ends a grid.
+pub(super) const END_GRID: &str = "</table></div>\n";
+
+/// What begins a grid, up to the end of its first row, which is left open.
+pub(super) fn begin_grid(html: &mut String, caption: &str, head: &[impl AsRef<str>]) {
     let _ = write!(
         html,
         "<div class=\"grid-table\" tabindex=\"0\"><table><caption>{}</caption><tr>",
         escaped(caption)
     );
     for name in head {
-        let _ = write!(html, "<th scope=\"col\">{}</th>", escaped(name));
+        let _ = write!(html, "<th scope=\"col\">{}</th>", escaped(name.as_ref()));
     }
-    *html += "</tr>";
-    for row in rows {
-        let mut cells = row.iter();
-        let name = cells.next().map_or("", String::as_str);
-        let _ = write!(html, "<tr><th scope=\"row\">{}</th>", escaped(name));
-        for cell in cells {
-            let _ = write!(html, "<td>{}</td>", escaped(cell));
-        }
-        *html += "</tr>";
+}
+
+/// A row of a grid, left open; its first cell names it.
+pub(super) fn cells(html: &mut String, row: &[String]) {
+    *html += "<tr>";
+    for (nth, cell) in row.iter().enumerate() {
+        let cell = escaped(cell);
+        let _ = match nth {
+            0 => write!(html, "<th scope=\"row\">{cell}</th>"),
+            _ => write!(html, "<td>{cell}</td>"),
+        };
     }
-    *html += "</table></div>\n";
 }
 
 /// The leaves of a JSON value, by their path; what is null is left out.

@@ -13,7 +13,7 @@ use super::facts::Facts;
 
 /// Every rule's advice, what should be changed first.
 pub(super) fn all(facts: &Facts) -> Vec<Advice> {
-    let rules: [fn(&Facts) -> Option<Advice>; 19] = [
+    let rules: &[fn(&Facts) -> Option<Advice>] = &[
         load::invalid,
         unseen::down,
         unseen::missing,

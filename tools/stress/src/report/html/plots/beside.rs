@@ -4,13 +4,11 @@
 
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
-
-use super::{curve, line};
+use super::{Named, by_percentile, least, line, per_second, points};
 use crate::load::LoadResult;
 use crate::measure;
 use crate::report::html::chart::{Axis, Band, Chart, Line, Shape};
-use crate::report::html::scale::{Scale, count, digits, percentile, seconds, time};
+use crate::report::html::scale::{Scale, count, seconds, time};
 use crate::series::Sample;
 
 /// What the sides are called; their colours are the first two.
@@ -102,10 +100,6 @@ fn cpu(sample: &Sample) -> Option<f64> {
     per_second(sample, (sample.cpu.user + sample.cpu.system).as_secs_f64())
 }
 
-fn per_second(sample: &Sample, amount: f64) -> Option<f64> {
-    (!sample.length.is_zero()).then(|| amount / sample.length.as_secs_f64())
-}
-
 fn leased(sample: &Sample) -> Option<f64> {
     sample.pool.map(|pool| pool.leased as f64)
 }
@@ -125,54 +119,19 @@ fn percentiles(sides: [&[&LoadResult]; 2]) -> Chart {
         }
         all
     });
-    let any = || whole.iter().filter(|one| !one.is_empty());
-    let most = any().map(Histogram::len).max().unwrap_or(10);
-    let nines = (most as f64).log10().clamp(1.0, 7.0);
-    let min = any().map(Histogram::min).min().unwrap_or(1);
-    let max = any().map(Histogram::max).max().unwrap_or(1);
-    let lines = SIDES.iter().zip(&whole).enumerate();
-    let lines = lines.map(|(nth, (name, one))| line(name, nth + 1, Shape::Line, curve(one, nines)));
-    let quantile = |step: i32| 1.0 - 10_f64.powf(f64::from(-step) / 4.0);
-    let bands = (0..(nines * 4.0).ceil() as i32).map(|step| {
-        let (from, to) = (quantile(step), quantile(step + 1));
-        let says = SIDES.iter().zip(&whole).filter(|(_, one)| !one.is_empty());
-        let says = says
-            .map(|(name, one)| format!("\n{name}: {}", time(one.value_at_quantile(from) as f64)));
-        Band {
-            from,
-            to,
-            says: format!("p{}{}", digits(from * 100.0), says.collect::<String>()),
-        }
-    });
-    Chart {
-        id: "percentiles".to_owned(),
-        title: "Latency by percentile",
-        about: "from the intended start; both axes are logarithmic".to_owned(),
-        x: Axis {
-            scale: Scale::Nines(nines),
-            name: percentile,
-        },
-        y: Axis {
-            scale: Scale::around(min as f64, max as f64),
-            name: time,
-        },
-        lines: lines.collect(),
-        bands: bands.collect(),
-        ..Chart::default()
-    }
+    let named = [0, 1].map(|side| Named(SIDES[side], &whole[side]));
+    let about = "from the intended start; both axes are logarithmic".to_owned();
+    by_percentile("percentiles".to_owned(), about, &named, least(&named))
 }
 
 fn over_time(sides: [&[&LoadResult]; 2], kind: &Kind) -> Chart {
     let mut lines: Vec<Line> = Vec::new();
     for (side, runs) in sides.iter().enumerate() {
         for (nth, run) in runs.iter().take(DRAWN).enumerate() {
-            let points = run.series.samples.iter().map(|sample| {
-                let middle = sample.start + sample.length / 2;
-                (middle.as_secs_f64(), (kind.figure)(sample))
-            });
+            let points = points(&run.series.samples, kind.figure);
             // One name for all lines of a side.
             let name = if nth == 0 { SIDES[side] } else { "" };
-            lines.push(line(name, side + 1, Shape::Line, points.collect()));
+            lines.push(line(name, side + 1, Shape::Line, points));
         }
     }
     let values = || lines.iter().flat_map(|l| &l.points).filter_map(|(_, y)| *y);
@@ -263,9 +222,6 @@ mod tests {
         assert_eq!(charts[0].lines.len(), 2);
         assert!(charts[1..].iter().all(|one| one.lines.len() == DRAWN + 1));
         let none = both([&[], &[]]);
-        assert!(
-            none.iter()
-                .all(|chart| chart.bands.is_empty() || chart.id == "percentiles")
-        );
+        assert!(none.iter().all(|chart| chart.bands.is_empty()));
     }
 }

@@ -20,6 +20,7 @@ use serde_json::Value;
 use super::chart::{Axis, Band, Chart, Line, Shape};
 use super::scale::{Scale, count, digits, percentile, time};
 use crate::load::LoadResult;
+use crate::series::Sample;
 use over::Over;
 
 /// Points of a curve of percentiles.
@@ -43,47 +44,59 @@ pub(super) fn all(prefix: &str, result: &LoadResult, plan: &Value) -> Vec<Chart>
 
 /// Latency by percentile, as HdrHistogram plots it.
 fn percentiles(prefix: &str, result: &LoadResult) -> Chart {
+    let [latency, sent, lag] = [&result.latency, &result.service, &result.lag];
+    let about = format!(
+        "of {} requests; both axes are logarithmic",
+        count(latency.len() as f64)
+    );
     let named = [
-        ("from intended start", &result.latency),
-        ("from send", &result.service),
-        ("the tool's own lag", &result.lag),
+        Named("from intended start", latency),
+        Named("from send", sent),
+        Named("the tool's own lag", lag),
     ];
-    let any = named.iter().filter(|(_, histogram)| !histogram.is_empty());
-    let most = any.clone().map(|(_, h)| h.len()).max().unwrap_or(10);
-    let nines = (most as f64).log10().clamp(1.0, 7.0);
     // Most of the tool's own lag lies far below, and is of no interest there.
-    let of_requests = any.clone().take(2);
-    let min = of_requests.map(|(_, h)| h.min()).min().unwrap_or(1);
-    let max = any.clone().map(|(_, h)| h.max()).max().unwrap_or(1);
-    let lines: Vec<Line> = named
-        .iter()
-        .enumerate()
-        .filter(|(nth, (_, h))| !h.is_empty() && (*nth != 1 || **h != result.latency))
-        .map(|(nth, (name, histogram))| line(name, nth + 1, Shape::Line, curve(histogram, nines)))
+    let min = least(&named[..2]);
+    let mut chart = by_percentile(format!("{prefix}percentiles"), about, &named, min);
+    if sent == latency {
+        chart.lines.retain(|line| line.name != named[1].0);
+    }
+    chart
+}
+
+/// Latencies, and what they are called.
+struct Named<'a>(&'a str, &'a Histogram<u64>);
+
+/// The least of all of them.
+fn least(all: &[Named<'_>]) -> u64 {
+    let any = all.iter().filter(|one| !one.1.is_empty());
+    any.map(|one| one.1.min()).min().unwrap_or(1)
+}
+
+/// A line for each that is not empty, in colours by their order; from `min` on.
+fn by_percentile(id: String, about: String, all: &[Named<'_>], min: u64) -> Chart {
+    let any = || all.iter().filter(|one| !one.1.is_empty());
+    let most = any().map(|one| one.1.len()).max().unwrap_or(10);
+    let nines = (most as f64).log10().clamp(1.0, 7.0);
+    let max = any().map(|one| one.1.max()).max().unwrap_or(1);
+    let lines = all.iter().enumerate().filter(|(_, one)| !one.1.is_empty());
+    let lines: Vec<Line> = lines
+        .map(|(nth, one)| line(one.0, nth + 1, Shape::Line, curve(one.1, nines)))
         .collect();
-    let steps = (nines * 4.0).ceil() as i32;
     let quantile = |step: i32| 1.0 - 10_f64.powf(f64::from(-step) / 4.0);
-    let bands = (0..steps).map(|step| {
+    let bands = (0..(nines * 4.0).ceil() as i32).map(|step| {
         let (from, to) = (quantile(step), quantile(step + 1));
-        let values = named.iter().filter(|(_, h)| !h.is_empty());
-        let says = values.map(|(name, h)| {
-            let value = h.value_at_quantile(from);
-            format!("{name}: {}", time(value as f64))
-        });
-        let says = says.collect::<Vec<_>>().join("\n");
+        let at = |one: &Named<'_>| time(one.1.value_at_quantile(from) as f64);
+        let says = any().map(|one| format!("\n{}: {}", one.0, at(one)));
         Band {
             from,
             to,
-            says: format!("p{}\n{says}", digits(from * 100.0)),
+            says: format!("p{}{}", digits(from * 100.0), says.collect::<String>()),
         }
     });
     Chart {
-        id: format!("{prefix}percentiles"),
+        id,
         title: "Latency by percentile",
-        about: format!(
-            "of {} requests; both axes are logarithmic",
-            count(result.latency.len() as f64)
-        ),
+        about,
         x: Axis {
             scale: Scale::Nines(nines),
             name: percentile,
@@ -92,10 +105,9 @@ fn percentiles(prefix: &str, result: &LoadResult) -> Chart {
             scale: Scale::around(min as f64, max as f64),
             name: time,
         },
-        bands: if lines.is_empty() {
-            Vec::new()
-        } else {
-            bands.collect()
+        bands: match lines.is_empty() {
+            true => Vec::new(),
+            false => bands.collect(),
         },
         lines,
         ..Chart::default()
@@ -120,4 +132,18 @@ fn line(name: &str, colour: usize, shape: Shape, points: Vec<(f64, Option<f64>)>
         shape,
         points,
     }
+}
+
+/// One value for each sample, in its middle.
+fn points(samples: &[Sample], value: impl Fn(&Sample) -> Option<f64>) -> Vec<(f64, Option<f64>)> {
+    let point = |sample: &Sample| {
+        let middle = sample.start + sample.length / 2;
+        (middle.as_secs_f64(), value(sample))
+    };
+    samples.iter().map(point).collect()
+}
+
+/// An amount of a sample, as a rate; none of one that has no length.
+fn per_second(sample: &Sample, amount: f64) -> Option<f64> {
+    (!sample.length.is_zero()).then(|| amount / sample.length.as_secs_f64())
 }

@@ -4,7 +4,7 @@
 
 use hdrhistogram::Histogram;
 
-use super::line;
+use super::{line, per_second, points};
 use crate::load::LoadResult;
 use crate::report::html::chart::{Axis, Band, Chart, Line, Shape};
 use crate::report::html::scale::{Scale, count, seconds, time};
@@ -73,19 +73,12 @@ impl<'a> Over<'a> {
 
     /// One value for each sample, in its middle.
     fn values(&self, value: impl Fn(&Sample) -> Option<f64>) -> Vec<(f64, Option<f64>)> {
-        let point = |sample: &Sample| {
-            let middle = sample.start + sample.length / 2;
-            (middle.as_secs_f64(), value(sample))
-        };
-        self.samples.iter().map(point).collect()
+        points(self.samples, value)
     }
 
     /// A count for each sample, as a rate.
     fn rate(&self, name: &str, colour: usize, count: impl Fn(&Sample) -> u64) -> Line {
-        let rate = |sample: &Sample| {
-            let seconds = sample.length.as_secs_f64();
-            (seconds > 0.0).then(|| count(sample) as f64 / seconds)
-        };
+        let rate = |sample: &Sample| per_second(sample, count(sample) as f64);
         line(name, colour, Shape::Line, self.values(rate))
     }
 
@@ -237,10 +230,7 @@ impl<'a> Over<'a> {
 
     pub(super) fn cpu(&self) -> Chart {
         let cores = |part: fn(&Sample) -> std::time::Duration| {
-            self.values(move |sample| {
-                let used = part(sample).as_secs_f64();
-                (!sample.length.is_zero()).then(|| used / sample.length.as_secs_f64())
-            })
+            self.values(move |sample| per_second(sample, part(sample).as_secs_f64()))
         };
         let lines = vec![
             line("all", 1, Shape::Area, cores(|s| s.cpu.user + s.cpu.system)),
