@@ -81,7 +81,7 @@ pub use shard::meters::{
     BreakerFigures, ConnectionStates, EndpointFigures, Outcome, RequestFigures,
 };
 pub use stats::{Durations, Latencies};
-pub use trip::{Attempt, Trip};
+pub use trip::{Attempt, Travelled, Trip};
 
 /// For tasks on the shards' own threads: see [`Engine::spawn_on_each`].
 pub mod on_shard {

@@ -6,7 +6,8 @@ use crate::endpoint::Endpoint;
 use crate::error::ErrorKind;
 use std::time::Duration;
 
-/// How a call went: on every response, among its extensions.
+/// How a call went. Every response knows it, by its body ([`Trip::of`]); where layers above are to see it that give a
+/// response another body, put it among its extensions.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Trip {
@@ -44,7 +45,16 @@ pub struct Attempt {
 
 impl Trip {
     /// The trip of a response that an engine returned; `None` for any other response.
-    pub fn of<B>(response: &http::Response<B>) -> Option<&Trip> {
-        response.extensions().get()
+    pub fn of<B: Travelled>(response: &http::Response<B>) -> Option<Trip> {
+        response.body().trip()
     }
+}
+
+/// A body that knows how the call went that it answers, before it was read and after. A service's own body around one
+/// of the engine's may pass it on.
+///
+/// By the body rather than by a response's extensions, which take three allocations and a hash table to hold one value.
+pub trait Travelled {
+    /// How the call went; `None` if this is not the body of a response.
+    fn trip(&self) -> Option<Trip>;
 }

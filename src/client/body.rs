@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::shard::answer::RemoteBody;
 use crate::shard::crossing::{Incoming, RemoteUpload};
 use crate::shard::upload::{BoxedBody, Source, body_failed};
+use crate::trip::{Travelled, Trip};
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::error::Error as StdError;
@@ -17,7 +18,11 @@ use std::task::{Context as TaskContext, Poll};
 /// A request's body may be empty, bytes, or any [`http_body::Body`]; a response's is read as an
 /// [`http_body::Body`] itself, frame by frame, and holds the peer back while it is not read. Dropping
 /// it unread closes the connection that it came on, unless it was complete.
-pub struct Body(Kind);
+pub struct Body {
+    kind: Kind,
+    /// Of a response.
+    trip: Option<Trip>,
+}
 
 enum Kind {
     Whole(Bytes),
@@ -27,9 +32,13 @@ enum Kind {
 }
 
 impl Body {
+    fn of(kind: Kind) -> Body {
+        Body { kind, trip: None }
+    }
+
     /// No body.
     pub fn empty() -> Body {
-        Body(Kind::Whole(Bytes::new()))
+        Body::of(Kind::Whole(Bytes::new()))
     }
 
     /// A body that is read piece by piece while it is sent, by the task that awaits the call. With
@@ -39,13 +48,13 @@ impl Body {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
-        Body(Kind::Stream(Box::pin(Boxing(Box::pin(body)))))
+        Body::of(Kind::Stream(Box::pin(Boxing(Box::pin(body)))))
     }
 
     /// The connection as a raw stream, if the response was 101 (Switching Protocols) or a 2xx to
     /// CONNECT; `None` otherwise.
     pub fn into_upgraded(self) -> Option<Lease> {
-        match self.0 {
+        match self.kind {
             Kind::Upgraded(lease) => Some(lease),
             Kind::Whole(_) | Kind::Stream(_) | Kind::Incoming(_) => None,
         }
@@ -53,24 +62,28 @@ impl Body {
 
     /// For the shard that this thread is.
     pub(crate) fn into_source(self) -> Source {
-        match self.0 {
+        match self.kind {
             Kind::Whole(bytes) if bytes.is_empty() => Source::Empty,
             Kind::Whole(bytes) => Source::Full(bytes),
             Kind::Stream(body) => Source::Stream(body),
             incoming @ (Kind::Incoming(_) | Kind::Upgraded(_)) => {
-                Source::Stream(Box::pin(Boxing(Box::pin(Body(incoming)))))
+                Source::Stream(Box::pin(Boxing(Box::pin(Body::of(incoming)))))
             }
         }
     }
 
-    pub(crate) fn from_remote(body: RemoteBody, upload: Option<RemoteUpload>) -> Body {
-        Body(match body {
+    pub(crate) fn from_remote(body: RemoteBody, trip: Trip, upload: Option<RemoteUpload>) -> Body {
+        let kind = match body {
             RemoteBody::Whole(bytes) => Kind::Whole(bytes),
             RemoteBody::Pieces(pieces, left, from) => {
                 Kind::Incoming(Incoming::new(pieces, left, from, upload))
             }
             RemoteBody::Upgraded(remote) => Kind::Upgraded(Lease::new(remote)),
-        })
+        };
+        Body {
+            kind,
+            trip: Some(trip),
+        }
     }
 }
 
@@ -82,7 +95,7 @@ impl Default for Body {
 
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
+        match &self.kind {
             Kind::Whole(bytes) => write!(f, "Body({} bytes)", bytes.len()),
             Kind::Stream(_) => f.write_str("Body(stream)"),
             Kind::Incoming(_) => f.write_str("Body(incoming)"),
@@ -95,7 +108,7 @@ macro_rules! from_bytes {
     ($($from:ty),+) => {$(
         impl From<$from> for Body {
             fn from(bytes: $from) -> Body {
-                Body(Kind::Whole(Bytes::from(bytes)))
+                Body::of(Kind::Whole(Bytes::from(bytes)))
             }
         }
     )+};
@@ -109,6 +122,12 @@ impl From<()> for Body {
     }
 }
 
+impl Travelled for Body {
+    fn trip(&self) -> Option<Trip> {
+        self.trip.clone()
+    }
+}
+
 impl HttpBody for Body {
     type Data = Bytes;
     type Error = Error;
@@ -117,7 +136,7 @@ impl HttpBody for Body {
         mut self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        match &mut self.0 {
+        match &mut self.kind {
             Kind::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Kind::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Kind::Stream(body) => body.as_mut().poll_frame(cx).map_err(body_failed),
@@ -127,7 +146,7 @@ impl HttpBody for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.0 {
+        match &self.kind {
             Kind::Whole(bytes) => bytes.is_empty(),
             Kind::Stream(body) => body.is_end_stream(),
             Kind::Incoming(incoming) => incoming.is_ended(),
@@ -136,7 +155,7 @@ impl HttpBody for Body {
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
+        match &self.kind {
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Stream(body) => body.size_hint(),
             Kind::Incoming(incoming) => incoming

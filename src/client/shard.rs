@@ -13,7 +13,7 @@ use crate::shard::forward;
 use crate::shard::lease::Lease as ShardLease;
 use crate::shard::local::{LocalShard, LocalUpstream};
 use crate::time::Time;
-use crate::trip::Trip;
+use crate::trip::{Travelled, Trip};
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::fmt;
@@ -284,6 +284,12 @@ impl ResponseBody {
         Some(Lease {
             lease: self.body.into_upgraded()?,
         })
+    }
+}
+
+impl Travelled for ResponseBody {
+    fn trip(&self) -> Option<Trip> {
+        Some(self.body.trip())
     }
 }
 

@@ -58,8 +58,8 @@ impl Upstream {
     ///
     /// The request's URI gives path and query; where the request goes is the upstream's affair. Host is
     /// set from the upstream's URL unless the request has one. Content-Length and
-    /// Transfer-Encoding follow from the body. The response carries a [`Trip`](crate::Trip) among its
-    /// extensions.
+    /// Transfer-Encoding follow from the body. How the call went the response tells as its
+    /// [`Trip`](crate::Trip).
     ///
     /// What [`CallOptions`] the request has among its extensions goes for it; a [`Class`] may be there
     /// alone as well.
@@ -134,9 +134,8 @@ pub(crate) async fn send<D: Driver, B: Into<Body>>(
         .submit_call(shard, call)
         .map_err(|error| error.at_upstream(&upstream.name))?;
     let (response, upload) = answer.head(upload, upstream).await?;
-    Ok(response
-        .into_http()
-        .map(|body| Body::from_remote(body, upload)))
+    let (response, trip) = response.into_http();
+    Ok(response.map(|body| Body::from_remote(body, trip, upload)))
 }
 
 /// Asks a shard for a connection, and waits for it.

@@ -76,13 +76,12 @@ impl RemoteResponse {
         ResponseHead::new(&self.bytes[..self.head])
     }
 
-    /// Its head with the `http` crate's types, and its body.
-    pub(crate) fn into_http(mut self) -> http::Response<RemoteBody> {
+    /// Its head with the `http` crate's types, its body, and how it went.
+    pub(crate) fn into_http(mut self) -> (http::Response<RemoteBody>, Trip) {
         drop(self.call.take());
-        let mut response = self.head().to_http();
-        response.extensions_mut().insert(self.trip);
+        let response = self.head().to_http();
         let body = behind(self.bytes, self.head, self.rest);
-        response.map(|()| body)
+        (response.map(|()| body), self.trip)
     }
 
     /// Its head as it was received, what that says of the body's length, and the body.
@@ -128,9 +127,9 @@ mod tests {
 
     #[test]
     fn head_and_body_part_on_the_other_side() {
-        let http = response(None).into_http();
+        let (http, trip) = response(None).into_http();
         assert_eq!((http.status().as_u16(), http.headers().len()), (404, 1));
-        assert_eq!(Trip::of(&http).map(|trip| trip.shard), Some(3));
+        assert_eq!(trip.shard, 3);
         assert_eq!(whole(http.body()), b"body");
         let (head, length, _, body) = response(None).into_raw();
         assert_eq!(ResponseHead::new(&head).status(), 404);
@@ -140,7 +139,7 @@ mod tests {
     #[test]
     fn what_follows_elsewhere_is_not_looked_for_behind_the_head() {
         let rest = RemoteBody::Whole(Bytes::from_static(b"elsewhere"));
-        let http = response(Some(rest)).into_http();
+        let (http, _) = response(Some(rest)).into_http();
         assert_eq!(whole(http.body()), b"elsewhere");
     }
 }

@@ -343,11 +343,9 @@ impl<D: Driver> LocalBody<D> {
         }
     }
 
-    /// With the response's head, and how it went.
+    /// With the response's head.
     pub(super) fn into_http(self) -> http::Response<LocalBody<D>> {
-        let mut response = self.exchange.head().to_http();
-        response.extensions_mut().insert(self.exchange.trip());
-        response.map(|()| self)
+        self.exchange.head().to_http().map(|()| self)
     }
 
     /// How it went.

@@ -8,19 +8,18 @@
 //! events needs no waker (`waking`).
 
 use super::mailbox::Mailbox;
+use super::recycled::{FuturePlaces, TaskFuture};
+use super::task_names::{TaskName, TaskNames, TaskState, enqueue};
 use super::waking::{self, LocalTask, polling};
 use crate::driver::Driver;
 use crate::slab::{Key, Slab};
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context as TaskContext, Wake, Waker};
-
-type TaskFuture = Pin<Box<dyn Future<Output = ()>>>;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Context as TaskContext;
 
 /// The tasks of one shard.
 pub(crate) struct Executor<D: Driver> {
@@ -32,6 +31,9 @@ pub(crate) struct Executor<D: Driver> {
     /// Tasks woken in one turn and left for the next.
     carried: RefCell<Vec<Key>>,
     mailbox: Arc<Mailbox<D>>,
+    names: TaskNames<D>,
+    /// Places for what runs calls.
+    places: FuturePlaces,
     panics: Cell<u64>,
 }
 
@@ -39,7 +41,7 @@ struct Task<D: Driver> {
     /// Taken out while it is polled, together: to clone a waker is to count across threads.
     idle: Option<Idle>,
     kind: TaskKind,
-    state: Arc<TaskState<D>>,
+    anywhere: Arc<TaskState<D>>,
 }
 
 /// Whose code a task is.
@@ -58,14 +60,6 @@ struct Idle {
     here: Rc<LocalTask>,
 }
 
-struct TaskState<D: Driver> {
-    executor: u64,
-    task: Key,
-    /// Whether it is on a list of tasks to run already.
-    queued: AtomicBool,
-    mailbox: Arc<Mailbox<D>>,
-}
-
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 impl<D: Driver> Executor<D> {
@@ -76,6 +70,8 @@ impl<D: Driver> Executor<D> {
             running: RefCell::new(Vec::new()),
             carried: RefCell::new(Vec::new()),
             mailbox,
+            names: TaskNames::default(),
+            places: FuturePlaces::default(),
             panics: Cell::new(0),
         })
     }
@@ -89,29 +85,31 @@ impl<D: Driver> Executor<D> {
 
     /// Adds a task of the service's own; it first runs in this turn or the next one.
     pub(crate) fn spawn(&self, future: impl Future<Output = ()> + 'static) {
-        self.add(TaskKind::Own, Box::pin(future));
+        self.add(TaskKind::Own, Box::pin(Some(future)));
     }
 
     /// As [`spawn`](Executor::spawn), for one that answers a caller: it is polled for a last time when the
     /// shard ends, and must not wait for anything then.
     pub(crate) fn spawn_serving(&self, future: impl Future<Output = ()> + 'static) {
-        self.add(TaskKind::Serving, Box::pin(future));
+        self.add(TaskKind::Serving, Box::pin(Some(future)));
+    }
+
+    /// As [`spawn_serving`](Executor::spawn_serving), for what comes and goes with each call: it takes over the place of
+    /// one that has ended.
+    ///
+    /// # Panics
+    /// If it is of another type than those before.
+    pub(crate) fn spawn_call(&self, future: impl Future<Output = ()> + 'static) {
+        self.add(TaskKind::Serving, self.places.keep(future));
     }
 
     fn add(&self, kind: TaskKind, future: TaskFuture) {
         let key = self.tasks.borrow_mut().insert_with(|task| {
-            let state = Arc::new(TaskState {
-                executor: self.id,
-                task,
-                // It is about to be.
-                queued: AtomicBool::new(true),
-                mailbox: self.mailbox.clone(),
-            });
-            let here = LocalTask::new(self.id, task, Waker::from(state.clone()));
+            let TaskName { here, anywhere } = self.names.give(self.id, task, &self.mailbox);
             Task {
                 idle: Some(Idle { future, here }),
                 kind,
-                state,
+                anywhere,
             }
         });
         enqueue(self.id, key, &self.mailbox);
@@ -210,28 +208,28 @@ impl<D: Driver> Executor<D> {
                     task.idle = Some(Idle { future, here });
                 }
             }
-            Ok(std::task::Poll::Ready(())) => {
-                let task = self.tasks.borrow_mut().remove(key);
-                self.drop_task(task);
-                self.drop_quietly(future);
-            }
+            Ok(std::task::Poll::Ready(())) => self.end(key, future, here),
             Err(_) => {
                 self.panics.set(self.panics.get() + 1);
-                let task = self.tasks.borrow_mut().remove(key);
-                self.drop_task(task);
-                self.drop_quietly(future);
+                self.end(key, future, here);
             }
+        }
+    }
+
+    /// A task that was being polled has ended.
+    fn end(&self, key: Key, future: TaskFuture, here: Rc<LocalTask>) {
+        let task = self.tasks.borrow_mut().remove(key);
+        self.drop_quietly(future);
+        // Not before: what it held may have been able to wake it.
+        if let Some(Task { anywhere, .. }) = task {
+            self.names.take_back(TaskName { here, anywhere });
         }
     }
 
     fn take(&self, key: Key) -> Option<Idle> {
         let mut tasks = self.tasks.borrow_mut();
         let task = tasks.get_mut(key)?;
-        // Before the poll: what wakes it from now on must queue it again. Where a plain look finds that no waker has
-        // queued it, there is nothing to take back: one that does so now will have it polled once more.
-        if task.state.queued.load(Ordering::Acquire) {
-            task.state.queued.swap(false, Ordering::AcqRel);
-        }
+        task.anywhere.unqueue();
         let idle = task.idle.take()?;
         idle.here.unlist();
         Some(idle)
@@ -245,7 +243,7 @@ impl<D: Driver> Executor<D> {
 
     /// A destructor that panics is the task's own affair as well.
     fn drop_quietly(&self, future: TaskFuture) {
-        if catch_unwind(AssertUnwindSafe(|| drop(future))).is_err() {
+        if catch_unwind(AssertUnwindSafe(|| future.vacate(&self.places))).is_err() {
             self.panics.set(self.panics.get() + 1);
         }
     }
@@ -263,27 +261,5 @@ pub(crate) struct TurnGuard<'a, D: Driver>(&'a Executor<D>);
 impl<D: Driver> Drop for TurnGuard<'_, D> {
     fn drop(&mut self) {
         waking::end_turn(&mut self.0.carried.borrow_mut());
-    }
-}
-
-impl<D: Driver> Wake for TaskState<D> {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        // Always a read-modify-write, as in `take`: a plain look could miss that the task is being polled
-        // just now, and what it has not seen yet would be news to nobody.
-        if self.queued.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        enqueue(self.executor, self.task, &self.mailbox);
-    }
-}
-
-/// Puts a task on a list of tasks to run: this thread's, if it is the executor's turn here, or the mailbox's.
-fn enqueue<D: Driver>(executor: u64, task: Key, mailbox: &Mailbox<D>) {
-    if !waking::enqueue(executor, task) {
-        mailbox.wake_task(task);
     }
 }

@@ -119,8 +119,9 @@ async fn call_within<D: Driver>(
             let request = Request::Http(parts, crossing);
             match Box::pin(away(upstream, to, request, upload, terms)).await? {
                 Away::Answered(response, upload) => {
-                    let forwarded = |body| Body::Forwarded(Box::new(Forwarded::new(body, upload)));
-                    return Ok(response.into_http().map(forwarded));
+                    let (response, trip) = response.into_http();
+                    let forwarded = |body| Forwarded::new(body, trip, upload);
+                    return Ok(response.map(|body| Body::Forwarded(Box::new(forwarded(body)))));
                 }
                 Away::Back(request, upload, first) => {
                     (parts, source) = request.into_http();
@@ -217,7 +218,7 @@ impl<D: Driver> Exchange<D> {
     pub(crate) fn reused(&self) -> bool {
         match self {
             Exchange::Here(exchange) => exchange.facts().reused,
-            Exchange::Forwarded(forwarded) => forwarded.trip().is_some_and(|trip| trip.reused),
+            Exchange::Forwarded(forwarded) => forwarded.trip().reused,
         }
     }
 
@@ -225,10 +226,7 @@ impl<D: Driver> Exchange<D> {
     pub(crate) fn trip(&self) -> Trip {
         match self {
             Exchange::Here(exchange) => exchange.trip(),
-            Exchange::Forwarded(forwarded) => {
-                let trip = forwarded.trip().cloned();
-                trip.expect("an exchange's response tells its trip")
-            }
+            Exchange::Forwarded(forwarded) => forwarded.trip().clone(),
         }
     }
 
@@ -258,6 +256,14 @@ impl<D: Driver> Body<D> {
         match self {
             Body::Here(body) => body.take_trailers(),
             Body::Forwarded(forwarded) => forwarded.take_trailers(),
+        }
+    }
+
+    /// How the call went.
+    pub(crate) fn trip(&self) -> Trip {
+        match self {
+            Body::Here(body) => body.trip(),
+            Body::Forwarded(forwarded) => forwarded.trip().clone(),
         }
     }
 

@@ -20,7 +20,7 @@ pub(crate) struct Forwarded {
     /// Of a low-level exchange; a call has given it away with the rest of the response.
     head: Bytes,
     content_length: Option<u64>,
-    trip: Option<Trip>,
+    trip: Trip,
     rest: Rest,
     trailers: Option<HeaderMap>,
 }
@@ -42,12 +42,11 @@ impl Forwarded {
         Forwarded {
             head,
             content_length,
-            trip: Some(trip),
-            ..Forwarded::new(body, upload)
+            ..Forwarded::new(body, trip, upload)
         }
     }
 
-    pub(super) fn new(body: RemoteBody, upload: Option<RemoteUpload>) -> Forwarded {
+    pub(super) fn new(body: RemoteBody, trip: Trip, upload: Option<RemoteUpload>) -> Forwarded {
         let rest = match body {
             RemoteBody::Whole(bytes) => Rest::Whole(bytes),
             RemoteBody::Pieces(pieces, left, from) => {
@@ -59,7 +58,7 @@ impl Forwarded {
         Forwarded {
             head: Bytes::new(),
             content_length: None,
-            trip: None,
+            trip,
             rest,
             trailers: None,
         }
@@ -73,8 +72,9 @@ impl Forwarded {
         self.content_length
     }
 
-    pub(super) fn trip(&self) -> Option<&Trip> {
-        self.trip.as_ref()
+    /// How it went.
+    pub(super) fn trip(&self) -> &Trip {
+        &self.trip
     }
 
     pub(super) fn remaining(&self) -> Option<u64> {

@@ -5,7 +5,7 @@ use super::exchange::Parts;
 use super::executor::Executor;
 use super::lease::{Checkout, Lease};
 use super::policy::Policy;
-use super::recycled::{FuturePlaces, Spare};
+use super::recycled::Spare;
 use super::terms::{CheckoutTerms, Terms};
 use super::upstream::UpstreamShared;
 use crate::config::{CallOptions, Class, UpstreamConfig};
@@ -50,8 +50,6 @@ pub(crate) struct LocalParts<D: Driver> {
     pub(super) directory: Directory,
     /// Places for exchanges.
     pub(super) exchanges: Rc<Spare<Parts<D>>>,
-    /// Places for what serves callers on other threads.
-    pub(super) serving: FuturePlaces,
 }
 
 impl<D: Driver> Clone for LocalShard<D> {
@@ -99,6 +97,11 @@ impl<D: Driver> LocalShard<D> {
     /// Runs what serves a caller on another thread.
     pub(crate) fn spawn_serving(&self, task: impl Future<Output = ()> + 'static) {
         self.executor.spawn_serving(task);
+    }
+
+    /// Runs a call of a caller on another thread.
+    pub(super) fn spawn_call(&self, task: impl Future<Output = ()> + 'static) {
+        self.executor.spawn_call(task);
     }
 
     /// A named upstream.

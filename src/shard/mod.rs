@@ -80,6 +80,7 @@ mod stream_io;
 )]
 pub(crate) mod stream_lease;
 mod streams;
+mod task_names;
 mod teardown;
 pub(crate) mod terms;
 mod transport;
@@ -102,7 +103,6 @@ use local::{Directory, LocalParts, LocalShard};
 use lookup::Resolver;
 use mailbox::{Control, Mailbox};
 use ready::ReadyWatch;
-use recycled::FuturePlaces;
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
@@ -178,7 +178,6 @@ impl<D: Driver> Shard<D> {
             executor: Executor::new(mailbox.clone()),
             directory: parts.directory,
             exchanges: Rc::default(),
-            serving: FuturePlaces::default(),
         });
         Shard {
             local,

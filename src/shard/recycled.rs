@@ -93,29 +93,55 @@ impl<T> DerefMut for Recycled<T> {
     }
 }
 
-/// A thread's free places for futures of one type, which need not be named: the first to come decides.
+/// A task's future, in its place.
+pub(super) type TaskFuture = Pin<Box<dyn Placed>>;
+
+/// A place with a future, or with one that is over.
+pub(super) trait Placed {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// Drops the future. Its place goes back to `places`, if they are of its kind.
+    fn vacate(self: Pin<Box<Self>>, places: &FuturePlaces);
+}
+
+impl<F: Future<Output = ()> + 'static> Placed for Option<F> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let future = self.as_pin_mut();
+        future.expect("it is there until it is dropped").poll(cx)
+    }
+
+    fn vacate(mut self: Pin<Box<Self>>, places: &FuturePlaces) {
+        self.set(None);
+        if let Some(free) = places.of_kind::<F>() {
+            let mut free = free.0.borrow_mut();
+            if free.len() < FUTURES_SPARE_MAX {
+                free.push(self);
+            }
+        }
+    }
+}
+
+/// A thread's free places for futures of one type, which need not be named: the first to be kept decides.
 #[derive(Default)]
-pub(crate) struct FuturePlaces(OnceCell<Rc<dyn Any>>);
+pub(crate) struct FuturePlaces(OnceCell<Box<dyn Any>>);
 
 impl FuturePlaces {
     /// Puts `future` into a place. It does not move from there.
     ///
     /// # Panics
     /// If it is of another type than those before.
-    pub(super) fn keep<F: Future + 'static>(
-        &self,
-        future: F,
-    ) -> impl Future<Output = F::Output> + use<F> {
-        let first = || Rc::new(FreePlaces::<F>::default()) as Rc<dyn Any>;
-        let free = self.0.get_or_init(first).clone();
-        let free: Rc<FreePlaces<F>> = free.downcast().expect("they are of one type");
+    pub(super) fn keep<F: Future<Output = ()> + 'static>(&self, future: F) -> TaskFuture {
+        let first = || Box::new(FreePlaces::<F>::default()) as Box<dyn Any>;
+        let free = self.0.get_or_init(first).downcast_ref::<FreePlaces<F>>();
+        let free = free.expect("they are of one type");
         let unused = free.0.borrow_mut().pop();
         let mut place = unused.unwrap_or_else(|| Box::pin(None));
         place.set(Some(future));
-        InPlace {
-            place: Some(place),
-            free,
-        }
+        place
+    }
+
+    fn of_kind<F: 'static>(&self) -> Option<&FreePlaces<F>> {
+        self.0.get()?.downcast_ref()
     }
 }
 
@@ -126,35 +152,6 @@ struct FreePlaces<F>(RefCell<Vec<FuturePlace<F>>>);
 impl<F> Default for FreePlaces<F> {
     fn default() -> FreePlaces<F> {
         FreePlaces(RefCell::default())
-    }
-}
-
-struct InPlace<F> {
-    /// There until it is dropped.
-    place: Option<FuturePlace<F>>,
-    free: Rc<FreePlaces<F>>,
-}
-
-impl<F: Future> Future for InPlace<F> {
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let place = self.place.as_mut().map(Pin::as_mut);
-        let future = place.and_then(Option::as_pin_mut);
-        future.expect("it is there until it is dropped").poll(cx)
-    }
-}
-
-impl<F> Drop for InPlace<F> {
-    fn drop(&mut self) {
-        let Some(mut place) = self.place.take() else {
-            return;
-        };
-        place.set(None);
-        let mut free = self.free.0.borrow_mut();
-        if free.len() < FUTURES_SPARE_MAX {
-            free.push(place);
-        }
     }
 }
 
@@ -201,9 +198,10 @@ mod tests {
         let (places, dropped) = (FuturePlaces::default(), Rc::new(Cell::new(0)));
         let at = [(); 2].map(|()| {
             let at = Rc::new(Cell::new(0));
-            let mut one = Box::pin(places.keep(work(Counted(dropped.clone()), at.clone())));
+            let mut one = places.keep(work(Counted(dropped.clone()), at.clone()));
             let mut cx = Context::from_waker(std::task::Waker::noop());
             assert!(one.as_mut().poll(&mut cx).is_pending());
+            one.vacate(&places);
             at.get()
         });
         assert_eq!((at[0], dropped.get()), (at[1], 2));

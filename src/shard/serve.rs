@@ -51,7 +51,7 @@ fn spawn<D: Driver>(shard: &LocalShard<D>, mut call: Box<Movable>, granted: Opti
         (&call.caller.upstream().name, method.name())
     });
     let task = trace::within(span, serve(shard.clone(), call, granted));
-    shard.spawn_serving(shard.serving.keep(task));
+    shard.spawn_call(task);
 }
 
 /// Runs a call to its end, unless the caller goes before, or a sibling runs it.

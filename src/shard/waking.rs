@@ -23,7 +23,7 @@ thread_local! {
 /// A task, as its own thread knows it.
 pub(super) struct LocalTask {
     executor: u64,
-    task: Key,
+    task: Cell<Key>,
     /// What it is polled with. Kept as long as anybody may wake it here: no later task has a waker at the same address
     /// meanwhile, and passes for this one.
     waker: Waker,
@@ -35,10 +35,17 @@ impl LocalTask {
     pub(super) fn new(executor: u64, task: Key, waker: Waker) -> Rc<LocalTask> {
         Rc::new(LocalTask {
             executor,
-            task,
+            task: Cell::new(task),
             waker,
             listed: Cell::new(false),
         })
+    }
+
+    /// From now on it is `task`, which is about to be listed otherwise. Nobody else may have it.
+    pub(super) fn becomes(self: &Rc<Self>, task: Key) {
+        debug_assert_eq!(Rc::strong_count(self), 1, "it is somebody's");
+        self.task.set(task);
+        self.listed.set(false);
     }
 
     pub(super) fn waker(&self) -> &Waker {
@@ -51,9 +58,10 @@ impl LocalTask {
     }
 
     fn wake(&self) {
-        if !self.listed.replace(true) && !enqueue(self.executor, self.task) {
+        let task = self.task.get();
+        if !self.listed.replace(true) && !enqueue(self.executor, task) {
             // The thread's locals may be gone, and with them whoever would look here.
-            let _ = ASIDE.try_with(|aside| aside.borrow_mut().push((self.executor, self.task)));
+            let _ = ASIDE.try_with(|aside| aside.borrow_mut().push((self.executor, task)));
         }
     }
 }

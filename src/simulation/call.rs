@@ -3,6 +3,7 @@
 use super::polled::{Alarm, Polled};
 use crate::client::body::Body;
 use crate::error::Error;
+use crate::trip::Travelled;
 use bytes::{Bytes, BytesMut};
 use http_body::Body as HttpBody;
 use std::fmt;
@@ -42,8 +43,8 @@ impl Call {
         call
     }
 
-    /// Goes on if there is something to go on with; the whole response when it is there, once. A
-    /// connection that became a raw stream is let go, and its response has no body.
+    /// Goes on if there is something to go on with; the whole response when it is there, once, with its
+    /// [`Trip`](crate::Trip) among the extensions. A connection that became a raw stream is let go, and its response has no body.
     pub fn poll(&mut self) -> Option<Result<http::Response<Bytes>, Error>> {
         if self.result.is_some() {
             return self.result.take();
@@ -67,7 +68,10 @@ impl Call {
             match self.head.poll(&self.alarm)? {
                 Err(error) => return Some(Err(error)),
                 Ok(response) => {
-                    let (parts, body) = response.into_parts();
+                    let (mut parts, body) = response.into_parts();
+                    if let Some(trip) = body.trip() {
+                        parts.extensions.insert(trip);
+                    }
                     let read = BytesMut::new();
                     self.reading = Some(Reading { parts, body, read });
                 }

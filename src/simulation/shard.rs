@@ -68,7 +68,7 @@ impl Shard {
         Ok((status, body.freeze()))
     }
 
-    /// A call, and its whole response.
+    /// A call, and its whole response, with its [`Trip`](crate::Trip) among the extensions.
     ///
     /// # Errors
     /// As [`Upstream::call`](crate::Upstream::call) and its body's.
@@ -80,7 +80,8 @@ impl Shard {
         let upstream = self.local.named(upstream)?;
         let (parts, body) = request.into_parts();
         let response = forward::call(&upstream, parts, body.into_source()).await?;
-        let (parts, mut body) = response.into_parts();
+        let (mut parts, mut body) = response.into_parts();
+        parts.extensions.insert(body.trip());
         let mut read = BytesMut::new();
         while let Some(piece) = poll_fn(|cx| body.poll_piece(cx)).await? {
             read.extend_from_slice(&piece);

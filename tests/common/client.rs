@@ -6,7 +6,7 @@ use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use ringpool::config::{Config, UpstreamConfig};
 use ringpool::on_shard::{Head, Shard};
-use ringpool::{Body, Engine, Error, Snapshot, Trip, block_on};
+use ringpool::{Body, Engine, Error, Snapshot, Travelled, Trip, block_on};
 use std::future::Future;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
@@ -154,11 +154,9 @@ pub fn with_body(
 /// Reads a response to its end.
 pub async fn collect<B>(response: http::Response<B>) -> Result<Answer, Error>
 where
-    B: HttpBody<Data = Bytes, Error = Error>,
+    B: HttpBody<Data = Bytes, Error = Error> + Travelled,
 {
-    let trip = Trip::of(&response)
-        .expect("every response has a trip")
-        .clone();
+    let trip = Trip::of(&response).expect("every response has a trip");
     let (parts, body) = response.into_parts();
     let collected = body.collect().await?;
     Ok(Answer {

@@ -50,7 +50,7 @@ struct Told {
 
 async fn read<B>(response: http::Response<B>) -> Result<Told, Error>
 where
-    B: http_body::Body<Data = Bytes, Error = Error>,
+    B: http_body::Body<Data = Bytes, Error = Error> + ringpool::Travelled,
 {
     assert_eq!(response.status(), 200);
     let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();

@@ -395,8 +395,7 @@ impl Call {
 }
 
 impl Outcome {
-    fn of(response: http::Response<RemoteBody>) -> Outcome {
-        let trip = Trip::of(&response).expect("every response has one").clone();
+    fn of((response, trip): (http::Response<RemoteBody>, Trip)) -> Outcome {
         let (parts, body) = response.into_parts();
         match body {
             RemoteBody::Whole(bytes) => Outcome::Answered(parts.status, bytes.to_vec(), trip),

@@ -117,7 +117,7 @@ pub(super) async fn call(
 ) -> Result<Whole, Error> {
     let (parts, body) = request.into_parts();
     let response = forward::call(&upstream, parts, body.into_source()).await?;
-    let trip = Trip::of(&response).expect("every response has one").clone();
+    let trip = response.body().trip();
     let (parts, mut body) = response.into_parts();
     let mut read = Vec::new();
     while let Some(piece) = poll_fn(|cx| body.poll_piece(cx)).await? {

@@ -335,7 +335,7 @@ fn answer_of(response: http::Response<bytes::Bytes>) -> Answer {
     Answer {
         status: response.status().as_u16(),
         said: said.map(|line| Said::of(&String::from_utf8_lossy(line.as_bytes()))),
-        trip: Trip::of(&response).cloned(),
+        trip: response.extensions().get::<Trip>().cloned(),
         body: response.into_body(),
     }
 }
