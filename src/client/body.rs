@@ -2,7 +2,7 @@
 
 use super::lease::Lease;
 use crate::error::Error;
-use crate::shard::answer::RemoteBody;
+use crate::shard::answer::{Answered, RemoteBody};
 use crate::shard::crossing::{Incoming, RemoteUpload};
 use crate::shard::upload::{BoxedBody, Source, body_failed};
 use crate::trip::{Travelled, Trip};
@@ -72,7 +72,13 @@ impl Body {
         }
     }
 
-    pub(crate) fn from_remote(body: RemoteBody, trip: Trip, upload: Option<RemoteUpload>) -> Body {
+    /// A response that came from a shard, and what is left of its request.
+    pub(crate) fn response(answer: Answered, upload: Option<RemoteUpload>) -> http::Response<Body> {
+        let (response, trip) = answer.into_http();
+        response.map(|body| Body::from_remote(body, trip, upload))
+    }
+
+    fn from_remote(body: RemoteBody, trip: Trip, upload: Option<RemoteUpload>) -> Body {
         let kind = match body {
             RemoteBody::Whole(bytes) => Kind::Whole(bytes),
             RemoteBody::Pieces(pieces, left, from) => {

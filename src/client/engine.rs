@@ -21,7 +21,7 @@ use crate::shard::mailbox::Control;
 use crate::shard::sharing::movable::Underway;
 use futures_channel::oneshot;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -106,7 +106,9 @@ impl Engine {
             request,
         };
         let upstream = underway.upstream().clone();
-        send(&self.shared, &upstream, shard, underway, call).await
+        let mut answer = send(&self.shared, &upstream, shard, underway, call)?;
+        let answered = poll_fn(|cx| answer.poll_head(cx, &upstream)).await?;
+        Ok(Body::response(answered, answer.into_upload()))
     }
 
     /// Ends the engine without haste: nothing new is let in, idle connections close at once, and what is

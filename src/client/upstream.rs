@@ -7,12 +7,14 @@ use crate::driver::Driver;
 use crate::driver::uring::Uring;
 use crate::engine::EngineShared;
 use crate::error::Error;
+use crate::shard::crossing::Answer;
 use crate::shard::propagation::propagate;
 use crate::shard::serve_lease::{self, RemoteCheckout, RemoteLease};
 use crate::shard::sharing::movable::{Movable, Request, Underway};
 use crate::shard::upstream::UpstreamShared;
 use futures_channel::oneshot;
 use std::fmt;
+use std::future::poll_fn;
 use std::sync::Arc;
 
 /// A handle on a named upstream. Cheap to clone; works on any thread and under any runtime, for its
@@ -86,7 +88,9 @@ impl Upstream {
             options: self.options,
             request,
         };
-        send(&self.engine, &self.shared, shard, underway, call).await
+        let mut answer = send(&self.engine, &self.shared, shard, underway, call)?;
+        let answered = poll_fn(|cx| answer.poll_head(cx, &self.shared)).await?;
+        Ok(Body::response(answered, answer.into_upload()))
     }
 
     /// Takes a connection for exclusive use as a byte stream. Works for every kind of upstream.
@@ -116,26 +120,27 @@ pub(crate) struct Addressed<B> {
     pub(crate) request: http::Request<B>,
 }
 
-/// Carries a request to a shard, feeds it the body, and waits for the response's head.
-pub(crate) async fn send<D: Driver, B: Into<Body>>(
+/// Carries a request to a shard. What it gives back waits for the response's head, and feeds the call its body.
+#[inline(always)]
+pub(crate) fn send<D: Driver, B: Into<Body>>(
     engine: &EngineShared<D>,
     upstream: &UpstreamShared,
     shard: usize,
     underway: Underway,
     call: Addressed<B>,
-) -> Result<http::Response<Body>, Error> {
+) -> Result<Answer, Error> {
     let Addressed { options, request } = call;
-    let (mut parts, body) = request.into_parts();
-    propagate(&mut parts, upstream);
+    let (parts, body) = request.into_parts();
     let (source, upload) = body.into().into_source().split();
     let request = Request::Http(parts, source);
-    let (call, answer) = Movable::new(underway, options, request);
+    let (mut call, answer) = Movable::new(underway, options, request);
+    if let Request::Http(parts, _) = &mut call.request {
+        propagate(parts, upstream);
+    }
     engine
         .submit_call(shard, call)
         .map_err(|error| error.at_upstream(&upstream.name))?;
-    let (response, upload) = answer.head(upload, upstream).await?;
-    let (response, trip) = response.into_http();
-    Ok(response.map(|body| Body::from_remote(body, trip, upload)))
+    Ok(answer.with(upload))
 }
 
 /// Asks a shard for a connection, and waits for it.

@@ -1,4 +1,4 @@
-//! A response on its way to a caller on another thread.
+//! A response on its way to a caller on another thread: with the call that it answers, which moves as a pointer does.
 //!
 //! Owns: the head as it was received, and behind it the body where all of that is there, in one piece of memory. Never:
 //! makes the `http` crate's types before it is across: what they allocate would be made on one thread and freed on
@@ -25,9 +25,10 @@ pub(crate) struct RemoteResponse {
     pub(crate) trip: Trip,
     /// What follows the head; `None`: all of it is in `bytes`.
     rest: Option<RemoteBody>,
-    /// What it answers: made by its caller's thread, it is given up there.
-    call: Option<Box<Movable>>,
 }
+
+/// A call that goes back to its caller with its response: made by that thread, it is given up there.
+pub(crate) struct Answered(Box<Movable>);
 
 /// A response's body, as it crosses to the caller.
 pub(crate) enum RemoteBody {
@@ -45,6 +46,7 @@ pub(crate) enum RemoteBody {
 
 impl RemoteResponse {
     /// The first `head` of `bytes` are a head; behind it is the body, all of it unless there is a `rest`.
+    #[inline]
     pub(super) fn new(
         bytes: Bytes,
         head: usize,
@@ -59,36 +61,50 @@ impl RemoteResponse {
             content_length,
             trip,
             rest,
-            call: None,
         }
     }
 
-    /// With the call that it answers.
-    pub(super) fn with(self, call: Box<Movable>) -> RemoteResponse {
-        RemoteResponse {
-            call: Some(call),
-            ..self
-        }
+    /// To the call that it answers.
+    #[inline]
+    pub(super) fn to(self, mut call: Box<Movable>) -> Answered {
+        call.response = Some(self);
+        Answered(call)
     }
 
     /// As it was received.
-    pub(crate) fn head(&self) -> ResponseHead<'_> {
+    fn head(&self) -> ResponseHead<'_> {
         ResponseHead::new(&self.bytes[..self.head])
     }
 
     /// Its head with the `http` crate's types, its body, and how it went.
-    pub(crate) fn into_http(mut self) -> (http::Response<RemoteBody>, Trip) {
-        drop(self.call.take());
+    fn into_http(self) -> (http::Response<RemoteBody>, Trip) {
         let response = self.head().to_http();
         let body = behind(self.bytes, self.head, self.rest);
         (response.map(|()| body), self.trip)
     }
 
     /// Its head as it was received, what that says of the body's length, and the body.
-    pub(super) fn into_raw(self) -> (Bytes, Option<u64>, Trip, RemoteBody) {
+    fn into_raw(self) -> (Bytes, Option<u64>, Trip, RemoteBody) {
         let head = self.bytes.slice(..self.head);
         let body = behind(self.bytes, self.head, self.rest);
         (head, self.content_length, self.trip, body)
+    }
+}
+
+impl Answered {
+    /// The head with the `http` crate's types, the body, and how it went.
+    pub(crate) fn into_http(self) -> (http::Response<RemoteBody>, Trip) {
+        self.into_response().into_http()
+    }
+
+    /// The head as it was received, what that says of the body's length, how it went, and the body.
+    pub(super) fn into_raw(self) -> (Bytes, Option<u64>, Trip, RemoteBody) {
+        self.into_response().into_raw()
+    }
+
+    #[inline]
+    fn into_response(mut self) -> RemoteResponse {
+        self.0.response.take().expect("it was given one")
     }
 }
 

@@ -3,7 +3,7 @@
 //! Owns: the request's body, polled by the caller's own future, and the response's pieces as they come.
 //! Never: knows what runs the call.
 
-use super::answer::RemoteResponse;
+use super::answer::Answered;
 use super::doorbell::Place;
 use super::entrance::Entrance;
 use super::pipe::{Cut, PipeReceiver, PipeSender, pipe};
@@ -14,7 +14,7 @@ use crate::error::{Error, RequestSent};
 use bytes::Bytes;
 use futures_channel::oneshot;
 use http_body::{Body as HttpBody, Frame};
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
@@ -39,49 +39,57 @@ impl Source {
 
 /// The answer to a call, while it is awaited.
 pub(crate) struct Answer {
-    answer: oneshot::Receiver<Result<RemoteResponse, Error>>,
+    answer: oneshot::Receiver<Result<Answered, Error>>,
     place: Place,
+    /// The call's body, as far as it has not been sent.
+    upload: Option<RemoteUpload>,
 }
 
 impl Answer {
-    pub(crate) fn new(answer: oneshot::Receiver<Result<RemoteResponse, Error>>) -> Answer {
+    pub(crate) fn new(answer: oneshot::Receiver<Result<Answered, Error>>) -> Answer {
         Answer {
             answer,
             place: Place::default(),
+            upload: None,
         }
     }
 
-    /// Feeds the call its body, and waits for the response's head. What is left of the body then comes
-    /// along.
-    pub(crate) async fn head(
-        mut self,
-        mut upload: Option<RemoteUpload>,
+    /// With the call's body.
+    pub(crate) fn with(self, upload: Option<RemoteUpload>) -> Answer {
+        Answer { upload, ..self }
+    }
+
+    /// Feeds the call its body, and waits for the response's head. Polled where it is, by `poll_fn`: futures of its own
+    /// would be copied at each layer on their way.
+    pub(crate) fn poll_head(
+        &mut self,
+        cx: &mut TaskContext<'_>,
         upstream: &UpstreamShared,
-    ) -> Result<(RemoteResponse, Option<RemoteUpload>), Error> {
-        let answer = poll_fn(|cx| {
-            if upload
-                .as_mut()
-                .is_some_and(|upload| upload.poll(cx).is_ready())
-            {
-                upload = None;
+    ) -> Poll<Result<Answered, Error>> {
+        let upload = self.upload.as_mut();
+        if upload.is_some_and(|upload| upload.poll(cx).is_ready()) {
+            self.upload = None;
+        }
+        let answer = &mut self.answer;
+        match self.place.poll(cx, |cx| Pin::new(answer).poll(cx)) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(answer)) => Poll::Ready(answer),
+            // The shard broke down in the middle of the call, and cannot say any more how far it got.
+            Poll::Ready(Err(oneshot::Canceled)) => {
+                let error = Error::draining().after_sending(RequestSent::Whole, false);
+                Poll::Ready(Err(error.at_upstream(&upstream.name)))
             }
-            let answer = &mut self.answer;
-            match self.place.poll(cx, |cx| Pin::new(answer).poll(cx)) {
-                Poll::Pending => Poll::Pending,
-                Poll::Ready(Ok(answer)) => Poll::Ready(answer),
-                // The shard broke down in the middle of the call, and cannot say any more how far it got.
-                Poll::Ready(Err(oneshot::Canceled)) => {
-                    let error = Error::draining().after_sending(RequestSent::Whole, false);
-                    Poll::Ready(Err(error.at_upstream(&upstream.name)))
-                }
-            }
-        });
-        Ok((answer.await?, upload))
+        }
+    }
+
+    /// What is left of the call's body: a peer may answer before it has all of it.
+    pub(crate) fn into_upload(self) -> Option<RemoteUpload> {
+        self.upload
     }
 
     /// The answer, if it is there.
     #[cfg(test)]
-    pub(crate) fn try_head(&mut self) -> Option<Result<RemoteResponse, Error>> {
+    pub(crate) fn try_head(&mut self) -> Option<Result<Answered, Error>> {
         match self.answer.try_recv() {
             Ok(answer) => answer,
             Err(oneshot::Canceled) => Some(Err(Error::draining())),

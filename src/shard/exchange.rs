@@ -166,18 +166,8 @@ impl<D: Driver> Exchange<D> {
             }
             Err(WriteError::Other(error)) => return Err(upstream.name_error(error)),
         };
-        let facts = Facts {
-            endpoint,
-            begun: terms.begun,
-            attempt,
-            granted,
-            head: granted,
-            reused: lease.reused(),
-            early,
-            failed: again.failed,
-            sent_before: again.sent,
-        };
-        let parts = Parts {
+        let reused = lease.reused();
+        let place = upstream.shard.exchanges.keep(|| Parts {
             upstream: upstream.clone(),
             lease: Some(lease),
             state: http1::Exchange::new(request, &terms.limits),
@@ -186,9 +176,19 @@ impl<D: Driver> Exchange<D> {
             told: Told::Nothing,
             overdue: limit.min(terms.begun + terms.call_timeout),
             terms: *terms,
-            facts,
-        };
-        Ok(Exchange(upstream.shard.exchanges.keep(parts)))
+            facts: Facts {
+                endpoint,
+                begun: terms.begun,
+                attempt,
+                granted,
+                head: granted,
+                reused,
+                early,
+                failed: again.failed,
+                sent_before: again.sent,
+            },
+        });
+        Ok(Exchange(place))
     }
 
     /// All of the request is written: it is handed to the kernel with the shard's next submission.

@@ -94,13 +94,14 @@ impl<D: Driver> Executor<D> {
         self.add(TaskKind::Serving, Box::pin(Some(future)));
     }
 
-    /// As [`spawn_serving`](Executor::spawn_serving), for what comes and goes with each call: it takes over the place of
+    /// As [`spawn_serving`](Executor::spawn_serving), for what `make` makes: that comes and goes with each call, and takes over the place of
     /// one that has ended.
     ///
     /// # Panics
     /// If it is of another type than those before.
-    pub(crate) fn spawn_call(&self, future: impl Future<Output = ()> + 'static) {
-        self.add(TaskKind::Serving, self.places.keep(future));
+    #[inline(always)]
+    pub(super) fn spawn_call<F: Future<Output = ()> + 'static>(&self, make: impl FnOnce() -> F) {
+        self.add(TaskKind::Serving, self.places.keep(make));
     }
 
     fn add(&self, kind: TaskKind, future: TaskFuture) {

@@ -4,7 +4,7 @@
 //! Owns: the one decision, at a call's beginning, and the face that responses from here and from elsewhere
 //! have in common. Never: costs a call that finds a connection free here more than that decision.
 
-use super::answer::RemoteResponse;
+use super::answer::Answered;
 use super::bytes_in::Piece;
 use super::call::{self, Encoded, LocalBody, Payload};
 use super::crossing::RemoteUpload;
@@ -46,7 +46,7 @@ pub(crate) fn exchange<'a, D: Driver>(
         let method = MethodKind::of(head.method());
         (&upstream.shared().name, method.name())
     });
-    trace::within(span, exchange_within(upstream, head, body))
+    trace::within(span, move || exchange_within(upstream, head, body))
 }
 
 async fn exchange_within<D: Driver>(
@@ -96,7 +96,7 @@ pub(crate) fn call<D: Driver>(
         let method = MethodKind::of_http(&parts.method);
         (&upstream.shared().name, method.name())
     });
-    trace::within(span, call_within(upstream, parts, source))
+    trace::within(span, move || call_within(upstream, parts, source))
 }
 
 async fn call_within<D: Driver>(
@@ -123,8 +123,8 @@ async fn call_within<D: Driver>(
                     let forwarded = |body| Forwarded::new(body, trip, upload);
                     return Ok(response.map(|body| Body::Forwarded(Box::new(forwarded(body)))));
                 }
-                Away::Back(request, upload, first) => {
-                    (parts, source) = request.into_http();
+                Away::Back(call, upload, first) => {
+                    (parts, source) = call.into_request().into_http();
                     source = upload.map_or(source, RemoteUpload::into_source);
                     Some(first)
                 }
@@ -145,9 +145,9 @@ fn may_upgrade(parts: &http::request::Parts, source: &Source) -> bool {
 /// What became of a call that did not begin here at once.
 enum Away<D: Driver> {
     /// Another shard has run it. What is left of its body comes along.
-    Answered(RemoteResponse, Option<RemoteUpload>),
+    Answered(Answered, Option<RemoteUpload>),
     /// It begins here after all, by what it has got. Nothing was taken of its body.
-    Back(Request, Option<RemoteUpload>, Result<Lease<D>, Error>),
+    Back(Box<Movable>, Option<RemoteUpload>, Result<Lease<D>, Error>),
 }
 
 /// Makes a call one from outside: of the shard `to`, or of this one, where it waits unless a sibling takes
@@ -161,7 +161,7 @@ async fn away<D: Driver>(
 ) -> Result<Away<D>, Error> {
     let mailbox = upstream.shard.mailbox_for(to);
     let underway = Underway::new(&mailbox, upstream.shared());
-    let (mut call, answer) = Movable::new(underway, upstream.options, request);
+    let (mut call, mut answer) = Movable::new(underway, upstream.options, request);
     call.terms = Some(terms);
     match to {
         Some(_) => {
@@ -171,23 +171,19 @@ async fn away<D: Driver>(
         None => {
             let patience = terms.wait_until(terms.begun);
             match Moving::new(upstream, terms.class, patience, call, None).await {
-                Moved::Stayed(call, first) => {
+                Moved::Stayed(mut call, first) => {
                     upstream.begin_call();
-                    let Movable {
-                        request,
-                        mut caller,
-                        ..
-                    } = *call;
                     // The one who waits for its answer is here.
-                    drop(caller.begin());
-                    return Ok(Away::Back(request, upload, first));
+                    drop(call.caller.begin());
+                    return Ok(Away::Back(call, upload, first));
                 }
                 Moved::Gone => upstream.note_strayed(),
             }
         }
     }
-    let (response, upload) = answer.head(upload, upstream.shared()).await?;
-    Ok(Away::Answered(response, upload))
+    answer = answer.with(upload);
+    let answered = poll_fn(|cx| answer.poll_head(cx, upstream.shared())).await?;
+    Ok(Away::Answered(answered, answer.into_upload()))
 }
 
 impl<D: Driver> Exchange<D> {

@@ -3,7 +3,7 @@
 //! Owns: the response as far as it has come. Never: tries again, or watches the time: the shard that
 //! runs the call does both.
 
-use super::answer::{RemoteBody, RemoteResponse};
+use super::answer::{Answered, RemoteBody};
 use super::bytes_in::Piece;
 use super::crossing::{Incoming, RemoteUpload};
 use super::transport::gone;
@@ -37,7 +37,7 @@ enum Rest {
 
 impl Forwarded {
     /// The response to a request in bytes.
-    pub(super) fn exchange(response: RemoteResponse, upload: Option<RemoteUpload>) -> Forwarded {
+    pub(super) fn exchange(response: Answered, upload: Option<RemoteUpload>) -> Forwarded {
         let (head, content_length, trip, body) = response.into_raw();
         Forwarded {
             head,

@@ -100,8 +100,9 @@ impl<D: Driver> LocalShard<D> {
     }
 
     /// Runs a call of a caller on another thread.
-    pub(super) fn spawn_call(&self, task: impl Future<Output = ()> + 'static) {
-        self.executor.spawn_call(task);
+    #[inline(always)]
+    pub(super) fn spawn_call<F: Future<Output = ()> + 'static>(&self, make: impl FnOnce() -> F) {
+        self.executor.spawn_call(make);
     }
 
     /// A named upstream.

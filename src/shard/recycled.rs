@@ -28,11 +28,12 @@ impl<T> Default for Spare<T> {
 }
 
 impl<T> Spare<T> {
-    /// Puts `value` into a place.
-    pub(super) fn keep(self: &Rc<Self>, value: T) -> Recycled<T> {
+    /// Puts what `make` makes into a place: in line, where it is made right there rather than copied to it.
+    #[inline(always)]
+    pub(super) fn keep(self: &Rc<Self>, make: impl FnOnce() -> T) -> Recycled<T> {
         let free = self.0.borrow_mut().pop();
         let mut place = free.unwrap_or_default();
-        *place = Some(value);
+        *place = Some(make());
         Recycled {
             place: Some(place),
             spare: self.clone(),
@@ -57,21 +58,18 @@ pub(crate) struct Recycled<T> {
 impl<T> Recycled<T> {
     /// The value, out of its place.
     pub(super) fn into_inner(mut self) -> T {
-        self.take().expect("it is taken once")
-    }
-
-    fn take(&mut self) -> Option<T> {
-        let mut place = self.place.take()?;
-        let value = place.take();
-        self.spare.take_back(place);
-        value
+        let value = self.place.as_mut().and_then(|place| place.take());
+        value.expect("it is taken once")
     }
 }
 
 impl<T> Drop for Recycled<T> {
     fn drop(&mut self) {
-        // After its place was given back: it may want one itself.
-        drop(self.take());
+        if let Some(mut place) = self.place.take() {
+            // Where it is.
+            *place = None;
+            self.spare.take_back(place);
+        }
     }
 }
 
@@ -126,17 +124,21 @@ impl<F: Future<Output = ()> + 'static> Placed for Option<F> {
 pub(crate) struct FuturePlaces(OnceCell<Box<dyn Any>>);
 
 impl FuturePlaces {
-    /// Puts `future` into a place. It does not move from there.
+    /// Puts the future that `make` makes into a place, in line as above. It does not move from there.
     ///
     /// # Panics
     /// If it is of another type than those before.
-    pub(super) fn keep<F: Future<Output = ()> + 'static>(&self, future: F) -> TaskFuture {
+    #[inline(always)]
+    pub(super) fn keep<F: Future<Output = ()> + 'static>(
+        &self,
+        make: impl FnOnce() -> F,
+    ) -> TaskFuture {
         let first = || Box::new(FreePlaces::<F>::default()) as Box<dyn Any>;
         let free = self.0.get_or_init(first).downcast_ref::<FreePlaces<F>>();
         let free = free.expect("they are of one type");
         let unused = free.0.borrow_mut().pop();
         let mut place = unused.unwrap_or_else(|| Box::pin(None));
-        place.set(Some(future));
+        place.set(Some(make()));
         place
     }
 
@@ -163,14 +165,14 @@ mod tests {
     #[test]
     fn a_place_is_used_again() {
         let spare = Rc::<Spare<String>>::default();
-        let mut first = spare.keep("a".into());
+        let mut first = spare.keep(|| "a".into());
         first.push('b');
         assert_eq!(*first, "ab");
         let place: *const String = &*first;
         assert_eq!(first.into_inner(), "ab");
-        let second = spare.keep("c".into());
+        let second = spare.keep(|| "c".into());
         assert_eq!(std::ptr::from_ref(&*second), place);
-        let third = spare.keep("d".into());
+        let third = spare.keep(|| "d".into());
         drop((second, third));
         assert_eq!(spare.0.borrow().len(), 2);
     }
@@ -179,7 +181,7 @@ mod tests {
     fn a_value_may_hold_the_places() {
         struct Holds(#[expect(dead_code)] Rc<Spare<Holds>>);
         let spare = Rc::<Spare<Holds>>::default();
-        drop(spare.keep(Holds(spare.clone())));
+        drop(spare.keep(|| Holds(spare.clone())));
         assert_eq!(Rc::strong_count(&spare), 1);
     }
 
@@ -198,7 +200,7 @@ mod tests {
         let (places, dropped) = (FuturePlaces::default(), Rc::new(Cell::new(0)));
         let at = [(); 2].map(|()| {
             let at = Rc::new(Cell::new(0));
-            let mut one = places.keep(work(Counted(dropped.clone()), at.clone()));
+            let mut one = places.keep(|| work(Counted(dropped.clone()), at.clone()));
             let mut cx = Context::from_waker(std::task::Waker::noop());
             assert!(one.as_mut().poll(&mut cx).is_pending());
             one.vacate(&places);

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use futures_channel::oneshot;
 use http_body::Frame;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 
 /// Pieces of a body that may wait between the shard and its reader, either way: at 16 KiB a piece
@@ -50,8 +50,7 @@ fn spawn<D: Driver>(shard: &LocalShard<D>, mut call: Box<Movable>, granted: Opti
         let method = MethodKind::of(call.request.method());
         (&call.caller.upstream().name, method.name())
     });
-    let task = trace::within(span, serve(shard.clone(), call, granted));
-    shard.spawn_call(task);
+    shard.spawn_call(|| trace::within(span, || serve(shard.clone(), call, granted)));
 }
 
 /// Runs a call to its end, unless the caller goes before, or a sibling runs it.
@@ -76,18 +75,20 @@ async fn serve<D: Driver>(
     };
     upstream.begin_call();
     let mut reply = call.caller.begin();
-    let running = async {
-        match &mut call.request {
-            Request::Http(parts, source) => {
-                let source = std::mem::replace(source, Source::Empty);
-                call::run(&upstream, parts, source, &terms, Some(first)).await
+    let answer = {
+        let running = pin!(async {
+            match &mut call.request {
+                Request::Http(parts, source) => {
+                    let source = std::mem::replace(source, Source::Empty);
+                    call::run(&upstream, parts, source, &terms, Some(first)).await
+                }
+                Request::Encoded(request) => {
+                    call::run_encoded(&upstream, request, &terms, Some(first)).await
+                }
             }
-            Request::Encoded(request) => {
-                call::run_encoded(&upstream, request, &terms, Some(first)).await
-            }
-        }
+        });
+        unless_gone(reply.sender(), running).await
     };
-    let answer = unless_gone(reply.sender(), running).await;
     let body = match answer {
         None => return,
         Some(Err(error)) => {
@@ -100,7 +101,7 @@ async fn serve<D: Driver>(
     };
     // What is rare is on the heap, so that every call's task is smaller.
     if body.is_upgraded() {
-        return Box::pin(give_upgraded(body, reply)).await;
+        return Box::pin(give_upgraded(body, call, reply)).await;
     }
     give_body(body, call, reply).await;
 }
@@ -116,7 +117,7 @@ async fn give_body<D: Driver>(mut body: LocalBody<D>, call: Box<Movable>, mut re
                 // Not after the reply: who has the whole answer may count on the call being over.
                 reply.over();
                 let response = RemoteResponse::new(bytes.into(), head, length, trip, None);
-                reply.send(Ok(response.with(call)));
+                reply.send(Ok(response.to(call)));
                 return;
             }
             trailers => (trailers, Extent::Whole),
@@ -130,7 +131,7 @@ async fn give_body<D: Driver>(mut body: LocalBody<D>, call: Box<Movable>, mut re
     if !first.is_empty() {
         sender.send(Ok(Frame::data(first)));
     }
-    let response = RemoteResponse::new(bytes, head, length, trip, Some(pieces)).with(call);
+    let response = RemoteResponse::new(bytes, head, length, trip, Some(pieces)).to(call);
     match extent {
         Extent::Whole => {
             reply.over();
@@ -213,10 +214,10 @@ fn last_word<D: Driver>(mut body: LocalBody<D>, pipe: PipeSender<Result<Frame<By
     }
 }
 
-async fn give_upgraded<D: Driver>(body: LocalBody<D>, mut reply: Reply) {
+async fn give_upgraded<D: Driver>(body: LocalBody<D>, call: Box<Movable>, mut reply: Reply) {
     let (patience, length, trip) = (body.timeout(), body.content_length(), body.trip());
     let (bytes, head) = body.copy_head();
-    let response = |rest| RemoteResponse::new(bytes.into(), head, length, trip, rest);
+    let response = |rest| RemoteResponse::new(bytes.into(), head, length, trip, rest).to(call);
     let Some(lease) = body.into_upgraded() else {
         reply.send(Ok(response(None)));
         return;
@@ -228,14 +229,13 @@ async fn give_upgraded<D: Driver>(body: LocalBody<D>, mut reply: Reply) {
 }
 
 /// Runs `future` to its end, unless whoever waits for `reply` goes before. By a task's own waker, which stays the same:
-/// it is left there once.
-pub(super) async fn unless_gone<T, F: Future>(
+/// it is left there once. Pinned by the caller: a future that is handed on is kept, and copied, at each place on its way.
+pub(super) fn unless_gone<T, F: Future>(
     reply: &mut oneshot::Sender<T>,
-    future: F,
-) -> Option<F::Output> {
-    let mut future = pin!(future);
+    mut future: Pin<&mut F>,
+) -> impl Future<Output = Option<F::Output>> {
     let mut waits = false;
-    poll_fn(|cx| {
+    poll_fn(move |cx| {
         let gone = match std::mem::replace(&mut waits, true) {
             false => reply.poll_canceled(cx).is_ready(),
             true => reply.is_canceled(),
@@ -245,5 +245,29 @@ pub(super) async fn unless_gone<T, F: Future>(
         }
         future.as_mut().poll(cx).map(Some)
     })
-    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::sim::Sim;
+    use crate::shard::answer::Answered;
+
+    /// Each call's task is one, and a future that is kept twice on its way to where it is awaited takes room for both.
+    #[test]
+    fn a_calls_task_is_small() {
+        fn size_of_future<D: Driver, F>(
+            _: fn(LocalShard<D>, Box<Movable>, Option<Granted<D>>) -> F,
+        ) -> usize {
+            size_of::<F>()
+        }
+        let size = size_of_future::<Sim, _>(serve);
+        assert!(size <= 1280, "{size} bytes");
+        let size = size_of::<Answered>();
+        assert_eq!(
+            size,
+            size_of::<usize>(),
+            "an answer moves as a pointer does"
+        );
+    }
 }

@@ -12,6 +12,7 @@ use crate::error::Error;
 use bytes::Bytes;
 use futures_channel::oneshot;
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::Poll;
@@ -32,8 +33,10 @@ pub(crate) async fn checkout<D: Driver>(
 ) {
     let upstream = shard.upstream_for_outside(underway.upstream(), remote.options);
     let patience = upstream.policy().call_timeout;
-    let checkout = async { upstream.lease()?.await };
-    let answer = unless_gone(&mut remote.reply, checkout).await;
+    let answer = {
+        let checkout = pin!(async { upstream.lease()?.await });
+        unless_gone(&mut remote.reply, checkout).await
+    };
     match answer {
         None => {}
         Some(Err(error)) => {
@@ -166,12 +169,12 @@ pub(super) async fn carry<D: Driver>(mut lease: Lease<D>, mut ends: LeaseEnds, p
             Next::Abandoned => return,
             Next::Command(Command::Write(bytes)) => held = Some(bytes),
             Next::Command(Command::Flush(mut reply)) => {
-                if let Some(flushed) = unless_gone(&mut reply, lease.flush()).await {
+                if let Some(flushed) = unless_gone(&mut reply, pin!(lease.flush())).await {
                     let _ = reply.send(flushed);
                 }
             }
             Next::Command(Command::Detach(mut reply)) => {
-                if let Some(detached) = unless_gone(&mut reply, lease.detach()).await {
+                if let Some(detached) = unless_gone(&mut reply, pin!(lease.detach())).await {
                     let _ = reply.send(detached);
                 }
                 return;

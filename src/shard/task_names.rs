@@ -41,7 +41,8 @@ pub(super) struct TaskNames<D: Driver> {
 impl<D: Driver> Default for TaskNames<D> {
     fn default() -> TaskNames<D> {
         TaskNames {
-            free: RefCell::default(),
+            // A task that ends allocates nothing.
+            free: RefCell::new(Vec::with_capacity(SPARE_MAX)),
             made: Cell::new(0),
         }
     }

@@ -29,7 +29,7 @@ use crate::time::Time;
 use crate::tls::TicketStore;
 use rustls::crypto::CryptoProvider;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -388,7 +388,11 @@ impl Engine {
             request,
         };
         let upstream = underway.upstream().clone();
-        Call::new(async move { send(&shared, &upstream, shard, underway, call).await })
+        Call::new(async move {
+            let mut answer = send(&shared, &upstream, shard, underway, call)?;
+            let answered = poll_fn(|cx| answer.poll_head(cx, &upstream)).await?;
+            Ok(Body::response(answered, answer.into_upload()))
+        })
     }
 }
 

@@ -83,6 +83,6 @@ pub(crate) fn request<'a>(
 }
 
 #[inline(always)]
-pub(crate) fn within<F: Future>(_span: Span, run: F) -> F {
-    run
+pub(crate) fn within<F: Future>(_span: Span, run: impl FnOnce() -> F) -> F {
+    run()
 }

@@ -235,7 +235,7 @@ pub(crate) fn request<'a>(caller: Caller, what: impl FnOnce() -> (&'a str, &'sta
 
 pin_project_lite::pin_project! {
     /// A future that is polled within a span.
-    struct Within<F> {
+    pub(crate) struct Within<F> {
         #[pin]
         run: F,
         // After it: what it drops is still the request's.
@@ -253,7 +253,8 @@ impl<F: Future> Future for Within<F> {
     }
 }
 
-/// Polls `run` within the span.
-pub(crate) fn within<F: Future>(span: Span, run: F) -> impl Future<Output = F::Output> + use<F> {
-    Within { run, span }
+/// Polls what `run` makes within the span: made where it is to be, a future is not copied on its way.
+#[inline]
+pub(crate) fn within<F: Future>(span: Span, run: impl FnOnce() -> F) -> Within<F> {
+    Within { run: run(), span }
 }

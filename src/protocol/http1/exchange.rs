@@ -79,6 +79,7 @@ pub struct Exchange {
 // Getters.
 impl Exchange {
     /// An exchange of which nothing is sent yet.
+    #[inline]
     pub fn new(request: RequestFacts, limits: &Limits) -> Exchange {
         Exchange {
             request,

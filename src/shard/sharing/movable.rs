@@ -6,7 +6,7 @@
 use crate::config::CallOptions;
 use crate::driver::Driver;
 use crate::error::{Error, RequestSent};
-use crate::shard::answer::RemoteResponse;
+use crate::shard::answer::{Answered, RemoteResponse};
 use crate::shard::call::Encoded;
 use crate::shard::crossing::Answer;
 use crate::shard::entrance::Entrance;
@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context as TaskContext, Poll};
 
-type Sender = oneshot::Sender<Result<RemoteResponse, Error>>;
+type Sender = oneshot::Sender<Result<Answered, Error>>;
 
 /// How the answer of a call that has begun gets to its caller. Dropped before that, it tells that the shard
 /// broke down in the middle of the call, and cannot say any more how far it got.
@@ -32,7 +32,7 @@ pub(crate) struct Reply {
 
 impl Reply {
     /// Answers; false if the caller has gone. With the whole of it the call is [over](Reply::over) before.
-    pub(crate) fn send(&mut self, answer: Result<RemoteResponse, Error>) -> bool {
+    pub(crate) fn send(&mut self, answer: Result<Answered, Error>) -> bool {
         let sender = self.sender.take().expect("it is sent once");
         sender.send(answer).is_ok()
     }
@@ -76,6 +76,8 @@ pub(crate) struct Movable {
     pub(crate) passed_on: bool,
     /// What its caller was in the middle of.
     pub(crate) within: trace::Caller,
+    /// What it came to, on its way back.
+    pub(in crate::shard) response: Option<RemoteResponse>,
 }
 
 /// A request that can cross to another thread.
@@ -131,22 +133,31 @@ impl Request {
 }
 
 impl Movable {
-    /// A call, and what is held of it by its caller. `options`: what the caller's handle says.
+    /// A call, and what is held of it by its caller. `options`: what the caller's handle says. In line, with its place
+    /// made before it: so it is put together there rather than copied to it.
+    #[inline(always)]
     pub(crate) fn new(
         underway: Underway,
         options: CallOptions,
         request: Request,
     ) -> (Box<Movable>, Answer) {
+        let place = Box::new_uninit();
         let (reply, answer) = oneshot::channel();
-        let call = Box::new(Movable {
+        let movable = Movable {
             options,
             request,
             caller: Caller::new(reply, underway),
             terms: None,
             passed_on: false,
             within: trace::Caller::current(),
-        });
-        (call, Answer::new(answer))
+            response: None,
+        };
+        (Box::write(place, movable), Answer::new(answer))
+    }
+
+    /// What is asked, of a call that has begun.
+    pub(in crate::shard) fn into_request(self: Box<Movable>) -> Request {
+        self.request
     }
 
     /// What it goes by: the settings of the shard, and the moment, that it came in at.
