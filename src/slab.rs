@@ -5,7 +5,7 @@
 //! Never: shrinks while in use, or hands out a slot twice.
 
 use std::fmt;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 
 /// Generations have 24 bits, because a driver's token has room for 24.
 const GENERATION_MASK: u32 = (1 << 24) - 1;
@@ -35,36 +35,45 @@ impl Generation {
     }
 }
 
-/// Names one value of a [`Slab`]: a slot and the generation of its tenant.
+/// Names one value of a [`Slab`]: a slot and the generation of its tenant. In one word, which is written, read and compared
+/// as one; by slot first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key {
-    index: u32,
-    generation: Generation,
-}
+pub struct Key(NonZeroU64);
 
 impl Key {
     /// Puts a key together from its parts; `generation` keeps its lower 24 bits.
     pub const fn from_parts(index: u32, generation: u32) -> Key {
-        Key {
-            index,
-            generation: Generation::new(generation),
-        }
+        Key::new(index, Generation::new(generation))
+    }
+
+    #[inline]
+    const fn new(index: u32, generation: Generation) -> Key {
+        let word = (index as u64) << 32 | generation.0.get() as u64;
+        Key(NonZeroU64::new(word).expect("no generation is zero"))
     }
 
     /// The slot's index.
+    #[inline]
     pub const fn index(self) -> u32 {
-        self.index
+        (self.0.get() >> 32) as u32
     }
 
     /// The tenant's generation, 24 bits.
+    #[inline]
     pub const fn generation(self) -> u32 {
-        self.generation.number()
+        self.0.get() as u32 & GENERATION_MASK
+    }
+
+    /// Whether it names the tenant of that generation, in its slot.
+    #[inline]
+    const fn is_of(self, generation: Generation) -> bool {
+        self.0.get() as u32 == generation.0.get()
     }
 }
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}#{}", self.index, self.generation())
+        write!(f, "{}#{}", self.index(), self.generation())
     }
 }
 
@@ -124,10 +133,8 @@ impl<T> Slab<T> {
     /// The value that `key` names, if it is still there.
     #[inline]
     pub fn get(&self, key: Key) -> Option<&T> {
-        match self.slots.get(key.index as usize) {
-            Some(Slot::Occupied { generation, value }) if *generation == key.generation => {
-                Some(value)
-            }
+        match self.slots.get(key.index() as usize) {
+            Some(Slot::Occupied { generation, value }) if key.is_of(*generation) => Some(value),
             _ => None,
         }
     }
@@ -135,10 +142,8 @@ impl<T> Slab<T> {
     /// The value that `key` names, to change it.
     #[inline]
     pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
-        match self.slots.get_mut(key.index as usize) {
-            Some(Slot::Occupied { generation, value }) if *generation == key.generation => {
-                Some(value)
-            }
+        match self.slots.get_mut(key.index() as usize) {
+            Some(Slot::Occupied { generation, value }) if key.is_of(*generation) => Some(value),
             _ => None,
         }
     }
@@ -154,13 +159,7 @@ impl<T> Slab<T> {
         (first as u32..)
             .zip(slots)
             .filter_map(|(index, slot)| match slot {
-                Slot::Occupied { generation, value } => Some((
-                    Key {
-                        index,
-                        generation: *generation,
-                    },
-                    value,
-                )),
+                Slot::Occupied { generation, value } => Some((Key::new(index, *generation), value)),
                 Slot::Vacant { .. } => None,
             })
     }
@@ -179,11 +178,10 @@ impl<T> Slab<T> {
         if self.vacant == NONE {
             let index = u32::try_from(self.slots.len()).expect("a slab has under 2^32 slots");
             assert!(index != NONE, "a slab has under 2^32 - 1 slots");
-            let key = Key::from_parts(index, 1);
-            self.slots.push(Slot::Occupied {
-                generation: key.generation,
-                value: make(key),
-            });
+            let generation = Generation::new(1);
+            let key = Key::new(index, generation);
+            let value = make(key);
+            self.slots.push(Slot::Occupied { generation, value });
             return key;
         }
         let index = self.vacant;
@@ -192,7 +190,7 @@ impl<T> Slab<T> {
             unreachable!("the list of vacant slots names an occupied one");
         };
         self.vacant = next;
-        let key = Key { index, generation };
+        let key = Key::new(index, generation);
         *slot = Slot::Occupied {
             generation,
             value: make(key),
@@ -206,12 +204,12 @@ impl<T> Slab<T> {
             return None;
         }
         let vacated = Slot::Vacant {
-            generation: key.generation.next(),
+            generation: Generation::new(key.generation()).next(),
             next: self.vacant,
         };
-        self.vacant = key.index;
+        self.vacant = key.index();
         self.len -= 1;
-        match std::mem::replace(&mut self.slots[key.index as usize], vacated) {
+        match std::mem::replace(&mut self.slots[key.index() as usize], vacated) {
             Slot::Occupied { value, .. } => Some(value),
             Slot::Vacant { .. } => unreachable!("checked above"),
         }

@@ -166,10 +166,11 @@ impl Upstream {
     /// # Errors
     /// If none comes free, or can be dialled, within `wait_timeout`.
     pub async fn checkout(&self) -> Result<Lease, Error> {
-        let lease = match self.local.lease_idle() {
-            Some(lease) => lease,
-            None => self.local.lease()?.await?,
-        };
+        // Not in one `match`: what lives across an await is kept in memory on the quick way as well.
+        if let Some(lease) = self.local.lease_idle() {
+            return Ok(Lease { lease });
+        }
+        let lease = self.local.lease()?.await?;
         Ok(Lease { lease })
     }
 }

@@ -152,10 +152,10 @@ impl<D: Driver> Exchange<D> {
     ) -> Result<Exchange<D>, Error> {
         let mut core = lease.shard.core.borrow_mut();
         let granted = core.now();
-        let (endpoint, limit) = core.begin_exchange(lease.key, terms.deadline, upstream.outside);
+        let (endpoint, limit) = core.begin_exchange(lease.key(), terms.deadline, upstream.outside);
         let early = terms.idempotent && again.early;
         let encode = |out: &mut Vec<u8>| encode(out).map_err(WriteError::Head);
-        let written = core.write_early_or(lease.key, early, encode);
+        let written = core.write_early_or(lease.key(), early, encode);
         drop(core);
         let early = match written {
             Ok(early) => early,
@@ -200,7 +200,7 @@ impl<D: Driver> Exchange<D> {
     /// Hands what was written to the kernel with the shard's next submission.
     pub(crate) fn flush(&mut self) {
         if let Some(lease) = &self.lease {
-            lease.shard.core.borrow_mut().flush(lease.key);
+            lease.shard.core.borrow_mut().flush(lease.key());
         }
     }
 
@@ -288,14 +288,14 @@ impl<D: Driver> Exchange<D> {
         let unread = self
             .lease
             .as_ref()
-            .is_some_and(|lease| lease.shard.core.borrow().has_unread(lease.key));
+            .is_some_and(|lease| lease.shard.core.borrow().has_unread(lease.key()));
         match self.state.verdict(unread) {
             Verdict::Upgraded => {
                 let lease = self.lease.take()?;
                 let mut core = lease.shard.core.borrow_mut();
-                core.expect_by(lease.key, Time::NEVER);
+                core.expect_by(lease.key(), Time::NEVER);
                 if !self.upstream.outside {
-                    core.held_by(lease.key, Holder::Task);
+                    core.held_by(lease.key(), Holder::Task);
                 }
                 drop(core);
                 Some(lease)
@@ -316,7 +316,7 @@ impl<D: Driver> Exchange<D> {
             .shard
             .core
             .borrow_mut()
-            .write_with(lease.key, |out| fill(out).map_err(WriteError::Head));
+            .write_with(lease.key(), |out| fill(out).map_err(WriteError::Head));
         match result {
             Ok(()) => Ok(()),
             Err(WriteError::Head(error)) => Err(malformed(&self.upstream, error)),
@@ -326,7 +326,11 @@ impl<D: Driver> Exchange<D> {
 
     pub(super) fn write_body_shared(&mut self, bytes: Bytes) -> Result<(), Error> {
         match &self.lease {
-            Some(lease) => lease.shard.core.borrow_mut().write_shared(lease.key, bytes),
+            Some(lease) => lease
+                .shard
+                .core
+                .borrow_mut()
+                .write_shared(lease.key(), bytes),
             None => Ok(()),
         }
     }
@@ -335,7 +339,7 @@ impl<D: Driver> Exchange<D> {
     pub(super) fn cannot_send(&self) -> bool {
         self.lease
             .as_ref()
-            .is_none_or(|lease| lease.shard.core.borrow().cannot_send(lease.key))
+            .is_none_or(|lease| lease.shard.core.borrow().cannot_send(lease.key()))
     }
 
     pub(super) fn poll_room(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Error>> {
@@ -356,7 +360,7 @@ impl<D: Driver> Exchange<D> {
         let parts = &mut *self.0;
         if parts.request == Leaving::Whole
             && let Some(lease) = &parts.lease
-            && lease.shard.core.borrow().is_flushed(lease.key)
+            && lease.shard.core.borrow().is_flushed(lease.key())
         {
             parts.request = Leaving::Sent;
             parts.state.request_sent();
@@ -369,13 +373,13 @@ impl<D: Driver> Exchange<D> {
         let Some(lease) = self.lease.take() else {
             return;
         };
-        let unread = lease.shard.core.borrow().has_unread(lease.key);
+        let unread = lease.shard.core.borrow().has_unread(lease.key());
         match self.state.verdict(unread) {
             Verdict::Reusable => lease.release(),
             Verdict::Condemn(_) => {
                 if unread {
                     let mut core = lease.shard.core.borrow_mut();
-                    core.ends_by(lease.key, CloseCause::StrayBytes);
+                    core.ends_by(lease.key(), CloseCause::StrayBytes);
                 }
                 lease.discard();
             }

@@ -157,14 +157,23 @@ impl<D: Driver> Drop for Checkout<'_, D> {
     }
 }
 
-/// An exclusive hold on a connection: a byte stream in both directions.
+/// An exclusive hold on a connection: a byte stream in both directions. Whole words and nothing smaller: a lease is moved
+/// from hand to hand, and what was just written in pieces cannot be read in one without waiting for the stores.
 pub struct Lease<D: Driver> {
     pub(super) shard: LocalShard<D>,
-    pub(super) key: Key,
-    pub(super) reused: bool,
     /// Its upstream's, for the name: an atomic count fewer on the way of each lease.
     policy: Rc<Policy>,
-    held: bool,
+    /// The connection, until it was given back.
+    held: Option<Key>,
+    before: Before,
+}
+
+/// What its connection was before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+enum Before {
+    New,
+    Used,
 }
 
 impl<D: Driver> Lease<D> {
@@ -173,16 +182,24 @@ impl<D: Driver> Lease<D> {
     pub(super) fn granted(upstream: &LocalUpstream<D>, grant: Grant) -> Lease<D> {
         Lease {
             shard: upstream.shard.clone(),
-            key: grant.conn,
-            reused: grant.reused,
             policy: upstream.policy.clone(),
-            held: true,
+            held: Some(grant.conn),
+            before: match grant.reused {
+                false => Before::New,
+                true => Before::Used,
+            },
         }
+    }
+
+    /// The connection.
+    #[inline]
+    pub(super) fn key(&self) -> Key {
+        self.held.expect("it is held as long as anybody has it")
     }
 
     /// Whether the connection had carried something before.
     pub fn reused(&self) -> bool {
-        self.reused
+        self.before == Before::Used
     }
 
     /// The next piece of what the peer sends, as it came; `None` after its end.
@@ -198,12 +215,12 @@ impl<D: Driver> Lease<D> {
         cx: &mut TaskContext<'_>,
     ) -> Poll<Result<Option<Piece<D::Buffer>>, Error>> {
         let mut core = self.shard.core.borrow_mut();
-        match core.poll_readable(self.key, cx.waker()) {
+        match core.poll_readable(self.key(), cx.waker()) {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(Readable::Bytes)) => Poll::Ready(Ok(core.pop_piece(self.key))),
+            Poll::Ready(Ok(Readable::Bytes)) => Poll::Ready(Ok(core.pop_piece(self.key()))),
             Poll::Ready(Ok(Readable::End(End::Clean))) => Poll::Ready(Ok(None)),
             Poll::Ready(Ok(Readable::End(end))) => {
-                Poll::Ready(Err(self.located(&core, core.end_error(self.key, end))))
+                Poll::Ready(Err(self.located(&core, core.end_error(self.key(), end))))
             }
             Poll::Ready(Err(Expired)) => Poll::Ready(Err(self.located(
                 &core,
@@ -224,7 +241,7 @@ impl<D: Driver> Lease<D> {
 
     pub(crate) fn poll_room(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Error>> {
         let mut core = self.shard.core.borrow_mut();
-        let result = core.poll_room(self.key, cx.waker());
+        let result = core.poll_room(self.key(), cx.waker());
         self.checked(&core, result)
     }
 
@@ -234,8 +251,8 @@ impl<D: Driver> Lease<D> {
         if bytes.is_empty() {
             return Ok(());
         }
-        let result = core.write_shared(self.key, bytes);
-        core.flush(self.key);
+        let result = core.write_shared(self.key(), bytes);
+        core.flush(self.key());
         result.map_err(|error| self.located(&core, error))
     }
 
@@ -243,7 +260,7 @@ impl<D: Driver> Lease<D> {
     pub(crate) fn expect_within(&self, patience: Duration) {
         let mut core = self.shard.core.borrow_mut();
         let by = core.now() + patience;
-        core.expect_by(self.key, by);
+        core.expect_by(self.key(), by);
     }
 
     /// Waits until the kernel has taken everything written.
@@ -256,7 +273,7 @@ impl<D: Driver> Lease<D> {
 
     pub(crate) fn poll_flushed(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Error>> {
         let mut core = self.shard.core.borrow_mut();
-        let result = core.poll_flushed(self.key, cx.waker());
+        let result = core.poll_flushed(self.key(), cx.waker());
         self.checked(&core, result)
     }
 
@@ -264,8 +281,9 @@ impl<D: Driver> Lease<D> {
     /// is over. If bytes are unread or unsent, or the peer has closed, it is discarded instead.
     #[inline]
     pub fn release(mut self) {
-        self.held = false;
-        self.shard.core.borrow_mut().release(self.key);
+        if let Some(key) = self.held.take() {
+            self.shard.core.borrow_mut().release(key);
+        }
     }
 
     /// Closes the connection.
@@ -285,7 +303,7 @@ impl<D: Driver> Lease<D> {
             .core
             .borrow()
             .connections
-            .get(self.key)
+            .get(self.key())
             .is_some_and(|c| c.tls.is_some())
         {
             return Err(Error::new(
@@ -294,16 +312,18 @@ impl<D: Driver> Lease<D> {
             ));
         }
         self.flush().await?;
-        self.shard.core.borrow_mut().begin_detach(self.key);
+        self.shard.core.borrow_mut().begin_detach(self.key());
         poll_fn(|cx| {
             self.shard
                 .core
                 .borrow_mut()
-                .poll_detachable(self.key, cx.waker())
+                .poll_detachable(self.key(), cx.waker())
         })
         .await;
-        let detached = self.shard.core.borrow_mut().finish_detach(self.key);
-        self.held = detached.is_err();
+        let detached = self.shard.core.borrow_mut().finish_detach(self.key());
+        if detached.is_ok() {
+            self.held = None;
+        }
         detached
     }
 
@@ -314,15 +334,15 @@ impl<D: Driver> Lease<D> {
     fn located(&self, core: &Core<D>, error: Error) -> Error {
         error
             .at_upstream(self.policy.name())
-            .at_endpoint(core.endpoint(self.key))
+            .at_endpoint(core.endpoint(self.key()))
     }
 }
 
 impl<D: Driver> Drop for Lease<D> {
     #[inline]
     fn drop(&mut self) {
-        if self.held {
-            self.shard.core.borrow_mut().discard(self.key);
+        if let Some(key) = self.held {
+            self.shard.core.borrow_mut().discard(key);
         }
     }
 }

@@ -21,7 +21,7 @@ impl<D: Driver> Exchange<D> {
     /// Ends the exchange with `error`, which learns how far the request got.
     pub(in crate::shard) fn fail(&mut self, error: Error) -> Error {
         let sent = match &self.lease {
-            Some(lease) => match lease.shard.core.borrow().sent(lease.key) {
+            Some(lease) => match lease.shard.core.borrow().sent(lease.key()) {
                 RequestSent::Whole if self.request == Leaving::Writing => RequestSent::Partly,
                 sent => sent,
             },
@@ -70,14 +70,14 @@ impl<D: Driver> Exchange<D> {
         }
         if kind == ErrorKind::Timeout(Phase::Head) {
             // Cut off, it counts as having taken that long: else the limit would never rise again.
-            core.note_cut_off(lease.key, now.since(this.facts.granted));
+            core.note_cut_off(lease.key(), now.since(this.facts.granted));
         }
         if !speaks_against_endpoint(kind) || stale || this.facts.has_failed_here() {
             return;
         }
         match std::mem::replace(&mut this.told, Told::Fault) {
-            Told::Nothing => core.note_fault(lease.key, false),
-            Told::Served => core.note_fault(lease.key, true),
+            Told::Nothing => core.note_fault(lease.key(), false),
+            Told::Served => core.note_fault(lease.key(), true),
             Told::Fault => {}
         }
     }

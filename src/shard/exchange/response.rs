@@ -26,7 +26,7 @@ impl<D: Driver> Exchange<D> {
         let Some(lease) = &this.lease else {
             return Poll::Ready(Err(transport::gone()));
         };
-        let key = lease.key;
+        let key = lease.key();
         let mut core = lease.shard.core.borrow_mut();
         let failure = loop {
             match core.poll_readable(key, cx.waker()) {
@@ -101,7 +101,7 @@ impl<D: Driver> Exchange<D> {
                 false => Err(transport::gone()),
             });
         };
-        let key = lease.key;
+        let key = lease.key();
         let mut core = lease.shard.core.borrow_mut();
         let failure = loop {
             if this.state.is_complete() {
