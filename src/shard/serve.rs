@@ -256,12 +256,10 @@ mod tests {
     /// Each call's task is one, and a future that is kept twice on its way to where it is awaited takes room for both.
     #[test]
     fn a_calls_task_is_small() {
-        fn size_of_future<D: Driver, F>(
-            _: fn(LocalShard<D>, Box<Movable>, Option<Granted<D>>) -> F,
-        ) -> usize {
+        fn size_of_future<A, B, C, F>(_: fn(A, B, C) -> F) -> usize {
             size_of::<F>()
         }
-        let size = size_of_future::<Sim, _>(serve);
+        let size = size_of_future(serve::<Sim>);
         assert!(size <= 1280, "{size} bytes");
         let size = size_of::<Answered>();
         assert_eq!(
