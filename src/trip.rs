@@ -6,8 +6,9 @@ use crate::endpoint::Endpoint;
 use crate::error::ErrorKind;
 use std::time::Duration;
 
-/// How a call went. Every response knows it, by its body ([`Trip::of`]); where layers above are to see it that give a
-/// response another body, put it among its extensions.
+/// How a call went. Every response knows it, by its body ([`Trip::of`]): ask before the body is consumed. Where layers above
+/// are to see it that give a response another body, put it among the response's extensions, and let them read it there
+/// (`extensions().get::<Trip>()`): [`Trip::of`] does not look there.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Trip {
@@ -50,8 +51,8 @@ impl Trip {
     }
 }
 
-/// A body that knows how the call went that it answers, before it was read and after. A service's own body around one
-/// of the engine's may pass it on.
+/// A body that knows how the call went that it answers, before its frames were read and after. A service's own body around
+/// one of the engine's may pass it on.
 ///
 /// By the body rather than by a response's extensions, which take three allocations and a hash table to hold one value.
 pub trait Travelled {

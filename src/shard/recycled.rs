@@ -1,6 +1,7 @@
 //! Values that are large and come and go often: each in a place of its own on the heap, which the next one takes over.
 //!
-//! Owns: places that are free. Never: allocates once there are as many as are in use at a time.
+//! Owns: places that are free. Never: allocates once there are as many as are in use at a time; a value is dropped in its
+//! place, which is free after that.
 
 use std::any::Any;
 use std::cell::{OnceCell, RefCell};

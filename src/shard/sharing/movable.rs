@@ -1,6 +1,7 @@
-//! A call from outside that has not begun: everything of it can go to another shard.
+//! A call from outside that has not begun: everything of it can go to another shard. Once it was answered, it goes back to
+//! its caller with the response.
 //!
-//! Owns: the request, and what its caller is owed. Never: the least of it on a connection; what has begun
+//! Owns: the request, and what its caller is owed. Never: the least of it on a connection while it may move; what has begun
 //! stays where it is.
 
 use crate::config::CallOptions;
