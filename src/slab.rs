@@ -52,6 +52,18 @@ impl Key {
         Key(NonZeroU64::new(word).expect("no generation is zero"))
     }
 
+    /// The key as a number, for [`of_word`](Key::of_word).
+    #[inline]
+    pub const fn word(self) -> u64 {
+        self.0.get()
+    }
+
+    /// The key whose [`word`](Key::word) this is.
+    #[inline]
+    pub const fn of_word(word: u64) -> Key {
+        Key::from_parts((word >> 32) as u32, word as u32)
+    }
+
     /// The slot's index.
     #[inline]
     pub const fn index(self) -> u32 {

@@ -21,8 +21,8 @@ pub(crate) struct RemoteResponse {
     /// How much of `bytes` is the head.
     head: usize,
     /// What its head says of the body.
-    pub(crate) content_length: Option<u64>,
-    pub(crate) trip: Trip,
+    content_length: Option<u64>,
+    trip: Trip,
     /// What follows the head; `None`: all of it is in `bytes`.
     rest: Option<RemoteBody>,
 }

@@ -7,7 +7,7 @@ use super::mailbox::Mailbox;
 use super::waking::{self, LocalTask};
 use crate::driver::Driver;
 use crate::slab::Key;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
@@ -25,7 +25,7 @@ pub(super) struct TaskName<D: Driver> {
 /// A task, as all threads know it.
 pub(super) struct TaskState<D: Driver> {
     executor: u64,
-    /// The task's [`Key`], in one word.
+    /// The task's [`Key`], as a word.
     task: AtomicU64,
     /// Whether it is on a list of tasks to run already.
     queued: AtomicBool,
@@ -35,7 +35,6 @@ pub(super) struct TaskState<D: Driver> {
 /// The names that are free.
 pub(super) struct TaskNames<D: Driver> {
     free: RefCell<Vec<TaskName<D>>>,
-    made: Cell<u64>,
 }
 
 impl<D: Driver> Default for TaskNames<D> {
@@ -43,7 +42,6 @@ impl<D: Driver> Default for TaskNames<D> {
         TaskNames {
             // A task that ends allocates nothing.
             free: RefCell::new(Vec::with_capacity(SPARE_MAX)),
-            made: Cell::new(0),
         }
     }
 }
@@ -52,15 +50,14 @@ impl<D: Driver> TaskNames<D> {
     /// A name for `task`, which is on a list of tasks to run, or about to be.
     pub(super) fn give(&self, executor: u64, task: Key, mailbox: &Arc<Mailbox<D>>) -> TaskName<D> {
         if let Some(name) = self.free.borrow_mut().pop() {
-            name.anywhere.task.store(word(task), Ordering::Relaxed);
+            name.anywhere.task.store(task.word(), Ordering::Relaxed);
             name.anywhere.queued.store(true, Ordering::Relaxed);
             name.here.becomes(task);
             return name;
         }
-        self.made.set(self.made.get() + 1);
         let anywhere = Arc::new(TaskState {
             executor,
-            task: AtomicU64::new(word(task)),
+            task: AtomicU64::new(task.word()),
             queued: AtomicBool::new(true),
             mailbox: mailbox.clone(),
         });
@@ -105,7 +102,7 @@ impl<D: Driver> Wake for TaskState<D> {
             return;
         }
         // As long as there is a waker, it is the same task's.
-        let task = key(self.task.load(Ordering::Relaxed));
+        let task = Key::of_word(self.task.load(Ordering::Relaxed));
         enqueue(self.executor, task, &self.mailbox);
     }
 }
@@ -115,14 +112,6 @@ pub(super) fn enqueue<D: Driver>(executor: u64, task: Key, mailbox: &Mailbox<D>)
     if !waking::enqueue(executor, task) {
         mailbox.wake_task(task);
     }
-}
-
-fn word(task: Key) -> u64 {
-    u64::from(task.generation()) << 32 | u64::from(task.index())
-}
-
-fn key(word: u64) -> Key {
-    Key::from_parts(word as u32, (word >> 32) as u32)
 }
 
 #[cfg(test)]
@@ -142,9 +131,10 @@ mod tests {
         let (names, mailbox) = names();
         let name = names.give(7, FIRST, &mailbox);
         name.anywhere.unqueue();
+        let before = Arc::as_ptr(&name.anywhere);
         names.take_back(name);
         let name = names.give(7, SECOND, &mailbox);
-        assert_eq!(names.made.get(), 1);
+        assert_eq!(Arc::as_ptr(&name.anywhere), before);
         // Queued, as a new one is.
         name.here.waker().wake_by_ref();
         assert_eq!(mailbox.take_ready(), None);
@@ -161,7 +151,7 @@ mod tests {
         let held = name.here.waker().clone();
         names.take_back(name);
         let second = names.give(7, SECOND, &mailbox);
-        assert_eq!(names.made.get(), 2);
+        assert!(!second.here.waker().will_wake(&held));
         second.anywhere.unqueue();
         held.wake();
         assert_eq!(mailbox.take_ready(), Some(FIRST));
@@ -174,7 +164,6 @@ mod tests {
                 .waker()
                 .will_wake(here.waker())
         );
-        assert_eq!(names.made.get(), 3);
     }
 
     #[test]
