@@ -5,7 +5,7 @@
 
 use super::Pool;
 use super::limits::Limits;
-use super::member::Member;
+use super::member::{Granted, Member};
 use super::members::Members;
 use super::message::{Action, EndpointId, Grant, MemberId, Purpose, Room, WaiterId};
 use super::permit::Tier;
@@ -24,9 +24,36 @@ impl Pool {
         if self.unsettled {
             return None; // Whoever waits may be owed what is free.
         }
-        let id = self.pick(now, class)?;
+        let grant = match self.take_last(now) {
+            Some(grant) => grant,
+            None => self.take_another(now, class)?,
+        };
         self.counters.hits += 1;
         self.asked(now);
+        Some(grant)
+    }
+
+    /// The one that came to rest last, where there is one endpoint: nearly always it is the one to be granted, and little is to be looked at.
+    #[inline]
+    fn take_last(&mut self, now: Time) -> Option<Grant> {
+        if self.members.has_placeless(Tier::Open) {
+            return None;
+        }
+        let limits = &self.limits;
+        let (only, began) = self.endpoints.only_serving(now, &limits.breaker)?;
+        let fits = |member: &Member| {
+            member.endpoint == Some(only)
+                && member.tier == Tier::Open
+                && is_good(limits, now, member)
+        };
+        let (id, granted) = self.members.take_last(now, fits)?;
+        began.began(now);
+        Some(self.granted(now, id, granted, true))
+    }
+
+    #[inline(never)]
+    fn take_another(&mut self, now: Time, class: Class) -> Option<Grant> {
+        let id = self.pick(now, class)?;
         Some(self.lease(now, id, true))
     }
 
@@ -134,7 +161,6 @@ impl Pool {
     }
 
     /// The free member that a caller of this class gets.
-    #[inline]
     pub(super) fn pick(&mut self, now: Time, class: Class) -> Option<MemberId> {
         if let Some(id) = self.pick_of(now, Tier::Open) {
             return Some(id);
@@ -154,21 +180,21 @@ impl Pool {
         found
     }
 
-    #[inline]
     fn pick_of(&mut self, now: Time, tier: Tier) -> Option<MemberId> {
         // Where endpoints are unknown, or were when the connection was dialled.
-        if self.members.has_free(None, tier)
-            && let Some(id) = self.newest_good(now, None, tier)
-        {
+        if let Some(id) = self.newest_good(now, None, tier) {
             return Some(id);
         }
-        let (members, limits) = (&self.members, &self.limits);
-        if let Some(only) = self.endpoints.only() {
-            let serves = self.endpoints.may_serve(now, only, &limits.breaker);
-            return serves
-                .then(|| self.newest_good(now, Some(only), tier))
-                .flatten();
+        match self.endpoints.only() {
+            Some(only) if self.may_serve(now, only) => self.newest_good(now, Some(only), tier),
+            Some(_) => None,
+            None => self.pick_among(now, tier),
         }
+    }
+
+    /// The same, where there are several endpoints.
+    fn pick_among(&mut self, now: Time, tier: Tier) -> Option<MemberId> {
+        let (members, limits) = (&self.members, &self.limits);
         let has_free = |endpoint| newest_good(members, limits, now, Some(endpoint), tier).is_some();
         let endpoint = self.endpoints.choose_grant(
             now,
@@ -180,6 +206,13 @@ impl Pool {
         self.newest_good(now, Some(endpoint), tier)
     }
 
+    /// Whether the open connections of an endpoint may be used now.
+    #[inline]
+    pub(super) fn may_serve(&self, now: Time, endpoint: EndpointId) -> bool {
+        self.endpoints
+            .may_serve(now, endpoint, &self.limits.breaker)
+    }
+
     #[inline]
     fn newest_good(&self, now: Time, endpoint: Option<EndpointId>, tier: Tier) -> Option<MemberId> {
         newest_good(&self.members, &self.limits, now, endpoint, tier)
@@ -189,10 +222,9 @@ impl Pool {
     fn is_usable(&self, now: Time, member: &Member) -> bool {
         member.doomed.is_none()
             && member.used < member.slots
-            && member.endpoint.is_none_or(|endpoint| {
-                self.endpoints
-                    .may_serve(now, endpoint, &self.limits.breaker)
-            })
+            && member
+                .endpoint
+                .is_none_or(|endpoint| self.may_serve(now, endpoint))
     }
 
     /// Grants a free member to someone who waited.
@@ -215,12 +247,16 @@ impl Pool {
         actions.push(Action::Grant { waiter, grant });
     }
 
-    #[inline]
     pub(super) fn lease(&mut self, now: Time, id: MemberId, reused: bool) -> Grant {
         let granted = self.members.taken(id, now);
         if let Some(endpoint) = granted.endpoint {
             self.endpoints.began(now, endpoint);
         }
+        self.granted(now, id, granted, reused)
+    }
+
+    #[inline]
+    fn granted(&mut self, now: Time, id: MemberId, granted: Granted, reused: bool) -> Grant {
         if granted.ending {
             self.look_at_end(now, id);
         }

@@ -15,6 +15,25 @@ pub(super) enum State {
     Open(Key),
 }
 
+/// What is granted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Granted {
+    pub(super) conn: Key,
+    pub(super) endpoint: Option<EndpointId>,
+    /// It ended soon before this grant.
+    pub(super) ending: bool,
+}
+
+/// What the end of a lease leaves behind.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Returned {
+    /// Nobody uses the member any more.
+    pub(super) idle: bool,
+    /// The use that has ended had its verdict.
+    pub(super) judged: bool,
+    pub(super) endpoint: Option<EndpointId>,
+}
+
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) state: State,
@@ -63,5 +82,38 @@ impl Member {
     #[inline]
     pub(super) fn is_free(&self) -> bool {
         matches!(self.state, State::Open(_)) && self.doomed.is_none() && self.used < self.slots
+    }
+
+    /// One slot is granted.
+    #[inline]
+    pub(super) fn take(&mut self, now: Time) -> Granted {
+        let State::Open(conn) = self.state else {
+            unreachable!("{conn:?} is granted before it is open", conn = self.state);
+        };
+        self.since = now;
+        self.uses += 1;
+        self.used += 1;
+        Granted {
+            conn,
+            endpoint: self.endpoint,
+            ending: self.ending,
+        }
+    }
+
+    /// One slot is free again.
+    #[inline]
+    pub(super) fn give_back(&mut self, now: Time) -> Returned {
+        let judged = self.judged > 0;
+        self.judged -= u32::from(judged);
+        self.used -= 1;
+        let idle = self.used == 0;
+        if idle {
+            self.since = now;
+        }
+        Returned {
+            idle,
+            judged,
+            endpoint: self.endpoint,
+        }
     }
 }

@@ -10,7 +10,7 @@
 //! A member has slots: one, or as many as its peer allows streams. It is *idle* while none is used,
 //! *free* while one is left and it is not doomed. A doomed member is granted to nobody any more.
 
-use super::member::{Member, State};
+use super::member::{Granted, Member, Returned, State};
 use super::message::{CloseReason, EndpointId, MemberId, Opened, Purpose};
 use super::permit::Tier;
 use super::row::{Place, Row};
@@ -28,28 +28,12 @@ pub(super) struct TierCount {
     pub(super) idle: u32,
 }
 
-/// What is granted.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Granted {
-    pub(super) conn: Key,
-    pub(super) endpoint: Option<EndpointId>,
-    /// It ended soon before this grant.
-    pub(super) ending: bool,
-}
-
-/// What the end of a lease leaves behind.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Returned {
-    /// Nobody uses the member any more.
-    pub(super) idle: bool,
-    /// The use that has ended had its verdict.
-    pub(super) judged: bool,
-    pub(super) endpoint: Option<EndpointId>,
-}
-
 #[derive(Debug, Default)]
 pub(super) struct Members {
     all: Slab<Member>,
+    /// The one that came to rest last, while it has no place in the rows yet: behind all that have one. Most of the
+    /// time it is the next one to be taken, and never needs one.
+    last: Option<MemberId>,
     idle: Row,
     /// By endpoint (those without one first), then by tier.
     shelves: Vec<[Row; 2]>,
@@ -73,7 +57,7 @@ impl Members {
     }
 
     pub(super) fn idle(&self) -> u32 {
-        self.idle.len()
+        self.idle.len() + u32::from(self.last.is_some())
     }
 
     pub(super) fn leased(&self) -> u32 {
@@ -125,13 +109,16 @@ impl Members {
 
     /// The idle member that has been idle longest.
     pub(super) fn oldest_idle(&self) -> Option<(MemberId, &Member)> {
-        self.named(self.idle.oldest())
+        self.named(self.idle.oldest()).or_else(|| self.last())
     }
 
     /// The idle member that began to idle after `id`, an idle one.
     pub(super) fn idle_after(&self, id: MemberId) -> Option<(MemberId, &Member)> {
+        if self.last == Some(id) {
+            return None;
+        }
         let place = self.all.get(id.0)?.idle_place;
-        self.named(self.idle.after(place))
+        self.named(self.idle.after(place)).or_else(|| self.last())
     }
 
     /// The free member of an endpoint and tier that was used last.
@@ -141,22 +128,44 @@ impl Members {
         endpoint: Option<EndpointId>,
         tier: Tier,
     ) -> Option<(MemberId, &Member)> {
-        let shelf = self.shelves.get(shelf_index(endpoint))?;
-        self.named(shelf[tier as usize].newest())
+        if let Some((last, member)) = self.last()
+            && (member.endpoint, member.tier) == (endpoint, tier)
+        {
+            return Some((last, member));
+        }
+        self.newest_shelved(endpoint, tier)
     }
 
-    /// Whether there is one.
+    /// Whether there is one without an endpoint, but for the one that came to rest last.
     #[inline]
-    pub(super) fn has_free(&self, endpoint: Option<EndpointId>, tier: Tier) -> bool {
-        let shelf = self.shelves.get(shelf_index(endpoint));
+    pub(super) fn has_placeless(&self, tier: Tier) -> bool {
+        let shelf = self.shelves.get(shelf_index(None));
         shelf.is_some_and(|shelf| shelf[tier as usize].len() > 0)
+    }
+
+    #[inline]
+    fn newest_shelved(
+        &self,
+        endpoint: Option<EndpointId>,
+        tier: Tier,
+    ) -> Option<(MemberId, &Member)> {
+        let shelf = self.shelves.get(shelf_index(endpoint))?;
+        self.named(shelf[tier as usize].newest())
     }
 
     /// The free member of the same shelf that was used before `id`, a free one.
     pub(super) fn free_before(&self, id: MemberId) -> Option<(MemberId, &Member)> {
         let member = self.all.get(id.0)?;
+        if self.last == Some(id) {
+            return self.newest_shelved(member.endpoint, member.tier);
+        }
         let shelf = self.shelves.get(shelf_index(member.endpoint))?;
         self.named(shelf[member.tier as usize].before(member.shelf_place))
+    }
+
+    #[inline]
+    fn last(&self) -> Option<(MemberId, &Member)> {
+        self.named(self.last.map(|id| id.0))
     }
 
     #[inline]
@@ -206,6 +215,7 @@ impl Members {
 
     /// A dialling member is open now, and idle.
     pub(super) fn opened(&mut self, id: MemberId, opened: Opened, now: Time) {
+        self.place_last();
         let member = self.all.get_mut(id.0).expect("the caller looked it up");
         let State::Dialing(purpose) = member.state else {
             unreachable!("{id:?} is open already");
@@ -230,31 +240,47 @@ impl Members {
         }
     }
 
-    /// One slot of a free member is granted.
+    /// The member that came to rest last is granted, if `fits` says so: it leaves no row.
     #[inline]
+    pub(super) fn take_last(
+        &mut self,
+        now: Time,
+        fits: impl FnOnce(&Member) -> bool,
+    ) -> Option<(MemberId, Granted)> {
+        let id = self.last?;
+        let member = self.all.get_mut(id.0).filter(|member| fits(member))?;
+        self.last = None;
+        self.tiers[member.tier as usize].idle -= 1;
+        Some((id, member.take(now)))
+    }
+
+    /// One slot of a free member is granted.
     pub(super) fn taken(&mut self, id: MemberId, now: Time) -> Granted {
         let member = self.all.get_mut(id.0).expect("the caller looked it up");
         debug_assert!(member.is_free(), "{id:?} is granted without a free slot");
-        let State::Open(conn) = member.state else {
-            unreachable!("{id:?} is granted before it is open");
-        };
-        member.since = now;
-        member.uses += 1;
-        member.used += 1;
+        let granted = member.take(now);
+        if member.used == 1 {
+            self.tiers[member.tier as usize].idle -= 1;
+        }
+        if self.last == Some(id) {
+            self.last = None;
+        } else {
+            self.leave_rows(id);
+        }
+        granted
+    }
+
+    /// One slot of a member that has its places in the rows was granted.
+    fn leave_rows(&mut self, id: MemberId) {
+        let member = self.member(id);
         let (first, full) = (member.used == 1, member.used == member.slots);
-        let (endpoint, ending, tier) = (member.endpoint, member.ending, member.tier as usize);
+        let (endpoint, tier) = (member.endpoint, member.tier as usize);
         let (idle_place, shelf_place) = (member.idle_place, member.shelf_place);
         if first {
-            self.tiers[tier].idle -= 1;
             self.leave_idle(idle_place);
         }
         if full {
             self.leave_shelf(endpoint, tier, shelf_place);
-        }
-        Granted {
-            conn,
-            endpoint,
-            ending,
         }
     }
 
@@ -270,34 +296,63 @@ impl Members {
         member.judged = member.used.min(member.judged + 1);
     }
 
+    /// The only lease of a member is over, and it comes to rest, to be the first one that is granted: in no row yet. `None`, and
+    /// nothing was done: for what has streams, may not be granted now, or not before others; [`returned`](Members::returned)
+    /// does what is to be done.
+    #[inline(always)]
+    pub(super) fn rest(&mut self, id: MemberId, now: Time) -> Option<Returned> {
+        let member = self.all.get_mut(id.0)?;
+        let simple = member.is_leased()
+            && (member.used, member.slots) == (1, 1)
+            && member.doomed.is_none()
+            && member.retire_for != CloseReason::Reconfigured
+            && now < member.retire_at;
+        if !simple {
+            return None;
+        }
+        let returned = member.give_back(now);
+        self.tiers[member.tier as usize].idle += 1;
+        if let Some(before) = self.last.replace(id) {
+            self.enter_rows(before, false);
+        }
+        Some(returned)
+    }
+
     /// One slot of a leased member is free again.
-    #[inline]
     pub(super) fn returned(&mut self, id: MemberId, now: Time) -> Returned {
-        let member = self.all.get_mut(id.0).expect("the caller looked it up");
+        self.place_last();
+        let member = self.member(id);
         assert!(member.used > 0, "{id:?} is released without a lease");
         let was_free = member.is_free();
-        let judged = member.judged > 0;
-        member.judged -= u32::from(judged);
-        member.used -= 1;
-        let (idle, shelved) = (member.used == 0, !was_free && member.is_free());
-        let (endpoint, tier) = (member.endpoint, member.tier as usize);
-        if idle {
-            member.since = now;
-            self.tiers[tier].idle += 1;
+        let tier = member.tier as usize;
+        let returned = member.give_back(now);
+        self.tiers[tier].idle += u32::from(returned.idle);
+        self.enter_rows(id, was_free);
+        returned
+    }
+
+    /// A member has a slot free, or one more: it gets its places in the rows.
+    fn enter_rows(&mut self, id: MemberId, was_free: bool) {
+        let member = self.all.get_mut(id.0).expect("the caller looked it up");
+        if member.used == 0 {
             member.idle_place = self.idle.push(id.0);
         }
-        if shelved {
+        if !was_free && member.is_free() {
             member.shelf_place = shelve(&mut self.shelves, id, member);
         }
-        Returned {
-            idle,
-            judged,
-            endpoint,
+    }
+
+    /// The one that came to rest last gets its places in the rows, as all others have: before anything happens to members but
+    /// that it is taken, or that another one comes to rest.
+    fn place_last(&mut self) {
+        if let Some(last) = self.last.take() {
+            self.enter_rows(last, false);
         }
     }
 
     /// The peer of an open member allows another number of slots.
     pub(super) fn set_slots(&mut self, id: MemberId, slots: u32) {
+        self.place_last();
         let member = self.member(id);
         let was_free = member.is_free();
         let before = std::mem::replace(&mut member.slots, slots);
@@ -315,6 +370,7 @@ impl Members {
 
     /// An open member is granted to nobody any more. The first reason counts.
     pub(super) fn doom(&mut self, id: MemberId, reason: CloseReason) {
+        self.place_last();
         let member = self.member(id);
         if member.doomed.is_some() {
             return;
@@ -353,6 +409,7 @@ impl Members {
         retire_at: Time,
         retire_for: CloseReason,
     ) {
+        self.place_last();
         let member = self.member(id);
         member.retire_at = retire_at;
         member.retire_for = retire_for;
@@ -449,8 +506,8 @@ impl Members {
             && count(&|m| m.state == fresh) == self.dialing_fresh
             && count(&|m| m.state == trial) == self.trials
             && count(&|m| m.doomed.is_some()) == self.doomed
-            && count(&Member::is_idle) == self.idle.len()
-            && count(&Member::is_free) == shelved
+            && count(&Member::is_idle) == self.idle()
+            && count(&Member::is_free) == shelved + u32::from(self.last.is_some())
             && slots == self.slots.iter().sum::<u64>()
     }
 }
@@ -475,3 +532,6 @@ fn shelve(shelves: &mut Vec<[Row; 2]>, id: MemberId, member: &Member) -> Place {
 fn shelf_index(endpoint: Option<EndpointId>) -> usize {
     endpoint.map_or(0, |EndpointId(index)| index as usize + 1)
 }
+
+#[cfg(test)]
+mod tests;

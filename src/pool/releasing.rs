@@ -23,6 +23,23 @@ impl Pool {
     /// The same, for a lease that lasted so many nanoseconds.
     #[inline]
     pub fn release_held(&mut self, now: Time, id: MemberId, held: u64, actions: &mut Vec<Action>) {
+        let is_quiet = !(self.draining | self.finishing | self.over_cap | self.unsettled)
+            && self.queue.is_empty()
+            && self.limits.uses_max.is_none();
+        if is_quiet && let Some(returned) = self.members.rest(id, now) {
+            if let Some(endpoint) = returned.endpoint {
+                self.endpoints.ended(endpoint, returned.judged);
+            }
+            self.dialing.lease_ended(now, held, true);
+            self.rests(now);
+        } else {
+            self.settle_release(now, id, held, actions);
+        }
+    }
+
+    /// A release where somebody waits, or where something may speak against the connection.
+    #[inline(never)]
+    fn settle_release(&mut self, now: Time, id: MemberId, held: u64, actions: &mut Vec<Action>) {
         let Some(member) = self.members.get(id) else {
             return;
         };
@@ -30,11 +47,7 @@ impl Pool {
             debug_assert!(false, "{id:?} is released without a lease");
             return;
         }
-        let condemned = if self.may_stay(now, member) {
-            None
-        } else {
-            self.condemned(now, id)
-        };
+        let condemned = self.condemned(now, id);
         self.dialing.lease_ended(now, held, condemned.is_none());
         if self.returned(now, id) {
             self.rests(now);
@@ -54,7 +67,6 @@ impl Pool {
     }
 
     /// One who used a member is done with it: whether nobody uses it any more.
-    #[inline]
     fn returned(&mut self, now: Time, id: MemberId) -> bool {
         let returned = self.members.returned(id, now);
         if let Some(endpoint) = returned.endpoint {
@@ -74,10 +86,7 @@ impl Pool {
             Tier::Open => Who::Anyone,
             Tier::Reserved => Who::Critical,
         };
-        let serves = |endpoint| {
-            self.endpoints
-                .may_serve(now, endpoint, &self.limits.breaker)
-        };
+        let serves = |endpoint| self.may_serve(now, endpoint);
         let comes_free = match member.state {
             // Whoever wants a new one waits for this one.
             State::Dialing(purpose) => purpose != Purpose::Fresh,

@@ -151,15 +151,6 @@ impl Pool {
         None
     }
 
-    /// Whether nothing can speak against using a member again. If something may, [`condemned`](Pool::condemned) tells.
-    #[inline]
-    pub(super) fn may_stay(&self, now: Time, member: &Member) -> bool {
-        !(self.draining || self.finishing || self.over_cap)
-            && member.doomed.is_none()
-            && self.limits.uses_max.is_none()
-            && now < member.retire_at
-    }
-
     /// Why a member may not be used again after its release, if so.
     pub(super) fn condemned(&mut self, now: Time, id: MemberId) -> Option<CloseReason> {
         let member = self.members.get(id)?;

@@ -163,8 +163,13 @@ impl Outbound {
         );
         // Seldom: what was filled last went to the driver with its block.
         if self.open.has_block() {
-            recycle(blocks, std::mem::take(&mut self.open).into_block());
+            self.give_back(blocks);
         }
+    }
+
+    #[cold]
+    fn give_back(&mut self, blocks: &mut Vec<Vec<u8>>) {
+        recycle(blocks, std::mem::take(&mut self.open).into_block());
     }
 
     fn close(&mut self) {

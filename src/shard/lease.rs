@@ -338,11 +338,19 @@ impl<D: Driver> Lease<D> {
     }
 }
 
+impl<D: Driver> Lease<D> {
+    /// Closes a connection that was not given back.
+    #[cold]
+    fn discard_held(&self, key: Key) {
+        self.shard.core.borrow_mut().discard(key);
+    }
+}
+
 impl<D: Driver> Drop for Lease<D> {
     #[inline]
     fn drop(&mut self) {
         if let Some(key) = self.held {
-            self.shard.core.borrow_mut().discard(key);
+            self.discard_held(key);
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::pool::Input;
 use crate::slab::Key;
 use crate::time::Time;
 use crate::tls::ClientTls;
-use std::cell::{Ref, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -29,6 +29,8 @@ pub(crate) struct Policy {
     /// Here, so that handles on this shard come and go without a count that other threads touch.
     upstream: Arc<UpstreamShared>,
     settings: RefCell<Rc<UpstreamConfig>>,
+    /// Theirs, for a glance without a borrow.
+    class: Cell<Class>,
 }
 
 impl Policy {
@@ -36,6 +38,7 @@ impl Policy {
         Policy {
             upstream,
             settings: RefCell::new(Rc::new(settings.clone())),
+            class: Cell::new(settings.class),
         }
     }
 
@@ -64,11 +67,12 @@ impl Policy {
     /// The class of what says nothing of its own.
     #[inline]
     pub(super) fn class(&self) -> Class {
-        self.settings.borrow().class
+        self.class.get()
     }
 
     fn replace(&self, settings: &UpstreamConfig) {
         self.settings.replace(Rc::new(settings.clone()));
+        self.class.set(settings.class);
     }
 }
 

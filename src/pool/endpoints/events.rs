@@ -13,6 +13,27 @@ use crate::pool::message::EndpointId;
 use crate::random::Random;
 use crate::time::Time;
 
+impl Slot {
+    #[inline]
+    pub(in crate::pool) fn began(&mut self, now: Time) {
+        self.outstanding += 1;
+        if let Some(endpoint) = &mut self.endpoint {
+            endpoint.breaker.began(now);
+        }
+    }
+
+    #[inline]
+    fn ended(&mut self, judged: bool) {
+        self.outstanding = self.outstanding.saturating_sub(1);
+        if judged {
+            self.judged = self.judged.saturating_sub(1);
+        }
+        if let Some(endpoint) = &mut self.endpoint {
+            endpoint.breaker.ended(judged);
+        }
+    }
+}
+
 impl Endpoints {
     /// The endpoints are these from now on: those who stay keep their state, newcomers start slowly unless
     /// they are the first. Tells who left.
@@ -54,13 +75,9 @@ impl Endpoints {
     }
 
     /// A unit of work begins at `id`: a lease, or a dial.
-    #[inline]
     pub(in crate::pool) fn began(&mut self, now: Time, id: EndpointId) {
         if let Some(slot) = self.slots.get_mut(id.0 as usize) {
-            slot.outstanding += 1;
-            if let Some(endpoint) = &mut slot.endpoint {
-                endpoint.breaker.began(now);
-            }
+            slot.began(now);
         }
     }
 
@@ -68,11 +85,7 @@ impl Endpoints {
     #[inline]
     pub(in crate::pool) fn ended(&mut self, id: EndpointId, judged: bool) {
         if let Some(slot) = self.slots.get_mut(id.0 as usize) {
-            slot.outstanding = slot.outstanding.saturating_sub(1);
-            slot.judged = slot.judged.saturating_sub(judged.into());
-            if let Some(endpoint) = &mut slot.endpoint {
-                endpoint.breaker.ended(judged);
-            }
+            slot.ended(judged);
         }
     }
 

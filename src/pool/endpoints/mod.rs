@@ -66,8 +66,9 @@ pub(super) struct Endpoints {
     ejected_share_max: f64,
 }
 
+/// The place of an endpoint.
 #[derive(Debug, Default)]
-struct Slot {
+pub(super) struct Slot {
     /// Leases and dials under way. Counted for endpoints that have left, too: they may come back first.
     outstanding: u32,
     /// Those of the leases that had their verdict already.
@@ -114,6 +115,22 @@ impl Endpoints {
             [only] => Some(only),
             _ => None,
         }
+    }
+
+    /// The only one, to begin work at, if its open connections may be used now.
+    #[inline]
+    pub(super) fn only_serving(
+        &mut self,
+        now: Time,
+        config: &BreakerConfig,
+    ) -> Option<(EndpointId, &mut Slot)> {
+        let id = self.only()?;
+        let slot = self.slots.get_mut(id.0 as usize)?;
+        let endpoint = slot.endpoint.as_ref()?;
+        endpoint
+            .breaker
+            .may_serve(now, config)
+            .then_some((id, slot))
     }
 
     pub(super) fn contains(&self, id: EndpointId) -> bool {
