@@ -134,7 +134,8 @@ impl Upstream {
     /// # Errors
     /// As there.
     pub async fn exchange_with(&self, head: Head<'_>, body: &[u8]) -> Result<Exchange, Error> {
-        let exchange = forward::exchange(&self.local, &head, Some(Payload::Borrowed(body))).await?;
+        let body = Payload::Borrowed(body);
+        let exchange = forward::exchange(&self.local, &head, Some(&body)).await?;
         Ok(Exchange { exchange })
     }
 
@@ -144,7 +145,8 @@ impl Upstream {
     /// # Errors
     /// As there.
     pub async fn exchange_shared(&self, head: Head<'_>, body: Bytes) -> Result<Exchange, Error> {
-        let exchange = forward::exchange(&self.local, &head, Some(Payload::Shared(&body))).await?;
+        let body = Payload::Shared(&body);
+        let exchange = forward::exchange(&self.local, &head, Some(&body)).await?;
         Ok(Exchange { exchange })
     }
 

@@ -66,7 +66,7 @@ pub(crate) enum Payload<'a> {
 }
 
 impl<'a> Payload<'a> {
-    fn bytes(self) -> &'a [u8] {
+    fn bytes(&self) -> &'a [u8] {
         match self {
             Payload::Borrowed(bytes) => bytes,
             Payload::Shared(bytes) => bytes,
@@ -75,22 +75,23 @@ impl<'a> Payload<'a> {
 }
 
 /// Sends `head` with `body` and waits for the response's head. Tries again where that is safe. `first` is
-/// what it has got for its first attempt, if it has asked already.
+/// what it has got for its first attempt, if it has asked already. By reference, all of it: what futures hand on to each
+/// other by value is copied at each step.
 pub(super) async fn exchange<D: Driver>(
     upstream: &LocalUpstream<D>,
     head: &Head<'_>,
-    body: Option<Payload<'_>>,
+    body: Option<&Payload<'_>>,
     terms: &Terms,
-    first: Option<Result<Lease<D>, Error>>,
+    first: &mut Option<Result<Lease<D>, Error>>,
 ) -> Result<Exchange<D>, Error> {
     let (framing, facts) = framed(head, body);
     let (copied, shared) = match body {
         None => (&[][..], None),
-        Some(Payload::Borrowed(bytes)) => (bytes, None),
-        Some(Payload::Shared(bytes)) => (&[][..], Some(bytes)),
+        Some(Payload::Borrowed(bytes)) => (*bytes, None),
+        Some(Payload::Shared(bytes)) => (&[][..], Some(*bytes)),
     };
     let encode = |out: &mut Vec<u8>| encode_whole(out, upstream, head, copied, framing);
-    attempts(upstream, facts, encode, shared, terms, first).await
+    attempts(upstream, &facts, &encode, shared, terms, first).await
 }
 
 /// A request of the low-level exchange, for another shard: all its bytes, and what its response depends
@@ -105,7 +106,7 @@ impl Encoded {
     pub(super) fn new<D: Driver>(
         upstream: &LocalUpstream<D>,
         head: &Head<'_>,
-        body: Option<Payload<'_>>,
+        body: Option<&Payload<'_>>,
     ) -> Result<Encoded, Error> {
         let (framing, facts) = framed(head, body);
         let mut bytes = Vec::new();
@@ -140,17 +141,17 @@ pub(super) async fn run_encoded<D: Driver>(
     upstream: &LocalUpstream<D>,
     request: &Encoded,
     terms: &Terms,
-    first: Option<Result<Lease<D>, Error>>,
+    first: &mut Option<Result<Lease<D>, Error>>,
 ) -> Result<LocalBody<D>, Error> {
     let encode = |out: &mut Vec<u8>| {
         out.extend_from_slice(&request.bytes);
         Ok(())
     };
-    let exchange = attempts(upstream, request.facts, encode, None, terms, first).await?;
+    let exchange = attempts(upstream, &request.facts, &encode, None, terms, first).await?;
     Ok(LocalBody::new(exchange, None))
 }
 
-fn framed(head: &Head<'_>, body: Option<Payload<'_>>) -> (RequestBody, RequestFacts) {
+fn framed(head: &Head<'_>, body: Option<&Payload<'_>>) -> (RequestBody, RequestFacts) {
     let framing = body.map_or(RequestBody::None, |body| {
         RequestBody::Length(body.bytes().len() as u64)
     });
@@ -177,17 +178,17 @@ fn encode_whole<D: Driver>(
 /// be none any more.
 async fn attempts<D: Driver>(
     upstream: &LocalUpstream<D>,
-    facts: RequestFacts,
-    encode: impl Fn(&mut Vec<u8>) -> Result<(), HeadError> + Copy,
+    facts: &RequestFacts,
+    encode: &impl Fn(&mut Vec<u8>) -> Result<(), HeadError>,
     body: Option<&Bytes>,
     terms: &Terms,
-    mut first: Option<Result<Lease<D>, Error>>,
+    first: &mut Option<Result<Lease<D>, Error>>,
 ) -> Result<Exchange<D>, Error> {
     let mut again = Again::first();
     loop {
         let opened = match first.take() {
-            Some(first) => Exchange::first(upstream, first, facts, encode, terms),
-            None => Exchange::open(upstream, facts, encode, terms, again).await,
+            Some(first) => Exchange::first(upstream, first, *facts, encode, terms),
+            None => Exchange::open(upstream, *facts, encode, terms, again).await,
         };
         let (error, failure) = match opened {
             Ok(mut exchange) => {
@@ -225,7 +226,7 @@ pub(super) async fn run<D: Driver>(
     parts: &http::request::Parts,
     mut source: Source,
     terms: &Terms,
-    mut first: Option<Result<Lease<D>, Error>>,
+    first: &mut Option<Result<Lease<D>, Error>>,
 ) -> Result<LocalBody<D>, Error> {
     let mut again = Again::first();
     let method = MethodKind::of_http(&parts.method);

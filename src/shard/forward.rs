@@ -40,7 +40,7 @@ pub(crate) enum Exchange<D: Driver> {
 pub(crate) fn exchange<'a, D: Driver>(
     upstream: &'a LocalUpstream<D>,
     head: &'a Head<'a>,
-    body: Option<Payload<'a>>,
+    body: Option<&'a Payload<'a>>,
 ) -> impl Future<Output = Result<Exchange<D>, Error>> {
     let span = trace::request(trace::Caller::default(), || {
         let method = MethodKind::of(head.method());
@@ -52,11 +52,13 @@ pub(crate) fn exchange<'a, D: Driver>(
 async fn exchange_within<D: Driver>(
     upstream: &LocalUpstream<D>,
     head: &Head<'_>,
-    body: Option<Payload<'_>>,
+    body: Option<&Payload<'_>>,
 ) -> Result<Exchange<D>, Error> {
     call::check_http(upstream)?;
-    let terms = Terms::begin(upstream, CallOptions::default(), head.is_idempotent())?;
-    let first = match upstream.place(&terms) {
+    let begun = upstream.let_in()?;
+    let options = CallOptions::default();
+    let terms = Terms::of(upstream, begun, options, head.is_idempotent());
+    let mut first = match upstream.place(&terms) {
         Place::Here(first) => first,
         Place::Away(to) => {
             let request = Encoded::new(upstream, head, body)?;
@@ -75,7 +77,7 @@ async fn exchange_within<D: Driver>(
             }
         }
     };
-    let exchange = call::exchange(upstream, head, body, &terms, first).await;
+    let exchange = call::exchange(upstream, head, body, &terms, &mut first).await;
     exchange.map(Exchange::Here)
 }
 
@@ -108,7 +110,7 @@ async fn call_within<D: Driver>(
     propagate(&mut parts, upstream.shared());
     let options = CallOptions::of(&parts.extensions);
     let terms = Terms::begin(upstream, options, parts.method.is_idempotent())?;
-    let first = match upstream.place(&terms) {
+    let mut first = match upstream.place(&terms) {
         Place::Here(first) => first,
         Place::Away(_) if may_upgrade(&parts, &source) => {
             upstream.begin_call();
@@ -131,7 +133,7 @@ async fn call_within<D: Driver>(
             }
         }
     };
-    let body = call::run(upstream, &parts, source, &terms, first).await?;
+    let body = call::run(upstream, &parts, source, &terms, &mut first).await?;
     Ok(body.into_http().map(Body::Here))
 }
 

@@ -69,8 +69,8 @@ async fn serve<D: Driver>(
     };
     let patience = terms.wait_until(terms.begun);
     let moving = Moving::new(&upstream, terms.class, patience, call, granted);
-    let (mut call, first) = match moving.await {
-        Moved::Stayed(call, first) => (call, first),
+    let (mut call, mut first) = match moving.await {
+        Moved::Stayed(call, first) => (call, Some(first)),
         Moved::Gone => return,
     };
     upstream.begin_call();
@@ -80,10 +80,10 @@ async fn serve<D: Driver>(
             match &mut call.request {
                 Request::Http(parts, source) => {
                     let source = std::mem::replace(source, Source::Empty);
-                    call::run(&upstream, parts, source, &terms, Some(first)).await
+                    call::run(&upstream, parts, source, &terms, &mut first).await
                 }
                 Request::Encoded(request) => {
-                    call::run_encoded(&upstream, request, &terms, Some(first)).await
+                    call::run_encoded(&upstream, request, &terms, &mut first).await
                 }
             }
         });

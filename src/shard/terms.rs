@@ -43,11 +43,22 @@ impl Terms {
         options: CallOptions,
         idempotent: bool,
     ) -> Result<Terms, Error> {
-        let options = options.or(upstream.options);
         let begun = upstream.let_in()?;
+        Ok(Terms::of(upstream, begun, options, idempotent))
+    }
+
+    /// The same, of a call that was let in at `begun`. In line: terms are made where they stay.
+    #[inline(always)]
+    pub(super) fn of<D: Driver>(
+        upstream: &LocalUpstream<D>,
+        begun: Time,
+        options: CallOptions,
+        idempotent: bool,
+    ) -> Terms {
+        let options = options.or(upstream.options);
         let config = upstream.policy.glance();
         let timeout = options.timeout.unwrap_or(config.call_timeout);
-        Ok(Terms {
+        Terms {
             begun,
             deadline: begun + timeout,
             body_timeout: timeout,
@@ -63,7 +74,7 @@ impl Terms {
                 informational_max: config.informational_max,
                 ..http1::Limits::default()
             },
-        })
+        }
     }
 
     /// By when an attempt that begins `now` has to have a connection.

@@ -295,7 +295,8 @@ fn a_response_may_be_dropped_half_read() {
     let done = Task::new(&rig, guest, |upstream| async move {
         let body = vec![b'a'; 500_000];
         let head = Head::put("/x");
-        let exchange = forward::exchange(&upstream, &head, Some(Payload::Borrowed(&body))).await;
+        let body = Payload::Borrowed(&body);
+        let exchange = forward::exchange(&upstream, &head, Some(&body)).await;
         let mut exchange = exchange.expect("a head");
         let chunk = exchange.chunk().await.expect("a chunk");
         chunk.is_some()
@@ -313,7 +314,8 @@ fn who_does_not_read_holds_the_peer_back() {
     let held = Task::new(&rig, guest, |upstream| async move {
         let body = vec![b'a'; 8_000_000];
         let head = Head::put("/x");
-        let exchange = forward::exchange(&upstream, &head, Some(Payload::Borrowed(&body))).await;
+        let body = Payload::Borrowed(&body);
+        let exchange = forward::exchange(&upstream, &head, Some(&body)).await;
         let _exchange = exchange.expect("a head");
         pending::<()>().await;
     });

@@ -85,7 +85,8 @@ pub(super) async fn exchange(
     head: Head<'_>,
     body: Option<&[u8]>,
 ) -> Result<Whole, Error> {
-    let mut exchange = forward::exchange(&upstream, &head, body.map(Payload::Borrowed)).await?;
+    let body = body.map(Payload::Borrowed);
+    let mut exchange = forward::exchange(&upstream, &head, body.as_ref()).await?;
     let mut read = Vec::new();
     let length = exchange.content_length();
     while let Some(chunk) = exchange.chunk().await? {
