@@ -1,6 +1,11 @@
 //! What code on a shard's own thread holds: no queue, no wake-up, no contended atomic between it and its
 //! connections.
 
+#![allow(
+    clippy::manual_async_fn,
+    reason = "a block has its arguments where they were put; an `async fn` copies each once more"
+)]
+
 use super::body::Body;
 use super::lease::{Detached, DetachedGuard};
 use crate::config::{CallOptions, Class};
@@ -124,19 +129,27 @@ impl Upstream {
     ///
     /// # Errors
     /// As [`call`](crate::Upstream::call).
-    pub async fn exchange(&self, head: Head<'_>) -> Result<Exchange, Error> {
-        let exchange = forward::exchange(&self.local, &head, None).await?;
-        Ok(Exchange { exchange })
+    pub fn exchange(&self, head: Head<'_>) -> impl Future<Output = Result<Exchange, Error>> {
+        async move {
+            let exchange = forward::exchange(&self.local, &head, None).await?;
+            Ok(Exchange { exchange })
+        }
     }
 
     /// As [`exchange`](Upstream::exchange), with a body that is copied and sent together with the head.
     ///
     /// # Errors
     /// As there.
-    pub async fn exchange_with(&self, head: Head<'_>, body: &[u8]) -> Result<Exchange, Error> {
-        let body = Payload::Borrowed(body);
-        let exchange = forward::exchange(&self.local, &head, Some(&body)).await?;
-        Ok(Exchange { exchange })
+    pub fn exchange_with(
+        &self,
+        head: Head<'_>,
+        body: &[u8],
+    ) -> impl Future<Output = Result<Exchange, Error>> {
+        async move {
+            let body = Payload::Borrowed(body);
+            let exchange = forward::exchange(&self.local, &head, Some(&body)).await?;
+            Ok(Exchange { exchange })
+        }
     }
 
     /// As [`exchange_with`](Upstream::exchange_with), with a body that the kernel takes from where it is, together with
@@ -144,10 +157,16 @@ impl Upstream {
     ///
     /// # Errors
     /// As there.
-    pub async fn exchange_shared(&self, head: Head<'_>, body: Bytes) -> Result<Exchange, Error> {
-        let body = Payload::Shared(&body);
-        let exchange = forward::exchange(&self.local, &head, Some(&body)).await?;
-        Ok(Exchange { exchange })
+    pub fn exchange_shared(
+        &self,
+        head: Head<'_>,
+        body: Bytes,
+    ) -> impl Future<Output = Result<Exchange, Error>> {
+        async move {
+            let body = Payload::Shared(&body);
+            let exchange = forward::exchange(&self.local, &head, Some(&body)).await?;
+            Ok(Exchange { exchange })
+        }
     }
 
     /// As [`Upstream::call`](crate::Upstream::call), without leaving the shard.

@@ -7,7 +7,7 @@ use super::Pool;
 use super::limits::Limits;
 use super::member::{Granted, Member};
 use super::members::Members;
-use super::message::{Action, EndpointId, Grant, MemberId, Purpose, Room, WaiterId};
+use super::message::{Action, Before, EndpointId, Grant, MemberId, Purpose, Room, WaiterId};
 use super::permit::Tier;
 use super::queue::{Left, Who};
 use super::retire::end_of_idling;
@@ -264,7 +264,7 @@ impl Pool {
         Grant {
             member: id,
             conn: granted.conn,
-            reused,
+            before: Before::of(reused),
         }
     }
 

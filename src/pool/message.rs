@@ -29,9 +29,37 @@ pub struct Grant {
     pub member: MemberId,
     /// The shard's own key, as given in [`Opened`].
     pub conn: Key,
-    /// False only for a connection straight from its dial. One that was dialled ahead and has
-    /// idled since counts as reused: its peer may have closed it meanwhile, too.
-    pub reused: bool,
+    /// New only straight from its dial. One that was dialled ahead and has
+    /// idled since counts as used: its peer may have closed it meanwhile, too.
+    pub before: Before,
+}
+
+/// What a connection was before it was granted. A whole word, as is all else of what is granted: it is handed on many times, and what was
+/// just written in pieces cannot be read in one without waiting for the stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Before {
+    /// Nobody has used it.
+    New,
+    /// It has carried something.
+    Used,
+}
+
+impl Before {
+    /// By whether somebody has used it.
+    #[inline]
+    pub fn of(reused: bool) -> Before {
+        match reused {
+            false => Before::New,
+            true => Before::Used,
+        }
+    }
+
+    /// Whether somebody has.
+    #[inline]
+    pub fn is_used(self) -> bool {
+        self == Before::Used
+    }
 }
 
 /// What a dial was begun for.

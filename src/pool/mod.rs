@@ -61,8 +61,8 @@ pub use counters::{Census, PoolCounters};
 pub use endpoints::BreakerState;
 pub use limits::Limits;
 pub use message::{
-    Action, CloseReason, ComesFree, EndpointId, Grant, Input, MemberId, Opened, Purpose, Refusal,
-    Room, WaiterId,
+    Action, Before, CloseReason, ComesFree, EndpointId, Grant, Input, MemberId, Opened, Purpose,
+    Refusal, Room, WaiterId,
 };
 pub use permit::{Counter, Exhausted, Permit, Permits, Quota, Tier};
 pub use retry::{RetryBudget, backoff};

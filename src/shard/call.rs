@@ -1,5 +1,10 @@
 //! A call with the `http` crate's types, on the shard: the low-level exchange with a body on each side.
 
+#![allow(
+    clippy::manual_async_fn,
+    reason = "a block has its arguments where they were put; an `async fn` copies each once more"
+)]
+
 use super::again::{Again, Failure};
 use super::bytes_in::Piece;
 use super::exchange::{Exchange, malformed};
@@ -16,7 +21,7 @@ use crate::protocol::http1::{
 use crate::trip::Trip;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
@@ -75,23 +80,27 @@ impl<'a> Payload<'a> {
 }
 
 /// Sends `head` with `body` and waits for the response's head. Tries again where that is safe. `first` is
-/// what it has got for its first attempt, if it has asked already. By reference, all of it: what futures hand on to each
-/// other by value is copied at each step.
-pub(super) async fn exchange<D: Driver>(
+/// what it has got for its first attempt, if it has asked already.
+///
+/// By reference, all of it, and as a block: what futures hand on to each other by value is copied at each step, and an `async fn` copies
+/// each argument once more.
+pub(super) fn exchange<D: Driver>(
     upstream: &LocalUpstream<D>,
     head: &Head<'_>,
     body: Option<&Payload<'_>>,
     terms: &Terms,
     first: &mut Option<Result<Lease<D>, Error>>,
-) -> Result<Exchange<D>, Error> {
-    let (framing, facts) = framed(head, body);
-    let (copied, shared) = match body {
-        None => (&[][..], None),
-        Some(Payload::Borrowed(bytes)) => (*bytes, None),
-        Some(Payload::Shared(bytes)) => (&[][..], Some(*bytes)),
-    };
-    let encode = |out: &mut Vec<u8>| encode_whole(out, upstream, head, copied, framing);
-    attempts(upstream, &facts, &encode, shared, terms, first).await
+) -> impl Future<Output = Result<Exchange<D>, Error>> {
+    async move {
+        let (framing, facts) = framed(head, body);
+        let (copied, shared) = match body {
+            None => (&[][..], None),
+            Some(Payload::Borrowed(bytes)) => (*bytes, None),
+            Some(Payload::Shared(bytes)) => (&[][..], Some(*bytes)),
+        };
+        let encode = |out: &mut Vec<u8>| encode_whole(out, upstream, head, copied, framing);
+        attempts(upstream, &facts, &encode, shared, terms, first).await
+    }
 }
 
 /// A request of the low-level exchange, for another shard: all its bytes, and what its response depends
@@ -176,47 +185,49 @@ fn encode_whole<D: Driver>(
 
 /// Makes attempts with a request that is written at once, until one has its response's head or there is to
 /// be none any more.
-async fn attempts<D: Driver>(
+fn attempts<D: Driver>(
     upstream: &LocalUpstream<D>,
     facts: &RequestFacts,
     encode: &impl Fn(&mut Vec<u8>) -> Result<(), HeadError>,
     body: Option<&Bytes>,
     terms: &Terms,
     first: &mut Option<Result<Lease<D>, Error>>,
-) -> Result<Exchange<D>, Error> {
-    let mut again = Again::first();
-    loop {
-        let opened = match first.take() {
-            Some(first) => Exchange::first(upstream, first, *facts, encode, terms),
-            None => Exchange::open(upstream, *facts, encode, terms, again).await,
-        };
-        let (error, failure) = match opened {
-            Ok(mut exchange) => {
-                let body = body.cloned().map(|body| exchange.write_body_shared(body));
-                exchange.send();
-                let answered = match body.transpose() {
-                    Ok(_) => exchange.response().await,
-                    Err(error) => Err(error),
-                };
-                match answered {
-                    Ok(()) if exchange.came_too_early() => {
-                        again = exchange.not_early();
-                        continue;
-                    }
-                    Ok(()) => return Ok(exchange),
-                    Err(error) => {
-                        let failure = exchange.failure(error.kind());
-                        (error, failure)
+) -> impl Future<Output = Result<Exchange<D>, Error>> {
+    async move {
+        let mut again = Again::first();
+        loop {
+            let opened = match first.take() {
+                Some(first) => Exchange::first(upstream, first, *facts, encode, terms),
+                None => Exchange::open(upstream, *facts, encode, terms, again).await,
+            };
+            let (error, failure) = match opened {
+                Ok(mut exchange) => {
+                    let body = body.cloned().map(|body| exchange.write_body_shared(body));
+                    exchange.send();
+                    let answered = match body.transpose() {
+                        Ok(_) => exchange.response().await,
+                        Err(error) => Err(error),
+                    };
+                    match answered {
+                        Ok(()) if exchange.came_too_early() => {
+                            again = exchange.not_early();
+                            continue;
+                        }
+                        Ok(()) => return Ok(exchange),
+                        Err(error) => {
+                            let failure = exchange.failure(error.kind());
+                            (error, failure)
+                        }
                     }
                 }
-            }
-            Err(error) => {
-                let failure = Failure::of_checkout(error.kind());
-                (error, failure)
-            }
-        };
-        again = (Again::after(upstream, terms, error, failure).await)
-            .map_err(|error| upstream.note_failed(terms, facts.method, error))?;
+                Err(error) => {
+                    let failure = Failure::of_checkout(error.kind());
+                    (error, failure)
+                }
+            };
+            again = (Again::after(upstream, terms, error, failure).await)
+                .map_err(|error| upstream.note_failed(terms, facts.method, error))?;
+        }
     }
 }
 

@@ -7,11 +7,12 @@ use super::core::Core;
 use super::pooling::hand_out;
 use super::sharing::movable::Movable;
 use super::sharing::stake::Stake;
+use super::waking::LocalWaker;
 use crate::config::Class;
 use crate::driver::Driver;
 use crate::error::Error;
 use crate::lifecycle::Lifecycle;
-use crate::pool::{Grant, Input, WaiterId};
+use crate::pool::{Before, Grant, Input, WaiterId};
 use crate::slab::Key;
 use crate::time::Time;
 use crate::trace::{self, Span};
@@ -38,7 +39,7 @@ pub(crate) struct Waiter {
     pub(super) queued: bool,
     /// Whether it was in the pool's queue: the pool did not answer at once.
     pub(super) waits: bool,
-    pub(super) waker: Waker,
+    pub(super) waker: LocalWaker,
     /// While it waits.
     pub(super) span: Span,
     pub(super) answer: Option<Result<Grant, Error>>,
@@ -116,7 +117,7 @@ impl<D: Driver> Core<D> {
         if answer.is_none()
             && let Some(waiter) = self.waiters.get_mut(waiter)
         {
-            waiter.waker.clone_from(waker);
+            waiter.waker.update(waker);
         }
         answer
     }
@@ -155,7 +156,8 @@ impl<D: Driver> Core<D> {
         let reused = hand_out(connection, Some(state), self.now);
         let silent = connection.is_silent();
         self.happened(grant.conn, Lifecycle::Leased { reused });
-        let grant = Grant { reused, ..grant };
+        let before = Before::of(reused);
+        let grant = Grant { before, ..grant };
         Ok(Some(Hit { grant, silent }))
     }
 
@@ -166,7 +168,7 @@ impl<D: Driver> Core<D> {
             since: self.now,
             queued: false,
             waits: false,
-            waker: waker.clone(),
+            waker: LocalWaker::of(waker),
             span: trace::wait(),
             answer: None,
             stake,

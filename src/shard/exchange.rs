@@ -4,6 +4,11 @@
 //! the steady path. The connection goes back to the pool, or is closed, the moment the exchange is
 //! complete, whatever the caller still does with what it got.
 
+#![allow(
+    clippy::manual_async_fn,
+    reason = "a block has its arguments where they were put; an `async fn` copies each once more"
+)]
+
 mod failing;
 mod response;
 
@@ -22,6 +27,7 @@ use crate::protocol::http1::{self, HeadError, RequestFacts, ResponseHead, Verdic
 use crate::time::Time;
 use crate::trip::Attempt;
 use bytes::Bytes;
+use std::future::Future;
 use std::ops::{Deref, DerefMut};
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
@@ -107,20 +113,24 @@ pub(crate) struct Facts {
 impl<D: Driver> Exchange<D> {
     /// Takes a connection and writes to it what `encode` appends: the request's head, at least;
     /// nothing is handed to the kernel before [`flush`](Exchange::flush).
-    pub(crate) async fn open(
+    pub(crate) fn open(
         upstream: &LocalUpstream<D>,
         request: RequestFacts,
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), HeadError>,
         terms: &Terms,
         again: Again,
-    ) -> Result<Exchange<D>, Error> {
-        let attempt = upstream.shard.now();
-        let patience = terms.wait_until(attempt);
-        let lease = match upstream.checkout(terms.class, patience, again.fresh).await {
-            Ok(lease) => lease,
-            Err(error) => return Err(again.without_connection(upstream, terms, attempt, error)),
-        };
-        Exchange::begin(upstream, lease, request, encode, terms, attempt, again)
+    ) -> impl Future<Output = Result<Exchange<D>, Error>> {
+        async move {
+            let attempt = upstream.shard.now();
+            let patience = terms.wait_until(attempt);
+            let lease = match upstream.checkout(terms.class, patience, again.fresh).await {
+                Ok(lease) => lease,
+                Err(error) => {
+                    return Err(again.without_connection(upstream, terms, attempt, error));
+                }
+            };
+            Exchange::begin(upstream, lease, request, encode, terms, attempt, again)
+        }
     }
 
     /// As [`open`](Exchange::open), for a first attempt that has asked for a connection already.

@@ -4,6 +4,11 @@
 //! Owns: the one decision, at a call's beginning, and the face that responses from here and from elsewhere
 //! have in common. Never: costs a call that finds a connection free here more than that decision.
 
+#![allow(
+    clippy::manual_async_fn,
+    reason = "a block has its arguments where they were put; an `async fn` copies each once more"
+)]
+
 use super::answer::Answered;
 use super::bytes_in::Piece;
 use super::call::{self, Encoded, LocalBody, Payload};
@@ -49,36 +54,40 @@ pub(crate) fn exchange<'a, D: Driver>(
     trace::within(span, move || exchange_within(upstream, head, body))
 }
 
-async fn exchange_within<D: Driver>(
+fn exchange_within<D: Driver>(
     upstream: &LocalUpstream<D>,
     head: &Head<'_>,
     body: Option<&Payload<'_>>,
-) -> Result<Exchange<D>, Error> {
-    call::check_http(upstream)?;
-    let begun = upstream.let_in()?;
-    let options = CallOptions::default();
-    let terms = Terms::of(upstream, begun, options, head.is_idempotent());
-    let mut first = match upstream.place(&terms) {
-        Place::Here(first) => first,
-        Place::Away(to) => {
-            let request = Encoded::new(upstream, head, body)?;
-            if request.may_upgrade() {
-                upstream.begin_call();
-                None
-            } else {
-                // Boxed: what is rare does not make every caller's future larger.
-                match Box::pin(away(upstream, to, Request::Encoded(request), None, terms)).await? {
-                    Away::Answered(response, upload) => {
-                        let forwarded = Forwarded::exchange(response, upload);
-                        return Ok(Exchange::Forwarded(Box::new(forwarded)));
+) -> impl Future<Output = Result<Exchange<D>, Error>> {
+    async move {
+        call::check_http(upstream)?;
+        let begun = upstream.let_in()?;
+        let options = CallOptions::default();
+        let terms = Terms::of(upstream, begun, options, head.is_idempotent());
+        let mut first = match upstream.place(&terms) {
+            Place::Here(first) => first,
+            Place::Away(to) => {
+                let request = Encoded::new(upstream, head, body)?;
+                if request.may_upgrade() {
+                    upstream.begin_call();
+                    None
+                } else {
+                    // Boxed: what is rare does not make every caller's future larger.
+                    match Box::pin(away(upstream, to, Request::Encoded(request), None, terms))
+                        .await?
+                    {
+                        Away::Answered(response, upload) => {
+                            let forwarded = Forwarded::exchange(response, upload);
+                            return Ok(Exchange::Forwarded(Box::new(forwarded)));
+                        }
+                        Away::Back(_, _, first) => Some(first),
                     }
-                    Away::Back(_, _, first) => Some(first),
                 }
             }
-        }
-    };
-    let exchange = call::exchange(upstream, head, body, &terms, &mut first).await;
-    exchange.map(Exchange::Here)
+        };
+        let exchange = call::exchange(upstream, head, body, &terms, &mut first).await;
+        exchange.map(Exchange::Here)
+    }
 }
 
 /// A response's body, for a task on a shard.

@@ -16,7 +16,7 @@ use crate::audit::CloseCause;
 use crate::config::Class;
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind, Phase};
-use crate::pool::{Grant, Permit};
+use crate::pool::{Before, Grant, Permit};
 use crate::slab::Key;
 use crate::time::Time;
 use bytes::Bytes;
@@ -165,15 +165,8 @@ pub struct Lease<D: Driver> {
     policy: Rc<Policy>,
     /// The connection, until it was given back.
     held: Option<Key>,
+    /// What it was before.
     before: Before,
-}
-
-/// What its connection was before.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(usize)]
-enum Before {
-    New,
-    Used,
 }
 
 impl<D: Driver> Lease<D> {
@@ -184,10 +177,7 @@ impl<D: Driver> Lease<D> {
             shard: upstream.shard.clone(),
             policy: upstream.policy.clone(),
             held: Some(grant.conn),
-            before: match grant.reused {
-                false => Before::New,
-                true => Before::Used,
-            },
+            before: grant.before,
         }
     }
 
@@ -199,7 +189,7 @@ impl<D: Driver> Lease<D> {
 
     /// Whether the connection had carried something before.
     pub fn reused(&self) -> bool {
-        self.before == Before::Used
+        self.before.is_used()
     }
 
     /// The next piece of what the peer sends, as it came; `None` after its end.

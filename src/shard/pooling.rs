@@ -7,7 +7,7 @@ use super::core::{Core, Timer};
 use super::upstream::UpstreamState;
 use crate::driver::Driver;
 use crate::lifecycle::Lifecycle;
-use crate::pool::{Action, Grant, Input};
+use crate::pool::{Action, Before, Grant, Input};
 use crate::slab::Key;
 use crate::time::Time;
 
@@ -154,7 +154,8 @@ impl<D: Driver> Core<D> {
         let state = self.upstreams.get_mut(connection.upstream);
         let reused = hand_out(connection, state, self.now);
         self.happened(grant.conn, Lifecycle::Leased { reused });
-        Grant { reused, ..grant }
+        let before = Before::of(reused);
+        Grant { before, ..grant }
     }
 }
 

@@ -6,7 +6,8 @@
 use super::bytes_in::{End, Piece};
 use super::core::Core;
 use super::framing::{FRAME_MAX, Framing};
-use super::transport::{gone, store_waker};
+use super::transport::gone;
+use super::waking::LocalWaker;
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind, Phase, RequestSent};
 use crate::slab::Key;
@@ -167,7 +168,7 @@ impl<D: Driver> Core<D> {
             };
             return Poll::Ready(Err(Error::timeout(phase, self.now.since(stream.granted))));
         }
-        store_waker(&mut stream.reader, waker);
+        LocalWaker::store(&mut stream.reader, waker);
         Poll::Pending
     }
 

@@ -43,7 +43,7 @@ impl<D: Driver> Future for StreamCheckout<'_, D> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         let taken = self.0.poll_taken(cx, |core, grant| {
-            let reused = grant.reused;
+            let reused = grant.before.is_used();
             core.take_stream(grant).map(|key| (key, reused))
         });
         let (key, reused) = ready!(taken)?;

@@ -150,7 +150,7 @@ impl<D: Driver> Core<D> {
         if connection.outbound.failed.is_some() || done(connection) {
             return Poll::Ready(Ok(()));
         }
-        store_waker(&mut connection.writer, waker);
+        LocalWaker::store(&mut connection.writer, waker);
         Poll::Pending
     }
 
@@ -187,7 +187,7 @@ impl<D: Driver> Core<D> {
         if connection.expired {
             return Poll::Ready(Err(Expired));
         }
-        store_waker(&mut connection.reader, waker);
+        LocalWaker::store(&mut connection.reader, waker);
         Poll::Pending
     }
 
@@ -202,7 +202,7 @@ impl<D: Driver> Core<D> {
     pub(crate) fn await_more(&mut self, key: Key, waker: &Waker) {
         if let Some(connection) = self.connections.get_mut(key) {
             connection.inbound.wanted = true;
-            store_waker(&mut connection.reader, waker);
+            LocalWaker::store(&mut connection.reader, waker);
         }
     }
 
@@ -295,12 +295,4 @@ pub(crate) struct Expired;
 
 pub(super) fn gone() -> Error {
     Error::new(ErrorKind::Closed, "the connection is gone")
-}
-
-#[inline]
-pub(super) fn store_waker(slot: &mut Option<LocalWaker>, waker: &Waker) {
-    match slot {
-        Some(known) if known.will_wake(waker) => {}
-        Some(_) | None => *slot = Some(LocalWaker::of(waker)),
-    }
 }

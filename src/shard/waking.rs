@@ -151,6 +151,30 @@ impl LocalWaker {
         })
     }
 
+    /// Puts the same as `waker` into `slot`, if that is not in it already. Where it stays, word by word.
+    #[inline]
+    pub(crate) fn store(slot: &mut Option<LocalWaker>, waker: &Waker) {
+        if let Some(known) = slot
+            && known.will_wake(waker)
+        {
+            return;
+        }
+        POLLED.with_borrow(|polled| match polled {
+            Some(task) if task.waker.will_wake(waker) => {
+                *slot = Some(LocalWaker(Whom::Task(task.clone())));
+            }
+            Some(_) | None => *slot = Some(LocalWaker(Whom::Other(waker.clone()))),
+        });
+    }
+
+    /// From now on it wakes the one that `waker` does.
+    #[inline]
+    pub(crate) fn update(&mut self, waker: &Waker) {
+        if !self.will_wake(waker) {
+            *self = LocalWaker::of(waker);
+        }
+    }
+
     /// Whether it wakes the one that `waker` does.
     #[inline]
     pub(crate) fn will_wake(&self, waker: &Waker) -> bool {
@@ -165,6 +189,14 @@ impl LocalWaker {
         match self.0 {
             Whom::Task(task) => task.wake(),
             Whom::Other(waker) => waker.wake(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn wake_by_ref(&self) {
+        match &self.0 {
+            Whom::Task(task) => task.wake(),
+            Whom::Other(waker) => waker.wake_by_ref(),
         }
     }
 }

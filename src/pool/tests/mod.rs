@@ -121,7 +121,7 @@ impl Rig {
                 self.granted.insert(grant.member, self.now);
                 let member = self.index(grant.member);
                 assert_eq!(grant.conn, conn(member));
-                Did::Grant(waiter.0.index(), member, grant.reused)
+                Did::Grant(waiter.0.index(), member, grant.before.is_used())
             }
             Action::Fail { waiter, refusal } => Did::Fail(waiter.0.index(), refusal),
             Action::Close {
@@ -209,7 +209,7 @@ impl Rig {
     fn checkout(&mut self) -> Option<usize> {
         let grant = self.pool.checkout(self.now, Class::Normal)?;
         self.granted.insert(grant.member, self.now);
-        assert!(grant.reused);
+        assert!(grant.before.is_used());
         Some(self.index(grant.member))
     }
 

@@ -47,7 +47,7 @@ pub(super) fn parse(
 }
 
 /// Status and minor version. What follows them is a space, or the end of the line.
-#[inline]
+#[inline(always)]
 fn parse_status(bytes: &[u8]) -> Result<Option<(u16, u8)>, ProtocolError> {
     let Some(line) = bytes.first_chunk::<STATUS_LINE_MIN>() else {
         check_status_line(bytes)?;

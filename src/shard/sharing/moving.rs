@@ -221,7 +221,7 @@ impl<D: Driver> Core<D> {
         let Some(waiter) = self.waiters.get_mut(key) else {
             return Poll::Ready(Asked::Lost(None));
         };
-        waiter.waker.clone_from(cx.waker());
+        waiter.waker.update(cx.waker());
         if let Stake::Here(call) = &mut waiter.stake
             && call.caller.poll_gone(cx).is_ready()
         {
