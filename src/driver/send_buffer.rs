@@ -5,9 +5,13 @@
 use bytes::Bytes;
 
 /// Bytes to send, owned by the driver while the kernel may read them. A block, and perhaps shared bytes somewhere in
-/// it: a head, a body and what ends it leave as one send, and the body is not copied.
+/// it: a head, a body and what ends it leave as one send, and the body is not copied. It moves as a pointer does, and
+/// is made to be used again.
 #[derive(Debug, Default)]
-pub struct SendBuffer {
+pub struct SendBuffer(Box<Contents>);
+
+#[derive(Debug, Default)]
+struct Contents {
     block: Vec<u8>,
     shared: Bytes,
     /// How much of the block comes before the shared bytes.
@@ -22,7 +26,8 @@ impl SendBuffer {
     /// Bytes left to send.
     #[inline]
     pub fn len(&self) -> usize {
-        self.block.len() + self.shared.len() - self.sent
+        let Contents { block, shared, .. } = &*self.0;
+        block.len() + shared.len() - self.0.sent
     }
 
     /// Whether nothing is left to send.
@@ -31,27 +36,29 @@ impl SendBuffer {
         self.len() == 0
     }
 
-    /// Whether there is memory of its own in it, used or not.
+    /// How many bytes of its own there is room for without more memory, used or not.
     #[inline]
-    pub fn has_block(&self) -> bool {
-        self.block.capacity() > 0
+    pub fn capacity(&self) -> usize {
+        self.0.block.capacity()
     }
 
     /// Whether what is left is more than one piece.
     #[inline]
     pub fn is_in_pieces(&self) -> bool {
-        let before_end = self.shared_at + self.shared.len();
-        !self.shared.is_empty()
-            && (self.sent < self.shared_at || self.block.len() > self.shared_at)
-            && self.sent < before_end
+        let contents = &*self.0;
+        let before_end = contents.shared_at + contents.shared.len();
+        !contents.shared.is_empty()
+            && (contents.sent < contents.shared_at || contents.block.len() > contents.shared_at)
+            && contents.sent < before_end
     }
 
     /// What is left to send, in order; empty pieces among it.
     #[inline]
     pub fn pieces(&self) -> [&[u8]; PIECES_MAX] {
-        let (front, back) = self.block.split_at(self.shared_at);
-        let mut sent = self.sent;
-        [front, &self.shared, back].map(|piece| {
+        let contents = &*self.0;
+        let (front, back) = contents.block.split_at(contents.shared_at);
+        let mut sent = contents.sent;
+        [front, &contents.shared, back].map(|piece| {
             let of_this = sent.min(piece.len());
             sent -= of_this;
             &piece[of_this..]
@@ -65,14 +72,14 @@ impl SendBuffer {
     #[inline]
     pub fn advance(&mut self, n: usize) {
         assert!(n <= self.len(), "more sent than there was");
-        self.sent += n;
+        self.0.sent += n;
     }
 
     /// The block, to be appended to, before anything is sent. What is there already stays.
     #[inline]
     pub fn block(&mut self) -> &mut Vec<u8> {
-        debug_assert!(self.sent == 0, "appended to after a send");
-        &mut self.block
+        debug_assert!(self.0.sent == 0, "appended to after a send");
+        &mut self.0.block
     }
 
     /// Gives the last `n` bytes of the block up.
@@ -80,16 +87,17 @@ impl SendBuffer {
     /// # Panics
     /// If fewer have been appended behind what is shared.
     pub fn take_back(&mut self, n: usize) {
-        let keep = self.block.len().checked_sub(n);
-        let keep = keep.filter(|keep| *keep >= self.shared_at);
-        self.block
-            .truncate(keep.expect("taken back more than was appended"));
+        let contents = &mut *self.0;
+        let keep = contents.block.len().checked_sub(n);
+        let keep = keep.filter(|keep| *keep >= contents.shared_at);
+        let keep = keep.expect("taken back more than was appended");
+        contents.block.truncate(keep);
     }
 
     /// Whether it may still take shared bytes.
     #[inline]
     pub fn takes_shared(&self) -> bool {
-        self.shared.is_empty()
+        self.0.shared.is_empty()
     }
 
     /// Puts somebody else's bytes behind what is there.
@@ -98,35 +106,38 @@ impl SendBuffer {
     /// If there are some already.
     pub fn share(&mut self, bytes: Bytes) {
         assert!(self.takes_shared(), "shared bytes once");
-        debug_assert!(self.sent == 0, "appended to after a send");
-        self.shared_at = self.block.len();
-        self.shared = bytes;
+        debug_assert!(self.0.sent == 0, "appended to after a send");
+        self.0.shared_at = self.0.block.len();
+        self.0.shared = bytes;
     }
 
-    /// The block, empty, to be used again.
+    /// Empties it, to be used again. Its block stays.
     #[inline]
-    pub fn into_block(self) -> Vec<u8> {
-        let mut block = self.block;
-        block.clear();
-        block
+    pub fn clear(&mut self) {
+        let contents = &mut *self.0;
+        contents.block.clear();
+        if !contents.shared.is_empty() {
+            contents.shared = Bytes::new();
+        }
+        (contents.shared_at, contents.sent) = (0, 0);
     }
 }
 
 impl From<Vec<u8>> for SendBuffer {
     fn from(block: Vec<u8>) -> SendBuffer {
-        SendBuffer {
+        SendBuffer(Box::new(Contents {
             block,
-            ..SendBuffer::default()
-        }
+            ..Contents::default()
+        }))
     }
 }
 
 impl From<Bytes> for SendBuffer {
     fn from(shared: Bytes) -> SendBuffer {
-        SendBuffer {
+        SendBuffer(Box::new(Contents {
             shared,
-            ..SendBuffer::default()
-        }
+            ..Contents::default()
+        }))
     }
 }
 
@@ -151,6 +162,19 @@ mod tests {
                 .count();
             assert_eq!(buffer.is_in_pieces(), there > 1, "{sent} sent");
         }
+    }
+
+    #[test]
+    fn what_is_cleared_keeps_its_block_alone() {
+        let mut buffer = SendBuffer::from(b"head".to_vec());
+        buffer.share(Bytes::from_static(b"shared"));
+        buffer.block().extend_from_slice(b"end");
+        buffer.advance(8);
+        buffer.clear();
+        assert!(buffer.is_empty() && buffer.takes_shared() && buffer.capacity() >= 7);
+        buffer.block().extend_from_slice(b"next");
+        buffer.share(Bytes::from_static(b" one"));
+        assert_eq!(buffer.pieces().concat(), b"next one");
     }
 
     #[test]

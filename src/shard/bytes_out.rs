@@ -14,13 +14,16 @@ const COPY_BELOW: usize = 4096;
 /// With more than this waiting to be sent, writers wait: enough to keep the socket's buffer full.
 const ROOM: usize = 64 * 1024;
 
+/// A block has room for this much at least, which most heads need no more than.
+const BLOCK_MIN: usize = 1024;
+
 /// A block grows to about this much before the next one is begun.
 const BLOCK_FULL: usize = 16 * 1024;
 
 /// Bytes on their way out.
 pub(crate) struct Outbound {
-    /// What is being filled; behind everything in `queue`.
-    open: SendBuffer,
+    /// What is being filled, if anything is; behind everything in `queue`.
+    open: Option<SendBuffer>,
     queue: VecDeque<SendBuffer>,
     /// What is still to be encrypted, behind everything else: large bodies, a piece at a time.
     held: VecDeque<Bytes>,
@@ -36,7 +39,7 @@ pub(crate) struct Outbound {
 impl Outbound {
     pub(crate) fn new() -> Outbound {
         Outbound {
-            open: SendBuffer::default(),
+            open: None,
             queue: VecDeque::new(),
             held: VecDeque::new(),
             held_bytes: 0,
@@ -53,8 +56,8 @@ impl Outbound {
 
     /// Where the next byte will be, counted as [`handed`](Outbound::handed) is.
     pub(crate) fn position(&self) -> u64 {
-        let queued = self.queue.iter().map(SendBuffer::len);
-        self.handed + (queued.sum::<usize>() + self.open.len()) as u64
+        let waiting = self.queue.iter().chain(&self.open);
+        self.handed + waiting.map(SendBuffer::len).sum::<usize>() as u64
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -94,40 +97,48 @@ impl Outbound {
     /// Lets `fill` append to the open block, which is taken from `blocks` if there is none.
     pub(crate) fn append<R>(
         &mut self,
-        blocks: &mut Vec<Vec<u8>>,
+        blocks: &mut Vec<SendBuffer>,
         fill: impl FnOnce(&mut Vec<u8>) -> R,
     ) -> R {
-        let block = self.open.block();
+        let block = self.open(blocks).block();
         if block.capacity() == 0 {
-            *block = blocks.pop().unwrap_or_else(|| Vec::with_capacity(1024));
+            block.reserve(BLOCK_MIN);
         }
         let before = block.len();
         let result = fill(block);
-        debug_assert!(block.len() >= before, "only ever appended to");
-        self.pending += block.len() - before;
-        if block.len() >= BLOCK_FULL {
+        let after = block.len();
+        debug_assert!(after >= before, "only ever appended to");
+        self.pending += after - before;
+        if after >= BLOCK_FULL {
             self.close();
         }
         result
     }
 
+    #[inline]
+    fn open(&mut self, blocks: &mut Vec<SendBuffer>) -> &mut SendBuffer {
+        self.open
+            .get_or_insert_with(|| blocks.pop().unwrap_or_default())
+    }
+
     /// Takes the last `n` appended bytes back.
     pub(crate) fn take_back(&mut self, n: usize) {
-        self.open.take_back(n);
+        let open = self.open.as_mut();
+        open.expect("something was appended").take_back(n);
         self.pending -= n;
     }
 
     /// Appends somebody else's bytes, without copying where they are many.
-    pub(crate) fn append_shared(&mut self, blocks: &mut Vec<Vec<u8>>, bytes: Bytes) {
+    pub(crate) fn append_shared(&mut self, blocks: &mut Vec<SendBuffer>, bytes: Bytes) {
         if bytes.len() < COPY_BELOW {
             self.append(blocks, |block| block.extend_from_slice(&bytes));
             return;
         }
-        if !self.open.takes_shared() {
+        if !self.open(blocks).takes_shared() {
             self.close();
         }
         self.pending += bytes.len();
-        self.open.share(bytes);
+        self.open(blocks).share(bytes);
     }
 
     /// The next block to send, if any.
@@ -135,7 +146,7 @@ impl Outbound {
         if let Some(buffer) = self.queue.pop_front() {
             return Some(buffer);
         }
-        (!self.open.is_empty()).then(|| std::mem::take(&mut self.open))
+        self.open.take_if(|open| !open.is_empty())
     }
 
     /// The kernel took `n` bytes.
@@ -144,50 +155,44 @@ impl Outbound {
     }
 
     /// Nothing more will be sent: drops what is waiting.
-    pub(crate) fn abandon(&mut self, blocks: &mut Vec<Vec<u8>>, why: std::io::ErrorKind) {
+    pub(crate) fn abandon(&mut self, blocks: &mut Vec<SendBuffer>, why: std::io::ErrorKind) {
         self.failed.get_or_insert(why);
         self.queue.clear();
         self.held.clear();
         self.held_bytes = 0;
-        recycle(blocks, std::mem::take(&mut self.open).into_block());
+        if let Some(open) = self.open.take() {
+            recycle(blocks, open);
+        }
         self.pending = 0;
     }
 
     /// A connection at rest holds no block.
     #[inline]
-    pub(crate) fn rest(&mut self, blocks: &mut Vec<Vec<u8>>) {
+    pub(crate) fn rest(&mut self, blocks: &mut Vec<SendBuffer>) {
         debug_assert!(
             self.is_empty(),
             "at rest with {} bytes to send",
             self.pending
         );
-        // Seldom: what was filled last went to the driver with its block.
-        if self.open.has_block() {
-            self.give_back(blocks);
+        // Seldom: what was filled last went to the driver.
+        if let Some(open) = self.open.take() {
+            recycle(blocks, open);
         }
-    }
-
-    #[cold]
-    fn give_back(&mut self, blocks: &mut Vec<Vec<u8>>) {
-        recycle(blocks, std::mem::take(&mut self.open).into_block());
     }
 
     fn close(&mut self) {
-        if !self.open.is_empty() {
-            self.queue.push_back(std::mem::take(&mut self.open));
-        }
+        self.queue
+            .extend(self.open.take_if(|open| !open.is_empty()));
     }
 }
 
 /// Keeps a block for the next one who needs one, unless there are plenty or it has grown large.
-#[inline]
-pub(crate) fn recycle(blocks: &mut Vec<Vec<u8>>, mut block: Vec<u8>) {
+pub(crate) fn recycle(blocks: &mut Vec<SendBuffer>, mut block: SendBuffer) {
     const BLOCKS_MAX: usize = 256;
-    if block.capacity() == 0 || block.capacity() > 2 * BLOCK_FULL || blocks.len() >= BLOCKS_MAX {
-        return;
+    if block.capacity() <= 2 * BLOCK_FULL && blocks.len() < BLOCKS_MAX {
+        block.clear();
+        blocks.push(block);
     }
-    block.clear();
-    blocks.push(block);
 }
 
 #[cfg(test)]
@@ -234,9 +239,8 @@ mod tests {
     #[test]
     fn blocks_are_reused_but_not_hoarded() {
         let mut blocks = Vec::new();
-        recycle(&mut blocks, Vec::with_capacity(100));
-        recycle(&mut blocks, Vec::with_capacity(1 << 20));
-        recycle(&mut blocks, Vec::new());
+        recycle(&mut blocks, Vec::with_capacity(100).into());
+        recycle(&mut blocks, Vec::with_capacity(1 << 20).into());
         assert_eq!(blocks.len(), 1);
     }
 

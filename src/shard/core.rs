@@ -14,7 +14,7 @@ use super::sharing::taking::Taken;
 use super::streams::Stream;
 use super::upstream::{UpstreamId, UpstreamState};
 use crate::audit::Trail;
-use crate::driver::{Driver, Event};
+use crate::driver::{Driver, Event, SendBuffer};
 use crate::error::Error;
 use crate::lifecycle::LifecycleSubscriber;
 use crate::pool::Action;
@@ -55,7 +55,7 @@ pub(crate) struct Core<D: Driver> {
     /// The look after which the receive of an idle connection was armed last.
     pub(super) rearmed_after: u64,
     /// Send blocks nobody uses.
-    pub(super) blocks: Vec<Vec<u8>>,
+    pub(super) blocks: Vec<SendBuffer>,
     /// Upstreams whose pools' timers are to be looked at.
     pub(super) untimed: Vec<Key>,
     /// Upstreams whose part in what shards do for each other is to be looked at.

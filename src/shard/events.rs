@@ -281,7 +281,7 @@ impl<D: Driver> Core<D> {
                 }
             }
         }
-        super::bytes_out::recycle(&mut self.blocks, buffer.into_block());
+        super::bytes_out::recycle(&mut self.blocks, buffer);
         self.write_replies(key);
         self.flush(key);
         self.after_operation(key);
@@ -316,7 +316,7 @@ impl<D: Driver> Core<D> {
 /// Encrypts of what is held as much as there is room for.
 fn encrypt_held<B>(
     connection: &mut Connection<B>,
-    blocks: &mut Vec<Vec<u8>>,
+    blocks: &mut Vec<SendBuffer>,
 ) -> Result<(), TlsError> {
     let Some(session) = connection.tls.as_deref_mut() else {
         return Ok(());

@@ -88,12 +88,12 @@ impl<D: Driver> Core<D> {
             return false;
         };
         let mut block = self.blocks.pop().unwrap_or_default();
-        session.close_notify(&mut block);
+        session.close_notify(block.block());
         if block.is_empty() {
             return false;
         }
         connection.operations.send = true;
-        self.driver.send(key, block.into());
+        self.driver.send(key, block);
         true
     }
 
