@@ -160,6 +160,7 @@ pub(super) async fn run_encoded<D: Driver>(
     Ok(LocalBody::new(exchange, None))
 }
 
+#[inline(always)]
 fn framed(head: &Head<'_>, body: Option<&Payload<'_>>) -> (RequestBody, RequestFacts) {
     let framing = body.map_or(RequestBody::None, |body| {
         RequestBody::Length(body.bytes().len() as u64)

@@ -31,8 +31,8 @@ pub(super) fn parse(
     headers_max: usize,
     is_connect: bool,
 ) -> Result<Option<Parsed>, ProtocolError> {
-    let Some((status, minor)) = parse_status(bytes)? else {
-        return Ok(None);
+    let Some((status, minor)) = parse_status(bytes) else {
+        return no_status(bytes);
     };
     let Some(fields) = line_end(bytes, reason_end(bytes), ProtocolError::StatusLine)? else {
         return Ok(None);
@@ -46,35 +46,28 @@ pub(super) fn parse(
     Ok(Some(Parsed { len, facts }))
 }
 
-/// Status and minor version. What follows them is a space, or the end of the line.
-#[inline(always)]
-fn parse_status(bytes: &[u8]) -> Result<Option<(u16, u8)>, ProtocolError> {
-    let Some(line) = bytes.first_chunk::<STATUS_LINE_MIN>() else {
-        check_status_line(bytes)?;
-        return Ok(None);
-    };
+/// Status and minor version. What follows them is a space, or the end of the line. `None`: [`no_status`] says why.
+#[inline]
+fn parse_status(bytes: &[u8]) -> Option<(u16, u8)> {
+    let line = bytes.first_chunk::<STATUS_LINE_MIN>()?;
     let [version @ .., b' ', x, y, z, b' ' | b'\r'] = line else {
-        check_status_line(line)?;
-        return Err(ProtocolError::StatusLine);
+        return None;
     };
     let minor = match version {
         b"HTTP/1.1" => 1,
         b"HTTP/1.0" => 0,
-        _ => {
-            check_status_line(line)?;
-            return Err(ProtocolError::Version);
-        }
+        _ => return None,
     };
     if !matches!((x, y, z), (b'1'..=b'9', b'0'..=b'9', b'0'..=b'9')) {
-        return Err(ProtocolError::StatusLine);
+        return None;
     }
     let digit = |b: &u8| u16::from(b - b'0');
-    Ok(Some((100 * digit(x) + 10 * digit(y) + digit(z), minor)))
+    Some((100 * digit(x) + 10 * digit(y) + digit(z), minor))
 }
 
-/// What is wrong with the beginning of a status line, byte by byte; it may end anywhere.
+/// What is wrong with the beginning of a status line, byte by byte; it may end anywhere. `None`: nothing, as far as it goes.
 #[cold]
-fn check_status_line(bytes: &[u8]) -> Result<(), ProtocolError> {
+fn no_status(bytes: &[u8]) -> Result<Option<Parsed>, ProtocolError> {
     for (n, &b) in bytes.iter().take(STATUS_LINE_MIN).enumerate() {
         let (good, error) = match n {
             0..5 => (b == b"HTTP/"[n], ProtocolError::StatusLine),
@@ -91,7 +84,8 @@ fn check_status_line(bytes: &[u8]) -> Result<(), ProtocolError> {
             return Err(error);
         }
     }
-    Ok(())
+    debug_assert!(bytes.len() < STATUS_LINE_MIN, "a status, and not found");
+    Ok(None)
 }
 
 /// Where the reason ends, which may be empty: the first control character after the status.
