@@ -314,6 +314,8 @@ fn good_before(
 /// Whether a free member's time is not over.
 #[inline]
 fn is_good(limits: &Limits, now: Time, member: &Member) -> bool {
-    let idled = member.used == 0 && end_of_idling(limits, member.since) <= now;
+    // What came to rest in this very turn has not idled out: there is no limit of nothing.
+    let idles = member.used == 0 && member.since < now;
+    let idled = idles && end_of_idling(limits, member.since) <= now;
     !idled && now < member.retire_at
 }

@@ -162,10 +162,7 @@ impl<B: ReceivedBuffer> Connection<B> {
             && self.inbound.end().is_none()
             && self.outbound.is_empty()
             && self.outbound.failed.is_none()
-            && !self.operations.send
-            && !self.expired
-            && !self.detaching
-            && !self.early
+            && !(self.operations.send | self.expired | self.detaching | self.early)
             && self.fault.is_none()
     }
 }

@@ -337,7 +337,7 @@ impl<D: Driver> Lease<D> {
 }
 
 impl<D: Driver> Drop for Lease<D> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         if let Some(key) = self.held {
             self.discard_held(key);

@@ -137,6 +137,7 @@ impl<D: Driver> LocalShard<D> {
             outside: false,
             key: Cell::new(key),
             policy,
+            is_multiplexed: shared.url.is_multiplexed(),
         }
     }
 
@@ -162,6 +163,8 @@ pub(crate) struct LocalUpstream<D: Driver> {
     key: Cell<Key>,
     /// Outlives that state: one that was given up has settings that never change.
     pub(super) policy: Rc<Policy>,
+    /// Whether connections have streams there, and are not leased.
+    is_multiplexed: bool,
 }
 
 impl<D: Driver> Clone for LocalUpstream<D> {
@@ -172,6 +175,7 @@ impl<D: Driver> Clone for LocalUpstream<D> {
             outside: self.outside,
             key: self.key.clone(),
             policy: self.policy.clone(),
+            is_multiplexed: self.is_multiplexed,
         }
     }
 }
@@ -196,7 +200,7 @@ impl<D: Driver> LocalUpstream<D> {
     /// (LocalUpstream::lease).
     #[inline]
     pub(crate) fn lease_idle(&self) -> Option<Lease<D>> {
-        if self.shared().url.is_multiplexed() {
+        if self.is_multiplexed {
             return None;
         }
         let mut core = self.shard.core.borrow_mut();
