@@ -123,8 +123,10 @@ impl Outbound {
 
     /// Takes the last `n` appended bytes back.
     pub(crate) fn take_back(&mut self, n: usize) {
-        let open = self.open.as_mut();
-        open.expect("something was appended").take_back(n);
+        match &mut self.open {
+            Some(open) => open.take_back(n),
+            None => assert!(n == 0, "taken back more than was appended"),
+        }
         self.pending -= n;
     }
 
@@ -250,5 +252,8 @@ mod tests {
         out.append(&mut blocks, |block| block.extend_from_slice(b"abc"));
         out.take_back(2);
         assert_eq!(out.next().unwrap().pieces().concat(), b"a");
+        out.sent(1);
+        out.take_back(0);
+        assert!(out.is_empty());
     }
 }

@@ -159,6 +159,8 @@ impl LocalWaker {
         {
             return;
         }
+        // Dropped at the end: what another waker's going sets off is not to find this at work.
+        let _known = slot.take();
         POLLED.with_borrow(|polled| match polled {
             Some(task) if task.waker.will_wake(waker) => {
                 *slot = Some(LocalWaker(Whom::Task(task.clone())));
@@ -230,5 +232,26 @@ mod tests {
             assert!(!left.will_wake(task.waker()));
             assert!(LocalWaker::of(task.waker()).will_wake(task.waker()));
         }
+    }
+
+    /// What goes when another one comes may set off anything.
+    #[test]
+    fn one_that_goes_finds_nothing_at_work() {
+        struct Going;
+
+        impl Wake for Going {
+            fn wake(self: Arc<Self>) {}
+        }
+
+        impl Drop for Going {
+            fn drop(&mut self) {
+                waiting(7);
+            }
+        }
+
+        let mut slot = None;
+        LocalWaker::store(&mut slot, &Waker::from(Arc::new(Going)));
+        LocalWaker::store(&mut slot, &Waker::from(Arc::new(Nobody)));
+        assert!(slot.is_some());
     }
 }
