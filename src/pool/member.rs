@@ -1,6 +1,6 @@
 //! One connection of a pool.
 //!
-//! Owns: what is known of it, and its places in the rows of [`members`](super::members). Never: counts others.
+//! Owns: what is known of it, and its places in the [`rows`](super::rows). Never: counts others.
 
 use super::message::{CloseReason, EndpointId, Purpose};
 use super::permit::Tier;

@@ -1,7 +1,7 @@
 //! The connections of a pool, by name.
 //!
-//! Owns: each member's state, who may be granted it, and the rows to find one by: idle members from the
-//! oldest to the one used last, and a shelf of free ones for every endpoint and tier.
+//! Owns: each member's state, how many there are of each kind, and who may be granted; where they stand is kept by
+//! [`rows`](super::rows).
 //! Never: decides who gets a member or when one goes, or touches a connection.
 //!
 //! ```text
@@ -13,7 +13,8 @@
 use super::member::{Granted, Member, Returned, State};
 use super::message::{CloseReason, EndpointId, MemberId, Opened, Purpose};
 use super::permit::Tier;
-use super::row::{Place, Row};
+use super::row::Place;
+use super::rows::Rows;
 use crate::slab::{Key, Slab};
 use crate::time::Time;
 
@@ -31,12 +32,7 @@ pub(super) struct TierCount {
 #[derive(Debug, Default)]
 pub(super) struct Members {
     all: Slab<Member>,
-    /// The one that came to rest last, while it has no place in the rows yet: behind all that have one. Most of the
-    /// time it is the next one to be taken, and never needs one.
-    last: Option<MemberId>,
-    idle: Row,
-    /// By endpoint (those without one first), then by tier.
-    shelves: Vec<[Row; 2]>,
+    rows: Rows,
     tiers: [TierCount; 2],
     dialing: u32,
     dialing_fresh: u32,
@@ -57,7 +53,7 @@ impl Members {
     }
 
     pub(super) fn idle(&self) -> u32 {
-        self.idle.len() + u32::from(self.last.is_some())
+        self.rows.idle()
     }
 
     pub(super) fn leased(&self) -> u32 {
@@ -109,16 +105,12 @@ impl Members {
 
     /// The idle member that has been idle longest.
     pub(super) fn oldest_idle(&self) -> Option<(MemberId, &Member)> {
-        self.named(self.idle.oldest()).or_else(|| self.last())
+        self.named(self.rows.oldest_idle())
     }
 
     /// The idle member that began to idle after `id`, an idle one.
     pub(super) fn idle_after(&self, id: MemberId) -> Option<(MemberId, &Member)> {
-        if self.last == Some(id) {
-            return None;
-        }
-        let place = self.all.get(id.0)?.idle_place;
-        self.named(self.idle.after(place)).or_else(|| self.last())
+        self.named(self.rows.idle_after(&self.all, id.0))
     }
 
     /// The free member of an endpoint and tier that was used last.
@@ -128,44 +120,18 @@ impl Members {
         endpoint: Option<EndpointId>,
         tier: Tier,
     ) -> Option<(MemberId, &Member)> {
-        if let Some((last, member)) = self.last()
-            && (member.endpoint, member.tier) == (endpoint, tier)
-        {
-            return Some((last, member));
-        }
-        self.newest_shelved(endpoint, tier)
-    }
-
-    /// Whether there is one without an endpoint, but for the one that came to rest last.
-    #[inline]
-    pub(super) fn has_placeless(&self, tier: Tier) -> bool {
-        let shelf = self.shelves.get(shelf_index(None));
-        shelf.is_some_and(|shelf| shelf[tier as usize].len() > 0)
-    }
-
-    #[inline]
-    fn newest_shelved(
-        &self,
-        endpoint: Option<EndpointId>,
-        tier: Tier,
-    ) -> Option<(MemberId, &Member)> {
-        let shelf = self.shelves.get(shelf_index(endpoint))?;
-        self.named(shelf[tier as usize].newest())
+        self.named(self.rows.newest_free(&self.all, endpoint, tier))
     }
 
     /// The free member of the same shelf that was used before `id`, a free one.
     pub(super) fn free_before(&self, id: MemberId) -> Option<(MemberId, &Member)> {
-        let member = self.all.get(id.0)?;
-        if self.last == Some(id) {
-            return self.newest_shelved(member.endpoint, member.tier);
-        }
-        let shelf = self.shelves.get(shelf_index(member.endpoint))?;
-        self.named(shelf[member.tier as usize].before(member.shelf_place))
+        self.named(self.rows.free_before(&self.all, id.0))
     }
 
+    /// Whether there is a free one without an endpoint, but for the one that came to rest last.
     #[inline]
-    fn last(&self) -> Option<(MemberId, &Member)> {
-        self.named(self.last.map(|id| id.0))
+    pub(super) fn has_placeless(&self, tier: Tier) -> bool {
+        self.rows.has_placeless(tier)
     }
 
     #[inline]
@@ -215,7 +181,7 @@ impl Members {
 
     /// A dialling member is open now, and idle.
     pub(super) fn opened(&mut self, id: MemberId, opened: Opened, now: Time) {
-        self.place_last();
+        self.rows.place_last(&mut self.all);
         let member = self.all.get_mut(id.0).expect("the caller looked it up");
         let State::Dialing(purpose) = member.state else {
             unreachable!("{id:?} is open already");
@@ -229,15 +195,12 @@ impl Members {
             member.retire_for = CloseReason::Reconfigured;
         }
         member.slots = opened.slots;
-        member.idle_place = self.idle.push(id.0);
-        let (tier, free) = (member.tier, member.is_free());
+        let tier = member.tier;
         self.count_dialing(purpose, tier, -1);
         self.tiers[tier as usize].warm += 1;
         self.tiers[tier as usize].idle += 1;
         self.slots[tier as usize] += u64::from(opened.slots);
-        if free {
-            self.shelve(id);
-        }
+        self.rows.enter(&mut self.all, id.0, false);
     }
 
     /// The member that came to rest last is granted, if `fits` says so: it leaves no row.
@@ -247,11 +210,11 @@ impl Members {
         now: Time,
         fits: impl FnOnce(&Member) -> bool,
     ) -> Option<(MemberId, Granted)> {
-        let id = self.last?;
-        let member = self.all.get_mut(id.0).filter(|member| fits(member))?;
-        self.last = None;
+        let last = self.rows.last()?;
+        let member = self.all.get_mut(last).filter(|member| fits(member))?;
+        self.rows.take_last();
         self.tiers[member.tier as usize].idle -= 1;
-        Some((id, member.take(now)))
+        Some((MemberId(last), member.take(now)))
     }
 
     /// One slot of a free member is granted.
@@ -262,26 +225,8 @@ impl Members {
         if member.used == 1 {
             self.tiers[member.tier as usize].idle -= 1;
         }
-        if self.last == Some(id) {
-            self.last = None;
-        } else {
-            self.leave_rows(id);
-        }
+        self.rows.leave(&mut self.all, id.0);
         granted
-    }
-
-    /// One slot of a member that has its places in the rows was granted.
-    fn leave_rows(&mut self, id: MemberId) {
-        let member = self.member(id);
-        let (first, full) = (member.used == 1, member.used == member.slots);
-        let (endpoint, tier) = (member.endpoint, member.tier as usize);
-        let (idle_place, shelf_place) = (member.idle_place, member.shelf_place);
-        if first {
-            self.leave_idle(idle_place);
-        }
-        if full {
-            self.leave_shelf(endpoint, tier, shelf_place);
-        }
     }
 
     /// It goes because there are too many.
@@ -312,47 +257,26 @@ impl Members {
         }
         let returned = member.give_back(now);
         self.tiers[member.tier as usize].idle += 1;
-        if let Some(before) = self.last.replace(id) {
-            self.enter_rows(before, false);
-        }
+        self.rows.rest(&mut self.all, id.0);
         Some(returned)
     }
 
     /// One slot of a leased member is free again.
     pub(super) fn returned(&mut self, id: MemberId, now: Time) -> Returned {
-        self.place_last();
+        self.rows.place_last(&mut self.all);
         let member = self.member(id);
         assert!(member.used > 0, "{id:?} is released without a lease");
         let was_free = member.is_free();
         let tier = member.tier as usize;
         let returned = member.give_back(now);
         self.tiers[tier].idle += u32::from(returned.idle);
-        self.enter_rows(id, was_free);
+        self.rows.enter(&mut self.all, id.0, was_free);
         returned
-    }
-
-    /// A member has a slot free, or one more: it gets its places in the rows.
-    fn enter_rows(&mut self, id: MemberId, was_free: bool) {
-        let member = self.all.get_mut(id.0).expect("the caller looked it up");
-        if member.used == 0 {
-            member.idle_place = self.idle.push(id.0);
-        }
-        if !was_free && member.is_free() {
-            member.shelf_place = shelve(&mut self.shelves, id, member);
-        }
-    }
-
-    /// The one that came to rest last gets its places in the rows, as all others have: before anything happens to members but
-    /// that it is taken, or that another one comes to rest.
-    fn place_last(&mut self) {
-        if let Some(last) = self.last.take() {
-            self.enter_rows(last, false);
-        }
     }
 
     /// The peer of an open member allows another number of slots.
     pub(super) fn set_slots(&mut self, id: MemberId, slots: u32) {
-        self.place_last();
+        self.rows.place_last(&mut self.all);
         let member = self.member(id);
         let was_free = member.is_free();
         let before = std::mem::replace(&mut member.slots, slots);
@@ -362,15 +286,15 @@ impl Members {
             self.slots[tier] = self.slots[tier] - u64::from(before) + u64::from(slots);
         }
         if free && !was_free {
-            self.shelve(id);
+            self.rows.shelve(&mut self.all, id.0);
         } else if was_free && !free {
-            self.unshelve(id);
+            self.rows.unshelve(&mut self.all, id.0);
         }
     }
 
     /// An open member is granted to nobody any more. The first reason counts.
     pub(super) fn doom(&mut self, id: MemberId, reason: CloseReason) {
-        self.place_last();
+        self.rows.place_last(&mut self.all);
         let member = self.member(id);
         if member.doomed.is_some() {
             return;
@@ -384,7 +308,7 @@ impl Members {
             self.tiers[tier as usize].warm -= 1;
         }
         if was_free {
-            self.unshelve(id);
+            self.rows.unshelve(&mut self.all, id.0);
         }
     }
 
@@ -409,7 +333,7 @@ impl Members {
         retire_at: Time,
         retire_for: CloseReason,
     ) {
-        self.place_last();
+        self.rows.place_last(&mut self.all);
         let member = self.member(id);
         member.retire_at = retire_at;
         member.retire_for = retire_for;
@@ -427,10 +351,10 @@ impl Members {
                 self.doom(id, CloseReason::Drained);
                 self.doomed -= 1;
                 let member = self.member(id);
-                let (tier, place) = (member.tier as usize, member.idle_place);
                 if member.used == 0 {
+                    let tier = member.tier as usize;
                     self.tiers[tier].idle -= 1;
-                    self.leave_idle(place);
+                    self.rows.leave_idle(&mut self.all, id.0);
                 }
             }
         }
@@ -453,33 +377,6 @@ impl Members {
         }
     }
 
-    fn shelve(&mut self, id: MemberId) {
-        let member = self.all.get_mut(id.0).expect("the caller looked it up");
-        member.shelf_place = shelve(&mut self.shelves, id, member);
-    }
-
-    fn unshelve(&mut self, id: MemberId) {
-        let member = self.all.get(id.0).expect("the caller looked it up");
-        let (endpoint, tier) = (member.endpoint, member.tier as usize);
-        self.leave_shelf(endpoint, tier, member.shelf_place);
-    }
-
-    #[inline(always)]
-    fn leave_shelf(&mut self, endpoint: Option<EndpointId>, tier: usize, place: Place) {
-        let all = &mut self.all;
-        self.shelves[shelf_index(endpoint)][tier].remove(place, |key, place| {
-            all.get_mut(key).expect("rows name members").shelf_place = place;
-        });
-    }
-
-    #[inline(always)]
-    fn leave_idle(&mut self, place: Place) {
-        let all = &mut self.all;
-        self.idle.remove(place, |key, place| {
-            all.get_mut(key).expect("rows name members").idle_place = place;
-        });
-    }
-
     /// Whether the counts equal a census of the slab. Walks all members: for tests and assertions.
     pub(super) fn counts_hold(&self) -> bool {
         let count = |wanted: &dyn Fn(&Member) -> bool| {
@@ -493,7 +390,6 @@ impl Members {
                 && count(&|m| m.tier == tier && m.is_idle()) == counts.idle
                 && count(&|m| m.tier == tier && is_open(m) && !m.ending) == counts.warm
         });
-        let shelved: u32 = self.shelves.iter().flatten().map(Row::len).sum();
         let slots: u64 = self
             .iter()
             .filter(|(_, member)| is_open(member))
@@ -507,30 +403,9 @@ impl Members {
             && count(&|m| m.state == trial) == self.trials
             && count(&|m| m.doomed.is_some()) == self.doomed
             && count(&Member::is_idle) == self.idle()
-            && count(&Member::is_free) == shelved + u32::from(self.last.is_some())
+            && count(&Member::is_free) == self.rows.free()
             && slots == self.slots.iter().sum::<u64>()
     }
-}
-
-/// Puts a free member on its shelf. What was made under settings since replaced stands behind what was made under those in
-/// force.
-#[inline]
-fn shelve(shelves: &mut Vec<[Row; 2]>, id: MemberId, member: &Member) -> Place {
-    let (index, tier) = (shelf_index(member.endpoint), member.tier as usize);
-    if index >= shelves.len() {
-        shelves.resize_with(index + 1, Default::default);
-    }
-    let shelf = &mut shelves[index][tier];
-    if member.retire_for == CloseReason::Reconfigured {
-        shelf.push_back(id.0)
-    } else {
-        shelf.push(id.0)
-    }
-}
-
-#[inline]
-fn shelf_index(endpoint: Option<EndpointId>) -> usize {
-    endpoint.map_or(0, |EndpointId(index)| index as usize + 1)
 }
 
 #[cfg(test)]

@@ -10,7 +10,8 @@
 //! | `message` | what goes in and out |
 //! | `limits` | the policy's values |
 //! | `permit` | the right to have a connection open, counted over the engine |
-//! | `member`, `members` | one connection; all of them by name, and the lists of idle and free ones |
+//! | `member`, `members` | one connection; all of them by name, and how many there are |
+//! | `rows` | where the idle and the free ones stand |
 //! | `granting` | who gets which connection |
 //! | `queue`, `shed` | waiters by class; who is sent away under overload |
 //! | `elsewhere` | waiters for whom no dial is begun yet |
@@ -49,6 +50,7 @@ mod releasing;
 mod retire;
 mod retry;
 mod row;
+mod rows;
 mod shed;
 mod supply;
 mod tail;
